@@ -1,0 +1,40 @@
+//! Frames: pixels with the time they were exposed at.
+
+pub mod geometry;
+pub mod picture;
+
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::units::FrameId;
+
+/// One picture from a camera, cheap to clone.
+///
+/// Pixels are interleaved RGB, 8 bits a channel, row-major, no padding: `rgb.len() == width * height * 3`.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Counted by the camera from 0.
+    pub id: FrameId,
+    /// When the exposure happened (CLOCK_MONOTONIC).
+    pub exposure_at: Timestamp,
+    /// When we took it from the driver (CLOCK_MONOTONIC).
+    pub dequeued_at: Timestamp,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// `[height, width, 3]` u8 RGB.
+    pub rgb: Arc<[u8]>,
+}
+
+impl Frame {
+    /// A frame that did not come from a camera: a picture from disk, a synthetic part. Both times are zero.
+    ///
+    /// # Panics
+    /// If `rgb` is not `width * height * 3` bytes long.
+    pub fn still(width: u32, height: u32, rgb: impl Into<Arc<[u8]>>) -> Self {
+        let rgb = rgb.into();
+        assert_eq!(rgb.len(), width as usize * height as usize * 3, "RGB frame of {width}x{height}");
+        Self { id: FrameId(0), exposure_at: Timestamp::ZERO, dequeued_at: Timestamp::ZERO, width, height, rgb }
+    }
+}

@@ -1,0 +1,167 @@
+//! GPIO: output lines and trigger inputs as traits, and the settings that choose a backend.
+//!
+//! A backend requests each line with its safe level; the pipeline holds it as a [`SafeLine`], which goes back to that
+//! level when it is dropped, by return or by panic. Backends for hardware implement the same two traits.
+
+pub mod none;
+pub mod recorded;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::clock::{Bell, Clock, Timestamp};
+use crate::error::{Error, ErrorKind, Result};
+
+pub use none::Unconnected;
+pub use recorded::Recorder;
+
+/// `[gpio]` as used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Which backend drives the lines.
+    pub backend: Backend,
+}
+
+/// A GPIO backend.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Backend {
+    /// Writes every edge with its time to a JSON-lines file.
+    Recorded { path: PathBuf },
+    /// No outputs at all.
+    None,
+}
+
+/// The physical level of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Level {
+    /// 0 V, written as 0.
+    Low,
+    /// The supply, written as 1.
+    High,
+}
+
+impl Level {
+    /// The other level.
+    #[must_use]
+    pub fn inverted(self) -> Self {
+        match self {
+            Self::Low => Self::High,
+            Self::High => Self::Low,
+        }
+    }
+}
+
+/// A change of a line, stamped with CLOCK_MONOTONIC by whoever saw it first (the kernel, on hardware).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// When it changed.
+    pub at: Timestamp,
+    /// What it changed to.
+    pub level: Level,
+}
+
+/// A line did not do what it was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineFault {
+    /// The line's name in the configuration.
+    pub line: String,
+    /// What happened, in the backend's words.
+    pub message: String,
+}
+
+impl fmt::Display for LineFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}; check the wiring and who else holds the line", self.line, self.message)
+    }
+}
+
+impl From<LineFault> for Error {
+    fn from(fault: LineFault) -> Self {
+        Self::new(ErrorKind::Disconnected, fault.to_string())
+    }
+}
+
+/// One output line.
+pub trait OutputLine: Send {
+    /// Sets the physical level. Must not wait for anything but the kernel.
+    ///
+    /// # Errors
+    /// When the level could not be set; the line's level is then unknown.
+    fn set_level(&mut self, level: Level) -> Result<(), LineFault>;
+
+    /// The line's name in the configuration.
+    fn name(&self) -> &str;
+}
+
+/// One trigger input: a source of edges that start parts.
+pub trait TriggerInput: Send {
+    /// Takes the oldest edge that has happened by `now` and was not taken yet. Never blocks.
+    ///
+    /// # Errors
+    /// When the line can no longer be read.
+    fn next_edge(&mut self, now: Timestamp) -> Result<Option<Edge>, LineFault>;
+
+    /// When the next edge will come, where that is known beforehand (a simulated belt, an interval).
+    fn next_at(&self) -> Option<Timestamp>;
+
+    /// Whether no edge will ever come again.
+    fn is_exhausted(&self) -> bool;
+
+    /// Gives the input the bell to ring when an edge comes that [`next_at`](Self::next_at) did not foretell.
+    fn attach(&mut self, clock: &Arc<dyn Clock>, bell: &Bell);
+}
+
+/// Something that hands out output lines by name.
+pub trait Outputs {
+    /// Requests a line and sets it to `safe` in the same step.
+    ///
+    /// # Errors
+    /// When there is no such line, or something else holds it.
+    fn request(&mut self, name: &str, safe: Level) -> Result<SafeLine>;
+}
+
+/// An output line that goes to its safe level when dropped.
+pub struct SafeLine {
+    line: Box<dyn OutputLine>,
+    safe: Level,
+}
+
+impl SafeLine {
+    /// Guards a line that already is at its safe level.
+    pub fn new(line: Box<dyn OutputLine>, safe: Level) -> Self {
+        Self { line, safe }
+    }
+
+    /// The level to which the line goes when in doubt.
+    pub fn safe_level(&self) -> Level {
+        self.safe
+    }
+
+    /// Sets the physical level.
+    ///
+    /// # Errors
+    /// When the line did not follow.
+    pub fn set_level(&mut self, level: Level) -> Result<(), LineFault> {
+        self.line.set_level(level)
+    }
+
+    /// Sets the safe level; a failure is logged, there is nothing left to try.
+    pub fn make_safe(&mut self) {
+        if let Err(fault) = self.line.set_level(self.safe) {
+            log::error!("cannot put a line to its safe level: {fault}");
+        }
+    }
+}
+
+impl Drop for SafeLine {
+    fn drop(&mut self) {
+        self.make_safe();
+    }
+}
+
+impl fmt::Debug for SafeLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SafeLine").field("name", &self.line.name()).field("safe", &self.safe).finish()
+    }
+}
