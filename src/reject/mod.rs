@@ -1,0 +1,167 @@
+//! Reject plans: from a part to the instant of its pulse, on time or not at all.
+//!
+//! | word | means |
+//! |---|---|
+//! | position | millimetres that the belt has moved; what a plan and the schedule hold |
+//! | `fire_at` | when the part lies in front of the actuator: its trigger plus travel, never "now plus something" |
+//! | deadline | when the line must rise for that: `fire_at` less the actuator's latency |
+//! | window | a pulse may start from the deadline up to this much later; after that it would hit the neighbour |
+//!
+//! Everything here is pure except [`actuator`], which drives one output line.
+
+pub mod actuator;
+pub mod schedule;
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::units::{Millimetres, MmPerSecond};
+
+pub use actuator::Actuator;
+pub use schedule::{Due, Schedule};
+
+/// `[reject]` as used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// `false` runs dry: everything is logged, nothing fires, the ready output stays low.
+    pub enabled: bool,
+    /// Name of the reject output line.
+    pub line: String,
+    /// The line is active at the low level.
+    pub active_low: bool,
+    /// Camera trigger to reject actuator along the belt.
+    pub travel: Millimetres,
+    /// Constant belt speed.
+    pub belt_speed: MmPerSecond,
+    /// Dead time from the line's edge to the actuator's motion.
+    pub actuator_latency: Duration,
+    /// How long the line stays active for one part.
+    pub pulse_width: Duration,
+    /// A pulse may start up to this much after its planned instant; later it is not fired.
+    pub window: Duration,
+}
+
+impl Settings {
+    /// Time from trigger to actuator at the configured speed; zero for settings that `check` refuses.
+    pub fn travel_time(&self) -> Duration {
+        Duration::try_from_secs_f64(self.travel.0 / self.belt_speed.0).unwrap_or_default()
+    }
+}
+
+/// What became of a planned pulse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PulseOutcome {
+    /// The line rose for this part, inside its window.
+    Fired,
+    /// The line was active already for an earlier part and stays so for this one too.
+    Merged,
+    /// Its window was over; not fired.
+    Late,
+    /// The schedule was full, the line did not follow, or the run was aborted; not fired.
+    Failed,
+}
+
+impl PulseOutcome {
+    /// The stable word used in events and `--json` output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fired => "fired",
+            Self::Merged => "merged",
+            Self::Late => "late",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether the part met an active actuator.
+    pub fn has_hit(self) -> bool {
+        matches!(self, Self::Fired | Self::Merged)
+    }
+}
+
+/// Maps time to the position of the belt and back. An encoder is a later implementation.
+pub trait Belt: Send {
+    /// Where the belt is, was or is expected to be at `at`.
+    fn position_at(&self, at: Timestamp) -> Millimetres;
+
+    /// When the belt gets (or got) to `position`; `None` while it stands still before it.
+    fn time_at(&self, position: Millimetres) -> Option<Timestamp>;
+}
+
+/// A belt that always moves at the same speed.
+#[derive(Clone, Copy, Debug)]
+pub struct ConstantSpeed {
+    speed: MmPerSecond,
+    origin: Timestamp,
+}
+
+impl ConstantSpeed {
+    /// A belt at position 0 at `origin`, which should be near: positions are floats, exact to a nanosecond for months.
+    ///
+    /// # Panics
+    /// If the speed is not positive and finite (`check` refuses that).
+    pub fn new(speed: MmPerSecond, origin: Timestamp) -> Self {
+        assert!(speed.0 > 0.0 && speed.0.is_finite(), "belt speed must be positive, got {} mm/s", speed.0);
+        Self { speed, origin }
+    }
+}
+
+impl Belt for ConstantSpeed {
+    fn position_at(&self, at: Timestamp) -> Millimetres {
+        let (after, before) = (at.since(self.origin).as_secs_f64(), self.origin.since(at).as_secs_f64());
+        Millimetres((after - before) * self.speed.0)
+    }
+
+    fn time_at(&self, position: Millimetres) -> Option<Timestamp> {
+        let nanos = (position.0 / self.speed.0 * 1e9).round();
+        // `as` saturates, which is right for a position beyond the end of time.
+        let distance = Duration::from_nanos(nanos.abs() as u64);
+        Some(if nanos < 0.0 { self.origin - distance } else { self.origin + distance })
+    }
+}
+
+/// Where and when a part is to be rejected, should it come to that.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Plan {
+    /// Belt position at which the part lies in front of the actuator.
+    pub position: Millimetres,
+    /// When that is; [`Timestamp::NEVER`] while the belt stands still.
+    pub fire_at: Timestamp,
+    /// When the line must rise for it.
+    pub deadline: Timestamp,
+}
+
+/// Plans a part triggered at `trigger_at`.
+pub fn plan(settings: &Settings, belt: &dyn Belt, trigger_at: Timestamp) -> Plan {
+    let position = Millimetres(belt.position_at(trigger_at).0 + settings.travel.0);
+    match belt.time_at(position) {
+        Some(fire_at) => Plan { position, fire_at, deadline: fire_at - settings.actuator_latency },
+        None => Plan { position, fire_at: Timestamp::NEVER, deadline: Timestamp::NEVER },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_follows_the_trigger() {
+        let settings = Settings {
+            enabled: true,
+            line: "reject".into(),
+            active_low: false,
+            travel: Millimetres(250.0),
+            belt_speed: MmPerSecond(500.0),
+            actuator_latency: Duration::from_millis(12),
+            pulse_width: Duration::from_millis(40),
+            window: Duration::from_millis(5),
+        };
+        // The trigger may be older than the daemon's idea of the belt's origin.
+        for origin in [0, 3_000_000_000, 7_000_000_000] {
+            let belt = ConstantSpeed::new(settings.belt_speed, Timestamp(origin));
+            let plan = plan(&settings, &belt, Timestamp(3_000_000_017));
+            assert_eq!(plan.fire_at, Timestamp(3_500_000_017), "origin {origin}");
+            assert_eq!(plan.deadline, Timestamp(3_488_000_017), "origin {origin}");
+        }
+        assert_eq!(settings.travel_time(), Duration::from_millis(500));
+    }
+}
