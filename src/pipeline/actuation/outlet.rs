@@ -1,0 +1,211 @@
+//! What goes out: pulses, the other outputs, notes.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Actuation;
+use crate::clock::Timestamp;
+use crate::decide::{Measures, Settled, Verdict};
+use crate::gpio::{Level, SafeLine};
+use crate::inspect::Inspection;
+use crate::pipeline::recording::{Note, PartRecord};
+use crate::reject::{Due, PulseOutcome};
+use crate::telemetry::{Counters, Fault, Stage};
+use crate::units::PartId;
+
+/// Pause before a line that did not go to rest is told again, and how often. Chosen: an I/O expander that has missed a
+/// write takes the next one; a line that resists for 50 ms needs a person.
+const RELEASE_RETRY: Duration = Duration::from_millis(10);
+const RELEASE_TRIES: u32 = 5;
+
+/// The outputs beside the reject line; `None` where not wired. Their safe level is low.
+#[derive(Debug, Default)]
+pub struct Panel {
+    /// High while parts are inspected and the reject output is armed.
+    pub ready: Option<SafeLine>,
+    /// High while something needs a person; stays so until the run ends.
+    pub fault: Option<SafeLine>,
+    /// High asks the line to stop; stays so until the run ends.
+    pub stop_line: Option<SafeLine>,
+}
+
+impl Panel {
+    pub(super) fn ready(&mut self) -> &mut Option<SafeLine> {
+        &mut self.ready
+    }
+
+    fn fault(&mut self) -> &mut Option<SafeLine> {
+        &mut self.fault
+    }
+
+    fn stop_line(&mut self) -> &mut Option<SafeLine> {
+        &mut self.stop_line
+    }
+
+    /// Puts every output to its safe level.
+    pub fn make_safe(&mut self) {
+        for line in [&mut self.ready, &mut self.fault, &mut self.stop_line].into_iter().flatten() {
+            line.make_safe();
+        }
+    }
+}
+
+impl Actuation {
+    /// A part has its verdict: plan its pulse, or close it.
+    pub(super) fn conclude(&mut self, settled: Settled<Inspection>) {
+        self.shared.counters.count_verdict(settled.verdict);
+        let measures = match settled.verdict {
+            Verdict::Pass => Measures::default(),
+            Verdict::Reject => Measures { reject: true, ..Measures::default() },
+            Verdict::Uninspected(reason) => self.safety.uninspected(reason),
+        };
+        self.take_measures(measures);
+        if !(measures.reject && self.settings.enabled) {
+            self.close(settled, None);
+            return;
+        }
+        Counters::add(&self.shared.counters.pulses_planned);
+        match self.schedule.insert(settled.part.id, settled.part.position) {
+            Ok(()) => self.awaiting_pulse.push(settled),
+            Err(_) => {
+                self.fault(Fault::ScheduleFull, Some(settled.part.id), "the pulse schedule is full".to_owned());
+                self.close(settled, Some((PulseOutcome::Failed, self.shared.clock.now())));
+            }
+        }
+    }
+
+    /// Does to the reject line what is due.
+    pub(super) fn actuate(&mut self) {
+        let now = self.shared.clock.now();
+        while let Some(due) = self.schedule.due(now, &*self.belt) {
+            match due {
+                Due::Start(part) => match self.actuator.fire() {
+                    Ok(()) => self.pulse_done(part, PulseOutcome::Fired, now),
+                    Err(fault) => {
+                        self.schedule.line_failed();
+                        self.fault(Fault::Line, Some(part), fault.to_string());
+                        self.pulse_done(part, PulseOutcome::Failed, now);
+                    }
+                },
+                Due::Merge(part) => self.pulse_done(part, PulseOutcome::Merged, now),
+                Due::Late(part) => self.pulse_done(part, PulseOutcome::Late, now),
+                Due::Release => self.release(now),
+            }
+        }
+    }
+
+    fn release(&mut self, now: Timestamp) {
+        match self.actuator.release() {
+            Ok(()) => self.release_failures = 0,
+            Err(fault) => {
+                self.release_failures += 1;
+                self.fault(Fault::Line, None, fault.to_string());
+                if self.release_failures < RELEASE_TRIES {
+                    self.schedule.release_failed(now, now + RELEASE_RETRY);
+                }
+            }
+        }
+    }
+
+    /// The outcome of a pulse is known: its part is done.
+    pub(super) fn pulse_done(&mut self, part: PartId, outcome: PulseOutcome, at: Timestamp) {
+        let i = self.awaiting_pulse.iter().position(|s| s.part.id == part);
+        let settled = self.awaiting_pulse.remove(i.expect("every scheduled part awaits its pulse"));
+        if outcome == PulseOutcome::Fired {
+            self.latency.record(Stage::Pulse, at.since(settled.part.deadline));
+        }
+        self.close(settled, Some((outcome, at)));
+    }
+
+    pub(super) fn close(&mut self, settled: Settled<Inspection>, pulse: Option<(PulseOutcome, Timestamp)>) {
+        let Settled { part, verdict, evidence, settled_at } = settled;
+        if let Some((outcome, at)) = pulse {
+            let counters = &self.shared.counters;
+            Counters::add(match outcome {
+                PulseOutcome::Fired => &counters.pulses_fired,
+                PulseOutcome::Merged => &counters.pulses_merged,
+                PulseOutcome::Late => &counters.pulses_late,
+                PulseOutcome::Failed => &counters.pulses_failed,
+            });
+            if !outcome.has_hit() {
+                self.missed(&settled, outcome, at);
+            }
+        }
+        let (pulse, pulse_at) = pulse.unzip();
+        self.note(Note::Part(PartRecord { part, verdict, settled_at, inspection: evidence, pulse, pulse_at }));
+    }
+
+    fn missed(&mut self, settled: &Settled<Inspection>, pulse: PulseOutcome, at: Timestamp) {
+        let part = settled.part;
+        if settled.verdict == Verdict::Reject {
+            Counters::add(&self.shared.counters.missed_rejects);
+            if self.shared.counters.count_fault(Fault::MissedReject) {
+                log::error!("part {} was to be rejected and its window was missed ({})", part.id, pulse.as_str());
+            }
+            self.note(Note::MissedReject { part: part.id, at, fire_at: part.fire_at, pulse });
+            self.take_measures(self.safety.missed_reject());
+        } else {
+            let message = format!("not inspected, and its reject window was missed ({})", pulse.as_str());
+            self.fault(Fault::MissedUninspected, Some(part.id), message);
+        }
+    }
+
+    fn take_measures(&mut self, measures: Measures) {
+        // A dry run asks nobody to stop; what it would have done stands in the events.
+        if measures.stop_line && self.settings.enabled {
+            self.raise(Panel::stop_line, true);
+        }
+        if measures.fault {
+            self.raise(Panel::fault, true);
+        }
+    }
+
+    /// Sets an output of the panel, if it is wired.
+    pub(super) fn raise(&mut self, which: fn(&mut Panel) -> &mut Option<SafeLine>, high: bool) {
+        let level = if high { Level::High } else { Level::Low };
+        let outcome = which(&mut self.panel).as_mut().map_or(Ok(()), |line| line.set_level(level));
+        if let Err(fault) = outcome {
+            self.report(Fault::Line, None, fault.to_string());
+        }
+    }
+
+    /// Counts, logs and records a fault, and calls a person if it needs one.
+    pub(super) fn fault(&mut self, fault: Fault, part: Option<PartId>, message: String) {
+        self.report(fault, part, message);
+        if fault.needs_person() {
+            self.raise(Panel::fault, true);
+        }
+    }
+
+    fn report(&mut self, fault: Fault, part: Option<PartId>, message: String) {
+        let about = part.map(|p| format!("part {p}: ")).unwrap_or_default();
+        // The first of a kind is news, the others are in the events and the counters.
+        if self.shared.counters.count_fault(fault) {
+            log::warn!("{} {about}{message}", fault.code());
+        } else {
+            log::debug!("{} {about}{message}", fault.code());
+        }
+        self.note(Note::Fault { fault, at: self.shared.clock.now(), part, message });
+    }
+
+    pub(super) fn note(&mut self, note: Note) {
+        if self.shared.notes.try_push(note).is_err() {
+            Counters::add(&self.shared.counters.events_lost);
+        }
+    }
+
+    /// Losses that other threads have counted become faults, once each.
+    pub(super) fn report_losses(&mut self) {
+        let events = self.shared.counters.events_lost.load(Ordering::Relaxed);
+        let scores = self.shared.scores_lost.load(Ordering::Relaxed);
+        let losses = [
+            (events, Fault::EventsLost, "events could not be written"),
+            (scores, Fault::ScoreLost, "a score found the link full; its part expires as late"),
+        ];
+        for (i, (lost, fault, message)) in losses.into_iter().enumerate() {
+            if lost > 0 && !std::mem::replace(&mut self.reported_losses[i], true) {
+                self.fault(fault, None, message.to_owned());
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Bounded links between threads. Nothing here blocks or grows: a full link gives the item back, and the caller says
+//! what that means for the part.
+//!
+//! A short mutex rather than a lock-free ring: the newest item must be able to push out the oldest, and a lock held
+//! for a few instructions between two or three threads is not what makes a part late.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::clock::{Bell, Clock};
+
+/// A bounded FIFO to one reading thread, whose bell it rings.
+pub struct Link<T> {
+    state: Mutex<State<T>>,
+    capacity: usize,
+    clock: Arc<dyn Clock>,
+    reader: Bell,
+}
+
+struct State<T> {
+    items: VecDeque<T>,
+    closed: bool,
+}
+
+/// What a link had for its reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next<T> {
+    /// The oldest item.
+    Item(T),
+    /// Nothing yet.
+    Empty,
+    /// Nothing, and nothing will come.
+    Closed,
+}
+
+impl<T> Link<T> {
+    /// An empty link for at most `capacity` items (at least 1); allocates once.
+    pub fn new(capacity: usize, clock: Arc<dyn Clock>, reader: Bell) -> Self {
+        let capacity = capacity.max(1);
+        let state = State { items: VecDeque::with_capacity(capacity), closed: false };
+        Self { state: Mutex::new(state), capacity, clock, reader }
+    }
+
+    /// Appends an item and rings the reader.
+    ///
+    /// # Errors
+    /// Returns the item when the link is full or closed.
+    pub fn try_push(&self, item: T) -> Result<(), T> {
+        let mut state = self.state();
+        if state.closed || state.items.len() >= self.capacity {
+            return Err(item);
+        }
+        state.items.push_back(item);
+        drop(state);
+        self.clock.ring(&self.reader);
+        Ok(())
+    }
+
+    /// Appends an item, rings the reader, and returns the oldest item if it had to go for this one.
+    pub fn push_evicting(&self, item: T) -> Option<T> {
+        let mut state = self.state();
+        let evicted = if state.items.len() >= self.capacity { state.items.pop_front() } else { None };
+        state.items.push_back(item);
+        drop(state);
+        self.clock.ring(&self.reader);
+        evicted
+    }
+
+    /// Takes the oldest item.
+    pub fn next(&self) -> Next<T> {
+        let mut state = self.state();
+        match state.items.pop_front() {
+            Some(item) => Next::Item(item),
+            None if state.closed => Next::Closed,
+            None => Next::Empty,
+        }
+    }
+
+    /// Ends the link: what is in it can still be taken, nothing can be added.
+    pub fn close(&self) {
+        self.state().closed = true;
+        self.clock.ring(&self.reader);
+    }
+
+    /// Drops everything in the link and returns how many items that were.
+    pub fn clear(&self) -> usize {
+        let mut state = self.state();
+        let dropped = state.items.len();
+        state.items.clear();
+        dropped
+    }
+
+    /// No user code runs under this lock, so a poisoned one still holds a consistent queue.
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::MonotonicClock;
+
+    fn link(capacity: usize) -> Link<u32> {
+        Link::new(capacity, Arc::new(MonotonicClock), Bell::new())
+    }
+
+    #[test]
+    fn a_full_link_gives_the_item_back() {
+        let link = link(2);
+        assert_eq!((link.try_push(1), link.try_push(2), link.try_push(3)), (Ok(()), Ok(()), Err(3)));
+        assert_eq!((link.next(), link.next(), link.next()), (Next::Item(1), Next::Item(2), Next::Empty));
+    }
+
+    #[test]
+    fn the_newest_pushes_out_the_oldest() {
+        let link = link(2);
+        assert_eq!((link.push_evicting(1), link.push_evicting(2), link.push_evicting(3)), (None, None, Some(1)));
+        assert_eq!(link.next(), Next::Item(2));
+    }
+
+    #[test]
+    fn a_closed_link_can_be_emptied() {
+        let link = link(2);
+        link.try_push(1).unwrap();
+        link.close();
+        assert_eq!(link.try_push(2), Err(2));
+        assert_eq!((link.next(), link.next()), (Next::Item(1), Next::Closed));
+    }
+}

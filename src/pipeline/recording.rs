@@ -1,0 +1,152 @@
+//! The recording loop (`rec`): notes to events and to the observer. The only thread of the line that touches a disk.
+
+use std::io::Write;
+
+use super::Shared;
+use super::queue::Next;
+use crate::clock::Timestamp;
+use crate::decide::{Part, Verdict};
+use crate::inspect::Inspection;
+use crate::reject::PulseOutcome;
+use crate::telemetry::events::{self, Crop, Event, VerdictEvent};
+use crate::telemetry::{Counters, Fault};
+use crate::units::PartId;
+
+/// A part when everything about it is known; exactly one for each part.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PartRecord {
+    /// The part and its plan.
+    pub part: Part,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// When the verdict fell.
+    pub settled_at: Timestamp,
+    /// What was found; `None` where nothing was inspected in time.
+    pub inspection: Option<Inspection>,
+    /// What became of its pulse; `None` where none was planned.
+    pub pulse: Option<PulseOutcome>,
+    /// When that became known: the rise of the line for a fired pulse.
+    pub pulse_at: Option<Timestamp>,
+}
+
+/// What `act` sends to `rec`.
+#[derive(Debug)]
+pub enum Note {
+    /// A part is done.
+    Part(PartRecord),
+    /// A score came when its part's verdict was final; `None` where the inspection failed.
+    LateScore { part: PartId, at: Timestamp, score: Option<f32> },
+    /// A known reject was not fired in its window.
+    MissedReject { part: PartId, at: Timestamp, fire_at: Timestamp, pulse: PulseOutcome },
+    /// Something went wrong.
+    Fault { fault: Fault, at: Timestamp, part: Option<PartId>, message: String },
+}
+
+/// Called on `rec` for each part as soon as it is done; it may be slow, it must not panic.
+pub type Observer = Box<dyn FnMut(&PartRecord) + Send>;
+
+/// Where `rec` writes to.
+pub struct Recording {
+    /// JSON lines; `None` writes nothing.
+    pub events: Option<Box<dyn Write + Send>>,
+    /// Sees every part.
+    pub observer: Option<Observer>,
+    /// What scores are compared with.
+    pub threshold: f32,
+    /// Nothing fires.
+    pub dry_run: bool,
+}
+
+impl Recording {
+    /// Records until `act` closes the link, then writes the `stop` event.
+    pub fn run(mut self, shared: &Shared) {
+        let version = env!("CARGO_PKG_VERSION");
+        let (threshold, dry_run) = (self.threshold, self.dry_run);
+        let t_ns = shared.clock.now().0;
+        self.write(shared, &Event::Start { schema: events::SCHEMA, version, t_ns, threshold, dry_run });
+        loop {
+            match shared.notes.next() {
+                Next::Item(note) => self.record(shared, &note),
+                Next::Closed => break,
+                Next::Empty => {
+                    // Flushed whenever there is time for it, so that who follows the file sees the last part.
+                    self.flush(shared);
+                    shared.clock.wait(&shared.rec_bell, None);
+                }
+            }
+        }
+        let (counts, failure) = (shared.counters.snapshot(), shared.failure());
+        let stop = Event::Stop {
+            t_ns: shared.clock.now().0,
+            parts: counts.parts,
+            passes: counts.passes,
+            rejects: counts.rejects,
+            uninspected: counts.uninspected(),
+            events_lost: counts.events_lost,
+            error: failure.as_deref(),
+        };
+        self.write(shared, &stop);
+        self.flush(shared);
+    }
+
+    fn record(&mut self, shared: &Shared, note: &Note) {
+        match note {
+            Note::Part(record) => {
+                self.write(shared, &Event::Verdict(verdict_event(record, self.threshold)));
+                if let Some(observer) = &mut self.observer {
+                    observer(record);
+                }
+            }
+            Note::LateScore { part, at, score } => {
+                self.write(shared, &Event::LateScore { part: part.0, t_ns: at.0, score: *score });
+            }
+            Note::MissedReject { part, at, fire_at, pulse } => {
+                let (fire_at_ns, pulse) = (fire_at.0, pulse.as_str());
+                self.write(shared, &Event::MissedReject { part: part.0, t_ns: at.0, fire_at_ns, pulse });
+            }
+            Note::Fault { fault, at, part, message } => {
+                let (code, part) = (fault.code(), part.map(|p| p.0));
+                self.write(shared, &Event::Fault { code, t_ns: at.0, part, message });
+            }
+        }
+    }
+
+    fn write(&mut self, shared: &Shared, event: &Event<'_>) {
+        if let Some(out) = &mut self.events
+            && let Err(error) = events::write(out, event)
+        {
+            lost(shared, &error);
+        }
+    }
+
+    fn flush(&mut self, shared: &Shared) {
+        if let Some(out) = &mut self.events
+            && let Err(error) = out.flush()
+        {
+            lost(shared, &error);
+        }
+    }
+}
+
+/// A full disk must not stop the belt: the loss is counted, and `act` raises the fault output.
+fn lost(shared: &Shared, error: &std::io::Error) {
+    if shared.counters.events_lost.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+        log::error!("cannot write events: {error}; free some space, parts are inspected all the same");
+    }
+    Counters::add(&shared.counters.events_lost);
+}
+
+fn verdict_event(record: &PartRecord, threshold: f32) -> VerdictEvent<'static> {
+    let crop = |r: &crate::frame::geometry::Roi| Crop { x: r.x, y: r.y, width: r.width, height: r.height };
+    VerdictEvent {
+        part: record.part.id.0,
+        trigger_ns: record.part.trigger_at.0,
+        verdict: record.verdict.as_str(),
+        reason: record.verdict.reason().map(|r| r.as_str()),
+        score: record.inspection.map(|i| i.score.0),
+        threshold,
+        crops: record.inspection.map(|i| i.crops.as_slice().iter().map(crop).collect()).unwrap_or_default(),
+        fire_at_ns: record.part.fire_at.0,
+        pulse: record.pulse.map(PulseOutcome::as_str),
+    }
+}

@@ -1,0 +1,245 @@
+//! Counters, latency and events: what a run tells about itself. Never in the way of a part.
+//!
+//! Counters are atomics that any thread may read while the run goes on; latencies belong to `act`; events are written
+//! by `rec`. Imports only base and the words of `decide`.
+
+pub mod events;
+pub mod latency;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::decide::{Reason, Verdict};
+
+pub use latency::{Histogram, Latency, LatencyMs, Stage, StageMs};
+
+/// Something that went wrong besides a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// A frame arrived damaged or with the wrong size.
+    FrameBroken,
+    /// The camera does not deliver.
+    Camera,
+    /// Frames were exposed and never arrived, or found the link to `act` full.
+    FramesLost,
+    /// The trigger input can no longer be read.
+    Trigger,
+    /// A part was pushed out before its inspection started.
+    Overrun,
+    /// An inspection failed, or its score is not a number.
+    Inspection,
+    /// A score found the link to `act` full.
+    ScoreLost,
+    /// The pulse schedule was full.
+    ScheduleFull,
+    /// An output line did not follow.
+    Line,
+    /// A known reject was not fired in its window.
+    MissedReject,
+    /// An uninspected part that the policy rejects was not fired in its window.
+    MissedUninspected,
+    /// Events could not be written.
+    EventsLost,
+    /// The run ends with an error: a thread panicked, or the trigger is lost.
+    RunFailed,
+}
+
+impl Fault {
+    /// Every fault, in the order of the counters.
+    pub const ALL: [Self; 13] = [
+        Self::FrameBroken,
+        Self::Camera,
+        Self::FramesLost,
+        Self::Trigger,
+        Self::Overrun,
+        Self::Inspection,
+        Self::ScoreLost,
+        Self::ScheduleFull,
+        Self::Line,
+        Self::MissedReject,
+        Self::MissedUninspected,
+        Self::EventsLost,
+        Self::RunFailed,
+    ];
+
+    /// The stable code in events, logs and the manual.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::FrameBroken => "CAM-01",
+            Self::Camera => "CAM-02",
+            Self::FramesLost => "CAM-03",
+            Self::Trigger => "TRG-01",
+            Self::Overrun => "INS-01",
+            Self::Inspection => "INS-02",
+            Self::ScoreLost => "INS-03",
+            Self::ScheduleFull => "ACT-01",
+            Self::Line => "ACT-02",
+            Self::MissedReject => "ACT-03",
+            Self::MissedUninspected => "ACT-04",
+            Self::EventsLost => "REC-01",
+            Self::RunFailed => "SUP-01",
+        }
+    }
+
+    /// Whether the fault output shall call a person. A single damaged frame is the plant's policy's business.
+    pub fn needs_person(self) -> bool {
+        self != Self::FrameBroken
+    }
+}
+
+/// Counters of a run; shared, monotonic.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Frames that the camera delivered, broken ones included.
+    pub frames: AtomicU64,
+    /// Frames that belonged to no part.
+    pub frames_unmatched: AtomicU64,
+    /// Parts born.
+    pub parts: AtomicU64,
+    /// Verdicts `pass`.
+    pub passes: AtomicU64,
+    /// Verdicts `reject`.
+    pub rejects: AtomicU64,
+    /// Verdicts `uninspected`, by [`Reason::index`].
+    pub uninspected: [AtomicU64; Reason::ALL.len()],
+    /// Scores that came when the ledger was final.
+    pub late_scores: AtomicU64,
+    /// Inspections not started because the part's verdict was final already.
+    pub skipped: AtomicU64,
+    /// Pulses planned.
+    pub pulses_planned: AtomicU64,
+    /// Pulses that raised the line in their window.
+    pub pulses_fired: AtomicU64,
+    /// Pulses that continued an earlier one.
+    pub pulses_merged: AtomicU64,
+    /// Pulses whose window was over.
+    pub pulses_late: AtomicU64,
+    /// Pulses that could not be fired.
+    pub pulses_failed: AtomicU64,
+    /// Known rejects not fired in their window.
+    pub missed_rejects: AtomicU64,
+    /// Faults, in the order of [`Fault::ALL`].
+    pub faults: [AtomicU64; Fault::ALL.len()],
+    /// Events that could not be written.
+    pub events_lost: AtomicU64,
+}
+
+impl Counters {
+    /// Adds one.
+    pub fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a verdict.
+    pub fn count_verdict(&self, verdict: Verdict) {
+        Self::add(match verdict {
+            Verdict::Pass => &self.passes,
+            Verdict::Reject => &self.rejects,
+            Verdict::Uninspected(reason) => &self.uninspected[reason.index()],
+        });
+    }
+
+    /// Counts a fault and says whether it is the first of its kind.
+    pub fn count_fault(&self, fault: Fault) -> bool {
+        self.faults[fault as usize].fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// What was counted so far. Each number is right; together they may straddle an event of a running pipeline.
+    pub fn snapshot(&self) -> Counts {
+        let get = |c: &AtomicU64| c.load(Ordering::Relaxed);
+        Counts {
+            frames: get(&self.frames),
+            frames_unmatched: get(&self.frames_unmatched),
+            parts: get(&self.parts),
+            passes: get(&self.passes),
+            rejects: get(&self.rejects),
+            uninspected_by_reason: Reason::ALL.map(|r| (r, get(&self.uninspected[r.index()]))),
+            late_scores: get(&self.late_scores),
+            skipped: get(&self.skipped),
+            pulses: Pulses {
+                planned: get(&self.pulses_planned),
+                fired: get(&self.pulses_fired),
+                merged: get(&self.pulses_merged),
+                late: get(&self.pulses_late),
+                failed: get(&self.pulses_failed),
+            },
+            missed_rejects: get(&self.missed_rejects),
+            faults: Fault::ALL.map(|f| (f, get(&self.faults[f as usize]))),
+            events_lost: get(&self.events_lost),
+        }
+    }
+}
+
+/// The values of [`Counters`] at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Frames that the camera delivered, broken ones included.
+    pub frames: u64,
+    /// Frames that belonged to no part.
+    pub frames_unmatched: u64,
+    /// Parts born; the sum of passes, rejects and uninspected once a run has ended.
+    pub parts: u64,
+    /// Verdicts `pass`.
+    pub passes: u64,
+    /// Verdicts `reject`.
+    pub rejects: u64,
+    /// Verdicts `uninspected`.
+    pub uninspected_by_reason: [(Reason, u64); Reason::ALL.len()],
+    /// Scores that came when the ledger was final.
+    pub late_scores: u64,
+    /// Inspections not started because the part's verdict was final already.
+    pub skipped: u64,
+    /// Pulses.
+    pub pulses: Pulses,
+    /// Known rejects not fired in their window.
+    pub missed_rejects: u64,
+    /// Faults by kind.
+    pub faults: [(Fault, u64); Fault::ALL.len()],
+    /// Events that could not be written.
+    pub events_lost: u64,
+}
+
+impl Counts {
+    /// Verdicts `uninspected` of every reason.
+    pub fn uninspected(&self) -> u64 {
+        self.uninspected_by_reason.iter().map(|(_, n)| n).sum()
+    }
+
+    /// Verdicts `uninspected` for one reason.
+    pub fn uninspected_for(&self, reason: Reason) -> u64 {
+        self.uninspected_by_reason[reason.index()].1
+    }
+
+    /// Faults of one kind.
+    pub fn fault(&self, fault: Fault) -> u64 {
+        self.faults[fault as usize].1
+    }
+}
+
+/// Pulses by outcome; `planned` is the sum of the rest once a run has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pulses {
+    /// Pulses planned.
+    pub planned: u64,
+    /// Raised the line in their window.
+    pub fired: u64,
+    /// Continued an earlier pulse.
+    pub merged: u64,
+    /// Their window was over.
+    pub late: u64,
+    /// Could not be fired.
+    pub failed: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_has_its_place_and_its_own_code() {
+        let codes: std::collections::BTreeSet<_> = Fault::ALL.iter().map(|f| f.code()).collect();
+        assert_eq!(codes.len(), Fault::ALL.len());
+        for (i, fault) in Fault::ALL.into_iter().enumerate() {
+            assert_eq!(fault as usize, i);
+        }
+    }
+}
