@@ -1,0 +1,224 @@
+//! Configuration: `config.toml` as written becomes [`Config`] as used, or a complete list of its problems.
+//!
+//! ```text
+//! text ─► raw: TOML, the key table, types and ranges ─► check: rules between keys ─► Config
+//!                └──────────── problems, all at once, by line ────┘
+//! ```
+//!
+//! Reads one file and nothing else: whether the recipe exists or a line is free is asked by those who open them.
+//! A bad file yields no [`Config`] at all, so that nothing runs on half of one.
+
+mod check;
+pub mod keys;
+mod raw;
+pub mod render;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind};
+use crate::{camera, decide, gpio, reject};
+
+/// The largest file that is read as a configuration; the shipped one has 10 kB.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Everything `run` needs, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[camera]`
+    pub camera: camera::Settings,
+    /// `[trigger]`
+    pub trigger: Trigger,
+    /// `[model]`
+    pub model: Model,
+    /// `[decision]`
+    pub decision: Decision,
+    /// `[reject]`
+    pub reject: reject::Settings,
+    /// `[outputs]`: names of the lines, `None` where not wired.
+    pub outputs: Outputs,
+    /// `[gpio]`
+    pub gpio: gpio::Settings,
+    /// `[safety]`
+    pub safety: decide::Safety,
+    /// `[record]`
+    pub record: Record,
+    /// `[log] level`
+    pub log_level: log::LevelFilter,
+}
+
+/// `[trigger]` as used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// Every frame is a part.
+    EveryFrame,
+    /// The simulated belt's photo-eye.
+    Simulated,
+}
+
+/// `[model]` as used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// The recipe file.
+    pub recipe: PathBuf,
+}
+
+/// `[decision]` as used.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Decision {
+    /// Replaces the recipe's threshold; the raw score stays what it is.
+    pub threshold: Option<f32>,
+}
+
+/// `[outputs]` as used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outputs {
+    /// High while parts are inspected and the reject output is armed.
+    pub ready: Option<String>,
+    /// High while something needs a person.
+    pub fault: Option<String>,
+    /// High asks the line to stop.
+    pub stop_line: Option<String>,
+}
+
+/// `[record]` as used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// JSON-lines file of verdict events.
+    pub events: Option<PathBuf>,
+}
+
+/// One thing to mend, or, as a warning, to think about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The line it is on, counted from 1; a missing key has its section's. `None` where there is no line to name.
+    pub line: Option<usize>,
+    /// The key as written, `section.name`; `None` where it is not about one key.
+    pub key: Option<String>,
+    /// What is wrong and what is right, without a full stop.
+    pub message: String,
+    /// What was probably meant.
+    pub suggestion: Option<String>,
+    /// The value as written, shortened to one line; the line itself for a syntax error.
+    #[serde(skip)]
+    pub value: Option<String>,
+}
+
+impl Problem {
+    fn at(line: Option<usize>, key: &str, message: String) -> Self {
+        Self { line, key: Some(key.to_owned()), message, suggestion: None, value: None }
+    }
+
+    fn of_the_file(message: String) -> Self {
+        Self { line: None, key: None, message, suggestion: None, value: None }
+    }
+}
+
+/// Every problem of one file, by line; displayed as the text that `check` and the start print.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigProblems {
+    /// The file as the caller named it.
+    pub file: String,
+    /// At least one, by line, those without a line last.
+    pub problems: Vec<Problem>,
+}
+
+impl std::error::Error for ConfigProblems {}
+
+impl From<ConfigProblems> for Error {
+    fn from(problems: ConfigProblems) -> Self {
+        Self::new(ErrorKind::Config, problems.to_string())
+    }
+}
+
+/// All that was found in one file.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// The file as the caller named it.
+    pub file: String,
+    /// The configuration, or why there is none.
+    pub config: Result<Config, ConfigProblems>,
+    /// What is allowed and probably not meant, by line.
+    pub warnings: Vec<Problem>,
+}
+
+/// Loads and checks a configuration; warnings go to the log.
+///
+/// # Errors
+/// All problems of the file at once; a file that cannot be read is one problem.
+pub fn load(path: &Path) -> Result<Config, ConfigProblems> {
+    let findings = examine_file(path);
+    for warning in &findings.warnings {
+        log::warn!("{}: {}", findings.file, render::one_line(warning));
+    }
+    findings.config
+}
+
+/// Checks the text of a configuration. Relative paths in it start at the folder of `origin`, which is not opened.
+///
+/// # Errors
+/// All problems of the text at once.
+pub fn parse(text: &str, origin: &Path) -> Result<Config, ConfigProblems> {
+    examine(text, origin).config
+}
+
+/// As [`load`], with the warnings as values.
+pub fn examine_file(path: &Path) -> Findings {
+    match read(path) {
+        Ok(text) => examine(&text, path),
+        Err(problem) => {
+            let file = path.display().to_string();
+            Findings {
+                config: Err(ConfigProblems { file: file.clone(), problems: vec![problem] }),
+                file,
+                warnings: vec![],
+            }
+        }
+    }
+}
+
+/// As [`parse`], with the warnings.
+pub fn examine(text: &str, origin: &Path) -> Findings {
+    let mut raw = raw::Raw::read(text);
+    let mut problems = std::mem::take(&mut raw.problems);
+    let is_toml = problems.iter().all(|problem| problem.key.is_some());
+    let mut warnings = Vec::new();
+    if is_toml {
+        check::rules(&raw, &mut problems, &mut warnings);
+    }
+    // Sorting is stable: problems on one line stay in the order in which the rules were tried.
+    let by_line = |problem: &Problem| problem.line.unwrap_or(usize::MAX);
+    problems.sort_by_key(by_line);
+    warnings.sort_by_key(by_line);
+    let file = origin.display().to_string();
+    let config = if problems.is_empty() {
+        let folder = origin.parent().unwrap_or(Path::new(""));
+        Ok(check::build(&raw, folder).expect("a file without problems has every value that a Config needs"))
+    } else {
+        Err(ConfigProblems { file: file.clone(), problems })
+    };
+    Findings { file, config, warnings }
+}
+
+fn read(path: &Path) -> Result<String, Problem> {
+    let unreadable = |error: std::io::Error| {
+        let step = "check the path and its permissions";
+        Problem::of_the_file(format!("cannot be read: {error}; {step}"))
+    };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(Problem::of_the_file("is larger than 1 MiB; is this the right file?".to_owned()));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let before = &error.as_bytes()[..at];
+        let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+        let byte = error.as_bytes()[at];
+        let message = format!("is not UTF-8 text: byte {byte:#04x} at offset {at}; save it as UTF-8");
+        Problem { line: Some(line), ..Problem::of_the_file(message) }
+    })
+}
