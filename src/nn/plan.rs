@@ -1,0 +1,139 @@
+//! Runs a graph: an ONNX model pruned to the wanted outputs, optimised once by tract, run many times.
+
+use std::sync::Arc;
+
+use tract_onnx::pb::ModelProto;
+use tract_onnx::prelude::*;
+
+use super::onnx::{self, Elem};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A graph ready to run: fixed shapes, optimised, shareable between threads. [`Plan::spawn`] gives each thread a state.
+#[derive(Clone)]
+pub struct Plan {
+    runnable: Arc<TypedSimplePlan>,
+    input_shape: [usize; 4],
+    elem: Elem,
+}
+
+/// One thread's running state of a [`Plan`]; keep it for as long as the thread runs, making one costs.
+pub struct Running {
+    state: TypedSimpleState,
+    input_shape: [usize; 4],
+    elem: Elem,
+}
+
+/// One output of a run.
+pub struct Output {
+    /// Its shape.
+    pub shape: Vec<usize>,
+    tensor: TValue,
+}
+
+impl Output {
+    /// The values of a float output, row-major.
+    ///
+    /// # Panics
+    /// If the output is not f32: which outputs a graph has is known where it is asked for.
+    pub fn f32(&self) -> &[f32] {
+        self.tensor.try_as_plain_ram().and_then(|t| t.as_slice::<f32>()).expect("a float output")
+    }
+
+    /// The values of a u8 output, row-major.
+    ///
+    /// # Panics
+    /// If the output is not u8.
+    pub fn u8(&self) -> &[u8] {
+        self.tensor.try_as_plain_ram().map(|t| t.as_bytes()).expect("a u8 output")
+    }
+}
+
+fn failed(origin: &str, e: TractError) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("{origin} cannot be run: {}", e.root_cause())).caused_by(format!("{e:#}"))
+}
+
+impl Plan {
+    /// Prepares `model` for inputs of `input_shape` (`[1, 3, H, W]`, `elem`) and prunes it to `outputs`.
+    ///
+    /// Order matters: types, constants, then declutter and optimise.
+    ///
+    /// # Errors
+    /// When tract does not know an operator, a shape does not fit, or an output does not exist; `origin` names the file.
+    pub fn new(
+        model: &ModelProto,
+        input_shape: [usize; 4],
+        elem: Elem,
+        outputs: &[String],
+        origin: &str,
+    ) -> Result<Self> {
+        let build = || -> TractResult<Arc<TypedSimplePlan>> {
+            let mut proto = model.clone();
+            if let Some(g) = proto.graph.as_mut() {
+                keep_ancestors(g, outputs);
+                g.value_info.clear();
+            }
+            let dt = match elem {
+                Elem::U8 => u8::datum_type(),
+                Elem::F32 => f32::datum_type(),
+            };
+            let mut inference = tract_onnx::onnx().with_ignore_output_shapes(true).parse(&proto, None)?.model;
+            inference.set_input_fact(0, InferenceFact::dt_shape(dt, input_shape))?;
+            inference.select_outputs_by_name(outputs)?;
+            let mut typed = inference.into_typed()?;
+            typed.prop_consts()?;
+            typed.into_decluttered()?.into_optimized()?.into_runnable()
+        };
+        let runnable = build().map_err(|e| failed(origin, e))?;
+        Ok(Self { runnable, input_shape, elem })
+    }
+
+    /// A state of its own for one thread.
+    ///
+    /// # Errors
+    /// When an operator cannot be initialised.
+    pub fn spawn(&self) -> Result<Running> {
+        let state = self.runnable.spawn().map_err(|e| failed("the model", e))?;
+        Ok(Running { state, input_shape: self.input_shape, elem: self.elem })
+    }
+}
+
+impl Running {
+    /// Runs one input: `[1, 3, H, W]` u8, planar RGB (converted to float for a graph with a float input).
+    ///
+    /// # Errors
+    /// When the input has the wrong length or an operator fails.
+    pub fn run(&mut self, input: &[u8]) -> Result<Vec<Output>> {
+        let want: usize = self.input_shape.iter().product();
+        if input.len() != want {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                format!("model input {:?} takes {want} bytes, got {}", self.input_shape, input.len()),
+            ));
+        }
+        let run = |state: &mut TypedSimpleState| -> TractResult<TVec<TValue>> {
+            let tensor = match self.elem {
+                Elem::U8 => Tensor::from_shape(&self.input_shape, input)?,
+                Elem::F32 => {
+                    let floats: Vec<f32> = input.iter().map(|&v| f32::from(v)).collect();
+                    Tensor::from_shape(&self.input_shape, &floats)?
+                }
+            };
+            state.run(tvec!(tensor.into_tvalue()))
+        };
+        let outputs = run(&mut self.state).map_err(|e| failed("the model", e))?;
+        Ok(outputs.into_iter().map(|tensor| Output { shape: tensor.shape().to_vec(), tensor }).collect())
+    }
+}
+
+/// Drops the nodes that no wanted output needs, and makes the wanted tensors the graph's outputs.
+fn keep_ancestors(graph: &mut tract_onnx::pb::GraphProto, outputs: &[String]) {
+    let needed = onnx::ancestors(graph, outputs);
+    let mut keep = needed.iter();
+    graph.node.retain(|_| *keep.next().expect("one flag for each node"));
+    graph.output = outputs
+        .iter()
+        .map(|name| tract_onnx::pb::ValueInfoProto { name: name.clone(), ..Default::default() })
+        .collect();
+    let used: std::collections::HashSet<&String> = graph.node.iter().flat_map(|n| &n.input).collect();
+    graph.initializer.retain(|t| used.contains(&t.name));
+}
