@@ -1,0 +1,185 @@
+//! From a suspicion map to the crops worth a second look.
+//!
+//! The box is WS-DAN's: the connected region around the peak that reaches `theta` of it, padded; here also widened to
+//! the model's aspect and to a smallest size, so that the zoom never loses its context. Deterministic: equal peaks
+//! resolve top-left first.
+
+use serde::{Deserialize, Serialize};
+
+use crate::frame::geometry::View;
+
+/// How crops are cut; part of the recipe.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CropPolicy {
+    /// Crops an inspection makes, 1 to [`super::CROPS_MAX`].
+    pub count: usize,
+    /// Share of the peak's height above the median that a cell must reach to belong to the region, 0..1.
+    pub theta: f32,
+    /// Widening of the region, as a share of its size on each side.
+    pub pad: f64,
+    /// Smallest side of a crop, as a share of the full view's.
+    pub side_min: f64,
+}
+
+impl Default for CropPolicy {
+    fn default() -> Self {
+        Self { count: 1, theta: 0.6, pad: 0.15, side_min: 0.35 }
+    }
+}
+
+/// A map over the model's grid: `[height, width]` f32, row-major.
+#[derive(Clone, Copy, Debug)]
+pub struct Map<'a> {
+    /// Values, higher is more suspicious.
+    pub values: &'a [f32],
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+}
+
+/// Buffers for [`CropPolicy::crops`], kept by the caller.
+#[derive(Default)]
+pub struct Scratch {
+    sorted: Vec<f32>,
+    taken: Vec<bool>,
+    stack: Vec<usize>,
+}
+
+impl CropPolicy {
+    /// The crops for `map`, most suspicious first, each with the model's aspect, in frame pixels.
+    ///
+    /// * `full`: the view that the map covers.
+    /// * `frame`: width and height of the frame; crops are shifted inside it where they fit.
+    ///
+    /// A flat map (or one that is not finite) gives the centre: scoring nothing would let a defect escape.
+    pub fn crops(&self, map: Map<'_>, full: &View, frame: (u32, u32), out: &mut Vec<View>, scratch: &mut Scratch) {
+        out.clear();
+        scratch.taken.clear();
+        scratch.taken.resize(map.values.len(), false);
+        let median = median(map.values, &mut scratch.sorted);
+        for _ in 0..self.count.clamp(1, super::CROPS_MAX) {
+            let peak = (0..map.values.len())
+                .filter(|&i| !scratch.taken[i] && map.values[i].is_finite())
+                // `max_by` keeps the last of equals; comparing with the index reversed keeps the first.
+                .max_by(|&a, &b| map.values[a].total_cmp(&map.values[b]).then(b.cmp(&a)));
+            let region = match peak {
+                Some(p) if map.values[p] > median => {
+                    grow(map, p, median + self.theta * (map.values[p] - median), scratch)
+                }
+                _ if out.is_empty() => [map.width / 2, map.height / 2, map.width / 2 + 1, map.height / 2 + 1],
+                _ => break,
+            };
+            out.push(self.view(region, map, full, frame));
+        }
+    }
+
+    /// Widens a region `[left, top, right, bottom]` of map cells to a crop in frame pixels.
+    pub fn view(&self, region: [usize; 4], map: Map<'_>, full: &View, frame: (u32, u32)) -> View {
+        let (cw, ch) = (full.width / map.width as f64, full.height / map.height as f64);
+        let (x0, y0) = (full.x + region[0] as f64 * cw, full.y + region[1] as f64 * ch);
+        let (x1, y1) = (full.x + region[2] as f64 * cw, full.y + region[3] as f64 * ch);
+        // One factor for both sides keeps the model's aspect.
+        let grown = 1.0 + 2.0 * self.pad;
+        let share = (grown * (x1 - x0) / full.width).max(grown * (y1 - y0) / full.height).clamp(self.side_min, 1.0);
+        around(((x0 + x1) / 2.0, (y0 + y1) / 2.0), share, full, frame)
+    }
+}
+
+/// The crop of `share` of the full view's size around `centre`, shifted inside the frame, on whole pixels.
+pub fn around(centre: (f64, f64), share: f64, full: &View, frame: (u32, u32)) -> View {
+    let (width, height) = ((full.width * share).round().max(1.0), (full.height * share).round().max(1.0));
+    let at = View { x: centre.0 - width / 2.0, y: centre.1 - height / 2.0, width, height };
+    let v = at.shifted_inside(frame.0, frame.1);
+    View { x: v.x.round(), y: v.y.round(), ..v }
+}
+
+/// The bounding box `[left, top, right, bottom]` (right and bottom exclusive) of the region around `peak`.
+fn grow(map: Map<'_>, peak: usize, level: f32, scratch: &mut Scratch) -> [usize; 4] {
+    let mut b = [peak % map.width, peak / map.width, peak % map.width + 1, peak / map.width + 1];
+    scratch.taken[peak] = true;
+    scratch.stack.clear();
+    scratch.stack.push(peak);
+    while let Some(i) = scratch.stack.pop() {
+        let (x, y) = (i % map.width, i / map.width);
+        b = [b[0].min(x), b[1].min(y), b[2].max(x + 1), b[3].max(y + 1)];
+        let neighbours = [
+            (x > 0).then(|| i - 1),
+            (x + 1 < map.width).then(|| i + 1),
+            (y > 0).then(|| i - map.width),
+            (y + 1 < map.height).then(|| i + map.width),
+        ];
+        for n in neighbours.into_iter().flatten() {
+            if !scratch.taken[n] && map.values[n] >= level {
+                scratch.taken[n] = true;
+                scratch.stack.push(n);
+            }
+        }
+    }
+    b
+}
+
+fn median(values: &[f32], sorted: &mut Vec<f32>) -> f32 {
+    sorted.clear();
+    sorted.extend(values.iter().filter(|v| v.is_finite()));
+    if sorted.is_empty() {
+        return 0.0;
+    }
+    let mid = sorted.len() / 2;
+    *sorted.select_nth_unstable_by(mid, f32::total_cmp).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: View = View { x: 0.0, y: 0.0, width: 320.0, height: 320.0 };
+
+    fn crops(values: &[f32], policy: CropPolicy) -> Vec<View> {
+        let mut out = Vec::new();
+        let map = Map { values, width: 32, height: 32 };
+        policy.crops(map, &FULL, (320, 320), &mut out, &mut Scratch::default());
+        out
+    }
+
+    #[test]
+    fn the_crop_holds_the_peak_and_keeps_its_smallest_size() {
+        let mut m = vec![0.0; 1024];
+        m[20 * 32 + 10] = 5.0;
+        let v = crops(&m, CropPolicy::default())[0];
+        assert_eq!((v.width, v.height), (112.0, 112.0));
+        assert!(v.x <= 100.0 && v.x + v.width >= 110.0 && v.y <= 200.0 && v.y + v.height >= 210.0, "{v:?}");
+    }
+
+    #[test]
+    fn a_large_region_makes_a_large_crop_and_stays_inside() {
+        let mut m = vec![0.0; 1024];
+        for y in 0..30 {
+            for x in 0..10 {
+                m[y * 32 + x] = 1.0;
+            }
+        }
+        let v = crops(&m, CropPolicy::default())[0];
+        assert!(v.height >= 300.0 && v.x >= 0.0 && v.y >= 0.0 && v.x + v.width <= 320.0);
+    }
+
+    #[test]
+    fn a_flat_or_broken_map_looks_at_the_centre() {
+        for m in [vec![0.0; 1024], vec![f32::NAN; 1024]] {
+            let v = crops(&m, CropPolicy::default())[0];
+            assert!((v.x + v.width / 2.0 - 165.0).abs() < 6.0, "{v:?}");
+        }
+    }
+
+    #[test]
+    fn several_peaks_come_strongest_first_and_equal_ones_top_left_first() {
+        let mut m = vec![0.0; 1024];
+        m[3 * 32 + 28] = 2.0;
+        m[28 * 32 + 3] = 3.0;
+        let two = crops(&m, CropPolicy { count: 2, ..CropPolicy::default() });
+        assert!(two[0].y > two[1].y && two.len() == 2, "{two:?}");
+        m[3 * 32 + 28] = 3.0;
+        let tie = crops(&m, CropPolicy { count: 2, ..CropPolicy::default() });
+        assert!(tie[0].y < tie[1].y, "{tie:?}");
+    }
+}

@@ -1,0 +1,90 @@
+//! Inspection: a frame in, an [`Inspection`] out. Looks at the whole, zooms into what is suspicious, scores both.
+
+pub mod crop;
+pub mod model;
+pub mod overlay;
+pub mod preprocess;
+pub mod recipe;
+
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::frame::Frame;
+use crate::frame::geometry::Roi;
+use crate::units::Score;
+
+/// The most crops one inspection can hold.
+pub const CROPS_MAX: usize = 4;
+
+/// The two raw evidences of one view, before standardisation; higher is more anomalous.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Evidence {
+    /// Distance to the prototypes of good parts.
+    pub normality: f32,
+    /// Response of the head that was taught the known defects; `None` where none were taught.
+    pub known: Option<f32>,
+}
+
+/// Up to [`CROPS_MAX`] crops in frame pixels, most suspicious first.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Crops {
+    rois: [Roi; CROPS_MAX],
+    len: usize,
+}
+
+impl Crops {
+    /// Appends a crop; a full list stays as it is.
+    pub fn push(&mut self, roi: Roi) {
+        if self.len < CROPS_MAX {
+            self.rois[self.len] = roi;
+            self.len += 1;
+        }
+    }
+
+    /// The crops, most suspicious first.
+    pub fn as_slice(&self) -> &[Roi] {
+        &self.rois[..self.len]
+    }
+}
+
+/// Time spent in each stage of one inspection.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StageTimes {
+    /// Frame to the full view's model input.
+    pub convert: Duration,
+    /// The full view through the model.
+    pub full: Duration,
+    /// Attention to crops, the crops' pixels and the zoomed views through the model.
+    pub zoom: Duration,
+    /// All of it.
+    pub total: Duration,
+}
+
+/// What one inspection found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Inspection {
+    /// The fused score that is compared with the threshold.
+    pub score: Score,
+    /// The full view's fused score alone.
+    pub score_full: Score,
+    /// The zoomed views' fused score alone; `None` when the zoom was skipped.
+    pub score_zoom: Option<Score>,
+    /// Raw evidences of the full view.
+    pub full: Evidence,
+    /// Raw evidences of the strongest zoomed view.
+    pub zoom: Option<Evidence>,
+    /// Where the zoom looked.
+    pub crops: Crops,
+    /// How long it took.
+    pub times: StageTimes,
+}
+
+/// Anything that can inspect frames: the model, or a stand-in with a known answer in tests of the line.
+pub trait Inspect: Send {
+    /// Inspects one frame. Runs on the `insp` thread only; may take as long as it takes, the part's deadline is kept
+    /// elsewhere.
+    ///
+    /// # Errors
+    /// When the frame cannot be inspected (its part becomes `Uninspected`).
+    fn inspect(&mut self, frame: &Frame) -> Result<Inspection>;
+}

@@ -1,0 +1,220 @@
+//! A recipe ready to run: load, verify, warm up, inspect.
+
+use std::path::Path;
+use std::time::Instant;
+
+use super::crop::{self, Map};
+use super::preprocess::{self, sample};
+use super::recipe::{METADATA_KEY, Recipe};
+use super::{Evidence, Inspect, Inspection, StageTimes};
+use crate::error::{Error, ErrorKind, Result};
+use crate::frame::Frame;
+use crate::frame::geometry::View;
+use crate::nn::backbone::Backbone;
+use crate::nn::onnx::{self, Elem};
+use crate::nn::plan::{Output, Plan, Running};
+use crate::units::Score;
+
+/// A loaded recipe: both passes as plans that threads can share.
+#[derive(Clone)]
+pub struct Model {
+    recipe: std::sync::Arc<Recipe>,
+    full: Plan,
+    zoom: Plan,
+}
+
+/// How far a self-test may be from what the recipe noted, as a share of the evidence's size: another instruction set
+/// may round a few activations differently.
+const SELF_TEST_TOLERANCE: f32 = 0.02;
+
+impl Model {
+    /// Loads a recipe file, verifies it and runs its golden self-test.
+    ///
+    /// # Errors
+    /// `NotFound`, `Corrupt` (damaged, or the self-test gives other values), `Refused` (newer schema, another
+    /// backbone than the bundled one where it claims that).
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read the recipe", path, e))?;
+        Self::from_bytes(&bytes, &path.display().to_string())
+    }
+
+    /// As [`Model::load`], from the file's bytes.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn from_bytes(bytes: &[u8], origin: &str) -> Result<Self> {
+        let model = onnx::decode(bytes, origin)?;
+        let text = onnx::metadata(&model, METADATA_KEY).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Refused,
+                format!("{origin} is an ONNX file but no zoomgate recipe (no `{METADATA_KEY}` notes): make one with `zoomgate teach`"),
+            )
+        })?;
+        let recipe = Recipe::parse(text, origin)?;
+        let bundled = Backbone::bundled()?;
+        if recipe.backbone.name == bundled.name && recipe.backbone.digest != bundled.digest {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "{origin} was taught with another {} than the one in this zoomgate: teach it again with this version",
+                    bundled.name
+                ),
+            ));
+        }
+        let shape = [1, 3, recipe.input.height, recipe.input.width];
+        let plan =
+            |view: &str| Plan::new(&model, shape, Elem::U8, &[format!("{view}_map"), format!("{view}_score")], origin);
+        let loaded = Self { full: plan("full")?, zoom: plan("zoom")?, recipe: std::sync::Arc::new(recipe) };
+        loaded.self_test(origin)?;
+        Ok(loaded)
+    }
+
+    fn self_test(&self, origin: &str) -> Result<()> {
+        let mut running = (self.full.spawn()?, self.zoom.spawn()?);
+        for test in &self.recipe.self_test {
+            let input = self.recipe.self_test_input(test.seed);
+            for (pass, want) in [(&mut running.0, &test.full), (&mut running.1, &test.zoom)] {
+                let out = pass.run(&input)?;
+                let got = out[1].f32();
+                let close = |(&g, &w): (&f32, &f32)| (g - w).abs() <= SELF_TEST_TOLERANCE * w.abs().max(1.0);
+                if got.len() != want.len() || !got.iter().zip(want).all(close) {
+                    return Err(Error::new(
+                        ErrorKind::Corrupt,
+                        format!(
+                            "the self-test of {origin} gives {got:?} instead of {want:?}: the file or this build is damaged; teach again"
+                        ),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The recipe's notes.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// An inspector for one thread.
+    ///
+    /// # Errors
+    /// When a state cannot be made.
+    pub fn inspector(&self) -> Result<Inspector> {
+        Ok(Inspector {
+            recipe: self.recipe.clone(),
+            full: self.full.spawn()?,
+            zoom: self.zoom.spawn()?,
+            input: vec![0; 3 * self.recipe.input.height * self.recipe.input.width],
+            sampling: preprocess::Scratch::default(),
+            cropping: crop::Scratch::default(),
+            views: Vec::new(),
+            suspicion: Vec::new(),
+            zoom_suspicion: Vec::new(),
+            grid: (0, 0),
+        })
+    }
+}
+
+/// Inspects frames on one thread; owns its buffers.
+pub struct Inspector {
+    recipe: std::sync::Arc<Recipe>,
+    full: Running,
+    zoom: Running,
+    input: Vec<u8>,
+    sampling: preprocess::Scratch,
+    cropping: crop::Scratch,
+    views: Vec<View>,
+    suspicion: Vec<f32>,
+    zoom_suspicion: Vec<f32>,
+    grid: (usize, usize),
+}
+
+/// The raw evidences of a pass's score output: `[1, 1]` without known bads, else `[1, 2]`.
+pub fn evidence(score: &Output) -> Evidence {
+    let v = score.f32();
+    Evidence { normality: v[0], known: v.get(1).copied() }
+}
+
+impl Inspector {
+    /// The recipe's notes.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The suspicion map of the last inspection's full view, in standard deviations of good cells, with the view it
+    /// covers. For display, never for deciding.
+    pub fn heat(&self, frame: &Frame) -> (&[f32], usize, usize, View) {
+        (&self.suspicion, self.grid.0, self.grid.1, self.whole(frame))
+    }
+
+    /// The same of the last zoomed view.
+    pub fn zoom_heat(&self) -> Option<(&[f32], usize, usize, View)> {
+        let view = *self.views.last()?;
+        Some((&self.zoom_suspicion, self.grid.0, self.grid.1, view))
+    }
+
+    fn whole(&self, frame: &Frame) -> View {
+        let input = self.recipe.input;
+        View::whole(frame.width, frame.height, input.width as f64 / input.height as f64)
+    }
+
+    /// Inspects and hands every model input to `dump` (`"full"`, `"zoom0"`…) before it is run.
+    ///
+    /// # Errors
+    /// As [`Inspect::inspect`].
+    pub fn inspect_with(&mut self, frame: &Frame, mut dump: impl FnMut(&str, &[u8])) -> Result<Inspection> {
+        let start = Instant::now();
+        let (width, height) = (self.recipe.input.width, self.recipe.input.height);
+        let whole = self.whole(frame);
+        sample(frame, &whole, width, height, &mut self.input, &mut self.sampling);
+        dump("full", &self.input);
+        let converted = Instant::now();
+        let out = self.full.run(&self.input)?;
+        let full = evidence(&out[1]);
+        let [_, _, rows, columns] = out[0].shape[..] else {
+            return Err(Error::new(ErrorKind::Internal, format!("full_map has shape {:?}", out[0].shape)));
+        };
+        self.grid = (columns, rows);
+        self.recipe.full.suspicion(out[0].f32(), &mut self.suspicion);
+        let looked = Instant::now();
+        let map = Map { values: &self.suspicion, width: columns, height: rows };
+        let size = (frame.width, frame.height);
+        self.recipe.crop.crops(map, &whole, size, &mut self.views, &mut self.cropping);
+        let mut best: Option<(f32, Evidence)> = None;
+        let mut crops = super::Crops::default();
+        for (i, view) in self.views.iter().enumerate() {
+            sample(frame, view, width, height, &mut self.input, &mut self.sampling);
+            dump(["zoom0", "zoom1", "zoom2", "zoom3"][i], &self.input);
+            let out = self.zoom.run(&self.input)?;
+            let e = evidence(&out[1]);
+            self.recipe.zoom.suspicion(out[0].f32(), &mut self.zoom_suspicion);
+            let score = self.recipe.zoom.score(&e);
+            if best.is_none_or(|(s, _)| score > s) {
+                best = Some((score, e));
+            }
+            crops.push(view.inside(frame.width, frame.height));
+        }
+        let (score_zoom, zoom) = best.expect("the crop policy gives at least one crop");
+        let end = Instant::now();
+        Ok(Inspection {
+            score: Score(self.recipe.score(&full, &zoom)),
+            score_full: Score(self.recipe.full.score(&full)),
+            score_zoom: Some(Score(score_zoom)),
+            full,
+            zoom: Some(zoom),
+            crops,
+            times: StageTimes {
+                convert: converted - start,
+                full: looked - converted,
+                zoom: end - looked,
+                total: end - start,
+            },
+        })
+    }
+}
+
+impl Inspect for Inspector {
+    fn inspect(&mut self, frame: &Frame) -> Result<Inspection> {
+        self.inspect_with(frame, |_, _| {})
+    }
+}

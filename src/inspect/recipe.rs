@@ -1,0 +1,229 @@
+//! What a recipe knows besides its graph: the JSON under the key `zoomgate` in the ONNX file's `metadata_props`.
+//!
+//! Everything that turns raw evidences into a verdict is here and nowhere in the graph, so that a threshold changes
+//! without teaching and any ONNX runtime can rebuild every score.
+
+use serde::{Deserialize, Serialize};
+
+use super::Evidence;
+use super::crop::CropPolicy;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The schema this build writes and the newest it reads.
+pub const SCHEMA: u32 = 1;
+/// The key in `metadata_props`.
+pub const METADATA_KEY: &str = "zoomgate";
+
+/// A recipe's metadata.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// zoomgate's version that wrote it.
+    pub version: String,
+    /// Model input size.
+    pub input: Input,
+    /// The feature extractor inside the graph.
+    pub backbone: BackboneNote,
+    /// How crops are cut.
+    pub crop: CropPolicy,
+    /// Constants of the full view's evidences.
+    pub full: ViewConstants,
+    /// Constants of the zoomed view's evidences.
+    pub zoom: ViewConstants,
+    /// Standardisation of the fused sum.
+    pub fused: Standard,
+    /// Reject at this fused score and above.
+    pub threshold: f32,
+    /// What the threshold promises.
+    pub promise: Promise,
+    /// Share of known bad parts expected to pass, from bads that the head had not seen; `None` without known bads.
+    pub expected_escape: Option<f64>,
+    /// How it was taught.
+    pub teaching: Teaching,
+    /// Inputs with the evidences this recipe gave for them when it was written.
+    pub self_test: Vec<SelfTest>,
+}
+
+/// Model input size in pixels, multiples of 16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+/// Which backbone the graph was built from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackboneNote {
+    /// File name.
+    pub name: String,
+    /// SHA-256 of the float file, hex.
+    pub digest: String,
+    /// Feature tensors.
+    pub features: Vec<String>,
+}
+
+/// Mean and standard deviation over held-out good parts: `z = (x - mean) / std`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Standard {
+    /// Mean.
+    pub mean: f32,
+    /// Standard deviation, > 0.
+    pub std: f32,
+}
+
+impl Standard {
+    /// Of a sample; a deviation too small to divide by becomes a hundredth of the mean's size.
+    pub fn of(values: &[f32]) -> Self {
+        let n = values.len().max(1) as f64;
+        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+        let var = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+        let std = var.sqrt().max(0.01 * mean.abs()).max(1e-6);
+        Self { mean: mean as f32, std: std as f32 }
+    }
+
+    /// `x` in standard deviations from the mean.
+    pub fn z(&self, x: f32) -> f32 {
+        (x - self.mean) / self.std
+    }
+}
+
+/// How one evidence of one view is standardised and weighed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvidenceConstants {
+    /// Of the image's evidence, over held-out good parts.
+    pub image: Standard,
+    /// Of a map cell, over held-out good parts; puts both maps on one scale for cropping and display.
+    pub cell: Standard,
+    /// Weight in the view's sum, ≥ 0.
+    pub weight: f32,
+}
+
+/// Constants of one view.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ViewConstants {
+    /// Distance to the prototypes.
+    pub normality: EvidenceConstants,
+    /// The taught head; `None` without known bads.
+    pub known: Option<EvidenceConstants>,
+    /// Standardisation of the view's own weighted sum (for `score_full`, `score_zoom`).
+    pub sum: Standard,
+}
+
+impl ViewConstants {
+    /// The weighted sum of standardised evidences.
+    pub fn weighted(&self, e: &Evidence) -> f32 {
+        let known = self.known.zip(e.known).map_or(0.0, |(c, k)| c.weight * c.image.z(k));
+        self.normality.weight * self.normality.image.z(e.normality) + known
+    }
+
+    /// The view's score alone, in standard deviations of good parts.
+    pub fn score(&self, e: &Evidence) -> f32 {
+        self.sum.z(self.weighted(e))
+    }
+
+    /// Both raw maps (`[evidences, cells]`) as one suspicion map, in weighted standard deviations of good cells.
+    pub fn suspicion(&self, maps: &[f32], out: &mut Vec<f32>) {
+        let cells = if self.known.is_some() { maps.len() / 2 } else { maps.len() };
+        out.clear();
+        out.extend(maps[..cells].iter().map(|&v| self.normality.weight * self.normality.cell.z(v)));
+        if let Some(k) = &self.known {
+            for (s, &v) in out.iter_mut().zip(&maps[cells..]) {
+                *s += k.weight * k.cell.z(v);
+            }
+        }
+    }
+}
+
+/// What the threshold promises about good parts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Promise {
+    /// At most this share of good parts is rejected …
+    pub overkill_max: f64,
+    /// … with this confidence.
+    pub confidence: f64,
+    /// Held-out good pictures it rests on.
+    pub held_out: usize,
+    /// Held-out good pictures that 1 in 100 at that confidence would take.
+    pub good_needed: usize,
+}
+
+/// How the recipe was taught.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Teaching {
+    /// RFC 3339, from SOURCE_DATE_EPOCH where that is set.
+    pub date: String,
+    /// Good pictures given.
+    pub good: usize,
+    /// Known bad pictures given.
+    pub bad: usize,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// SHA-256 over the pictures read, hex.
+    pub digest: String,
+}
+
+/// One golden input: any build that runs the recipe must give these evidences.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SelfTest {
+    /// Seed of the synthetic input (see `Recipe::self_test_input`).
+    pub seed: u64,
+    /// `full_score` values.
+    pub full: Vec<f32>,
+    /// `zoom_score` values.
+    pub zoom: Vec<f32>,
+}
+
+impl Recipe {
+    /// Reads the metadata of a recipe file.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is damaged, `Refused` when a newer zoomgate wrote it; `origin` names the file.
+    pub fn parse(text: &str, origin: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema: u32,
+        }
+        let damaged = |e: serde_json::Error| {
+            Error::new(
+                ErrorKind::Corrupt,
+                format!("the recipe notes in {origin} are damaged: teach again or restore the file"),
+            )
+            .caused_by(e)
+        };
+        // The version first: a newer schema may look entirely different.
+        let Version { schema } = serde_json::from_str(text).map_err(damaged)?;
+        if schema > SCHEMA {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "{origin} was written by a newer zoomgate (recipe schema {schema}, this one reads up to {SCHEMA}): update zoomgate"
+                ),
+            ));
+        }
+        serde_json::from_str(text).map_err(damaged)
+    }
+
+    /// The fused score of both views, in standard deviations of held-out good parts.
+    pub fn score(&self, full: &Evidence, zoom: &Evidence) -> f32 {
+        self.fused.z(self.full.weighted(full) + self.zoom.weighted(zoom))
+    }
+
+    /// The synthetic input of a self-test: smooth bytes from a small generator, `[3, H, W]` planar.
+    pub fn self_test_input(&self, seed: u64) -> Vec<u8> {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut level = 128i32;
+        (0..3 * self.input.height * self.input.width)
+            .map(|_| {
+                // xorshift64: any fixed sequence serves, it only has to be the same everywhere.
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                level = (level + (state >> 60) as i32 - 7).clamp(0, 255);
+                level as u8
+            })
+            .collect()
+    }
+}
