@@ -1,0 +1,148 @@
+//! Measures a recipe on labelled pictures: what `eval` and `trial` report.
+
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+
+use super::dataset::{Item, Label};
+use super::metrics::{self, PixelAuroc};
+use super::picture::Picture;
+use super::report::{RunMetrics, Scored};
+use super::session::{Options, Progress, teach};
+use crate::error::{Error, ErrorKind, Result};
+use crate::frame::Frame;
+use crate::frame::geometry::View;
+use crate::frame::picture::Mask;
+use crate::inspect::model::{Inspector, Model};
+use crate::inspect::{Inspect as _, Inspection};
+use crate::nn::backbone::Backbone;
+
+/// An item of a dataset as a picture to teach with.
+pub fn lesson_picture(item: &Item) -> Picture {
+    let group = if item.group.is_empty() { item.rel.clone() } else { item.group.clone() };
+    Picture::file(item.path.clone(), item.rel.clone(), group)
+}
+
+/// Inspects every picture of `test`, on all cores, and works out all figures at the recipe's threshold (or at
+/// `threshold` where that is given).
+///
+/// # Errors
+/// The first picture that cannot be read or inspected.
+pub fn evaluate(model: &Model, test: &[Item], threshold: Option<f32>, progress: &dyn Progress) -> Result<RunMetrics> {
+    progress.stage("testing", test.len() as u64);
+    let pixels = Mutex::new(PixelAuroc::default());
+    let has_masks = test.iter().any(|i| i.mask.is_some());
+    let inspections: Vec<Inspection> = test
+        .par_iter()
+        .map_init(
+            || model.inspector(),
+            |inspector, item| {
+                let inspector =
+                    inspector.as_mut().map_err(|e| Error::new(ErrorKind::Internal, e.message().to_owned()))?;
+                let frame = item.load()?;
+                let inspection = inspector.inspect(&frame)?;
+                if has_masks {
+                    count_pixels(inspector, item, &frame, &pixels)?;
+                }
+                progress.tick();
+                Ok(inspection)
+            },
+        )
+        .collect::<Result<_>>()?;
+    log_evidences(test, &inspections);
+    let scored: Vec<Scored<'_>> = test
+        .iter()
+        .zip(&inspections)
+        .map(|(item, i)| Scored {
+            kind: &item.kind,
+            label: item.label,
+            score: i.score.0,
+            normality: i.full.normality,
+            full: i.score_full.0,
+            zoom: i.score_zoom.map(|s| s.0),
+        })
+        .collect();
+    let threshold = f64::from(threshold.unwrap_or(model.recipe().threshold));
+    let mut run = RunMetrics::measure(&scored, threshold);
+    run.good_train = Some(model.recipe().teaching.good);
+    run.auroc_pixel = pixels.into_inner().expect("no thread panics while counting").auroc().filter(|_| has_masks);
+    Ok(run)
+}
+
+/// AUROC of each evidence by itself, for whoever looks into why a set is hard.
+fn log_evidences(test: &[Item], inspections: &[Inspection]) {
+    type Value = fn(&Inspection) -> Option<f32>;
+    let evidences: [(&str, Value); 4] = [
+        ("full normality", |i| Some(i.full.normality)),
+        ("full known", |i| i.full.known),
+        ("zoom normality", |i| i.zoom.map(|z| z.normality)),
+        ("zoom known", |i| i.zoom.and_then(|z| z.known)),
+    ];
+    for (name, value) in evidences {
+        let of = |label| -> Vec<f32> {
+            test.iter().zip(inspections).filter(|(t, _)| t.label == label).filter_map(|(_, i)| value(i)).collect()
+        };
+        if let Some(auroc) = metrics::auroc(&of(Label::Good), &of(Label::Bad)) {
+            log::debug!("AUROC of {name} alone: {auroc:.3}");
+        }
+    }
+}
+
+fn count_pixels(inspector: &Inspector, item: &Item, frame: &Frame, pixels: &Mutex<PixelAuroc>) -> Result<()> {
+    let (map, width, height, view) = inspector.heat(frame);
+    let map = enlarge(map, (width, height), &view, frame);
+    let mask = match (item.load_mask(frame)?, item.label) {
+        (Some(mask), _) => mask,
+        (None, Label::Good) => Mask { width: frame.width, height: frame.height, pixels: vec![false; map.len()] },
+        // A defective picture without a mask says nothing about pixels.
+        (None, Label::Bad) => return Ok(()),
+    };
+    pixels.lock().expect("no thread panics while counting").add(&map, &mask.pixels);
+    Ok(())
+}
+
+/// A map of cells as one value for each frame pixel, bilinear between the cells' centres.
+fn enlarge(map: &[f32], (mw, mh): (usize, usize), view: &View, frame: &Frame) -> Vec<f32> {
+    let axis = |at: f64, length: f64, cells: usize, pixels: u32| -> Vec<(usize, usize, f32)> {
+        (0..pixels)
+            .map(|p| {
+                let c = ((f64::from(p) + 0.5 - at) / length * cells as f64 - 0.5).clamp(0.0, (cells - 1) as f64);
+                let i = c as usize;
+                (i, (i + 1).min(cells - 1), (c - i as f64) as f32)
+            })
+            .collect()
+    };
+    let columns = axis(view.x, view.width, mw, frame.width);
+    let mut out = Vec::with_capacity(frame.width as usize * frame.height as usize);
+    for (y0, y1, fy) in axis(view.y, view.height, mh, frame.height) {
+        for &(x0, x1, fx) in &columns {
+            let row = |y: usize| map[y * mw + x0] * (1.0 - fx) + map[y * mw + x1] * fx;
+            out.push(row(y0) * (1.0 - fy) + row(y1) * fy);
+        }
+    }
+    out
+}
+
+/// One run of METHOD's protocol: teach from the training goods and the drawn known bads, test on the rest.
+///
+/// No test picture but the drawn ones is opened before the recipe is finished.
+///
+/// # Errors
+/// As [`teach`] and [`evaluate`].
+pub fn trial_run(
+    good: &[Item],
+    known: &[Item],
+    test: &[Item],
+    backbone: &Backbone,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<RunMetrics> {
+    let lesson = |items: &[Item]| items.iter().map(lesson_picture).collect::<Vec<_>>();
+    let taught = teach(&lesson(good), &lesson(known), backbone, options, progress)?;
+    let model = Model::from_bytes(&taught.bytes, "the recipe just taught")?;
+    let mut run = evaluate(&model, test, None, progress)?;
+    run.seed = Some(options.seed);
+    run.known = Some(known.iter().map(|i| i.rel.clone()).collect());
+    run.teach_s = Some(taught.took.as_secs_f64());
+    Ok(run)
+}

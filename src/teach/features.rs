@@ -1,0 +1,199 @@
+//! Features of views: the quantised backbone's tensors, averaged over neighbours, put on one scale and one grid.
+//!
+//! This is the very graph that goes into the recipe, so that bank and head are fitted on what the device will see.
+//! The common grid is the finest feature's; coarser ones are repeated onto it. Local averaging over 3x3 cells is
+//! PatchCore's (Roth et al., 2022, eq. 1).
+
+use rayon::prelude::*;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::nn::backbone::{Backbone, Feature, Quantised};
+use crate::nn::onnx::{Attr, Elem, Graph, Quant};
+use crate::nn::plan::{Plan, Running};
+
+/// Headroom above the largest feature seen while calibrating: defects are further out than good parts.
+const HEADROOM: f32 = 1.25;
+
+/// Largest feature told apart from larger ones, in standard deviations: a few rare spikes must not coarsen the grid of
+/// all others.
+const RANGE_MAX: f32 = 8.0;
+
+/// The graph from the u8 input `image` to the tensor `x`, and what is known about `x`.
+#[derive(Clone)]
+pub struct FeatureGraph {
+    /// Nodes up to `x` (float on its u8 grid) and `x.q` (stored).
+    pub graph: Graph,
+    /// Rows and columns of the grid.
+    pub grid: [usize; 2],
+    /// Channels of `x`.
+    pub channels: usize,
+    /// The grid of `x`.
+    pub quant: Quant,
+    /// Model input rows and columns.
+    pub input: [usize; 2],
+}
+
+/// Features of one view: `[cells, channels]` u8 codes, cell-major, on [`FeatureGraph::quant`]'s grid.
+pub type Codes = std::sync::Arc<[u8]>;
+
+impl FeatureGraph {
+    /// Quantises `backbone` for `height` x `width` and scales its features on `views` (`[3, H, W]` u8 each).
+    ///
+    /// # Errors
+    /// When the backbone cannot be run at that size.
+    pub fn fit(backbone: &Backbone, height: usize, width: usize, views: &[Vec<u8>]) -> Result<Self> {
+        let Quantised { mut graph, features } = backbone.quantise(height, width, views)?;
+        let grid = features
+            .iter()
+            .map(|f| f.grid)
+            .max()
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "a backbone without features".to_owned()))?;
+        if features
+            .iter()
+            .any(|f| grid[0] % f.grid[0] != 0 || grid[1] % f.grid[1] != 0 || f.grid[0] * grid[1] != f.grid[1] * grid[0])
+            || grid.iter().any(|g| g % 2 != 0)
+        {
+            let grids: Vec<_> = features.iter().map(|f| f.grid).collect();
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "the features' grids {grids:?} for a {height}x{width} input do not divide each other evenly: choose other features or another --size"
+                ),
+            ));
+        }
+        let pooled: Vec<String> = features.iter().map(|f| pool(&mut graph, f)).collect();
+        let model = graph.clone().into_model("features", &[]);
+        let plan = Plan::new(&model, [1, 3, height, width], Elem::U8, &pooled, &backbone.name)?;
+        let mut running = plan.spawn()?;
+        let mut moments: Vec<Vec<[f64; 2]>> = features.iter().map(|f| vec![[0.0; 2]; f.channels]).collect();
+        let mut outputs = Vec::with_capacity(views.len());
+        for view in views {
+            let out = running.run(view)?;
+            for (m, o) in moments.iter_mut().zip(&out) {
+                let per = o.f32().len() / m.len();
+                for (sum, values) in m.iter_mut().zip(o.f32().chunks(per)) {
+                    for &v in values {
+                        sum[0] += f64::from(v);
+                        sum[1] += f64::from(v) * f64::from(v);
+                    }
+                }
+            }
+            outputs.push(out);
+        }
+        let mut scaled = Vec::new();
+        let (mut low, mut high) = (0.0f32, 0.0f32);
+        for (i, f) in features.iter().enumerate() {
+            let cells = (f.grid[0] * f.grid[1] * views.len()) as f64;
+            let gain = gains(&moments[i], cells);
+            for out in &outputs {
+                let per = f.grid[0] * f.grid[1];
+                for (values, g) in out[i].f32().chunks(per).zip(&gain) {
+                    for v in values {
+                        (low, high) = (low.min(v * g), high.max(v * g));
+                    }
+                }
+            }
+            let g = graph.f32(&format!("{}.gain", f.tensor), &[1, f.channels, 1, 1], &gain);
+            let name = graph.node("Mul", &[&pooled[i], &g], &format!("{}.scaled", f.tensor), &[]);
+            scaled.push(repeat(&mut graph, &name, grid[0] / f.grid[0]));
+        }
+        let channels = features.iter().map(|f| f.channels).sum();
+        let joined = if scaled.len() == 1 {
+            scaled.remove(0)
+        } else {
+            let names: Vec<&str> = scaled.iter().map(String::as_str).collect();
+            graph.node("Concat", &names, "x.float", &[Attr::Int("axis", 1)])
+        };
+        let quant = Quant::covering((low * HEADROOM).max(-RANGE_MAX), (high * HEADROOM).min(RANGE_MAX));
+        graph.fake_quantize(&joined, quant, "x");
+        Ok(Self { graph, grid, channels, quant, input: [height, width] })
+    }
+
+    /// Cells of the grid.
+    pub fn cells(&self) -> usize {
+        self.grid[0] * self.grid[1]
+    }
+
+    /// A runner for many views at once.
+    ///
+    /// # Errors
+    /// When the graph cannot be run.
+    pub fn extractor(&self) -> Result<Extractor> {
+        let model = self.graph.clone().into_model("features", &[]);
+        let shape = [1, 3, self.input[0], self.input[1]];
+        let plan = Plan::new(&model, shape, Elem::U8, &["x.q".to_owned()], "the feature graph")?;
+        Ok(Extractor { plan, cells: self.cells(), channels: self.channels })
+    }
+
+    /// The real values of codes: `[cells, channels]` f32 appended to `out`.
+    pub fn real(&self, codes: &[u8], out: &mut Vec<f32>) {
+        let zero = f32::from(self.quant.zero);
+        out.extend(codes.iter().map(|&c| (f32::from(c) - zero) * self.quant.scale));
+    }
+}
+
+/// Runs the feature graph on many views, on all cores.
+pub struct Extractor {
+    plan: Plan,
+    cells: usize,
+    channels: usize,
+}
+
+impl Extractor {
+    /// Codes of `count` views; `view(i)` renders view `i` as `[3, H, W]` u8 and is called on a worker thread.
+    ///
+    /// The order of the result is that of the indices, whatever the threads do.
+    ///
+    /// # Errors
+    /// The first error that rendering or running gave.
+    pub fn codes(&self, count: usize, view: impl Fn(usize) -> Result<Vec<u8>> + Sync) -> Result<Vec<Codes>> {
+        (0..count).into_par_iter().map_init(|| self.plan.spawn(), |state, i| self.one(state, &view(i)?)).collect()
+    }
+
+    fn one(&self, state: &mut Result<Running>, view: &[u8]) -> Result<Codes> {
+        let state = state.as_mut().map_err(|e| Error::new(ErrorKind::Internal, e.message().to_owned()))?;
+        let out = state.run(view)?;
+        let planar = out[0].u8();
+        // Channel-major to cell-major: the fit reads whole cells.
+        let mut codes = vec![0u8; planar.len()];
+        for (c, plane) in planar.chunks(self.cells).enumerate() {
+            for (cell, &v) in plane.iter().enumerate() {
+                codes[cell * self.channels + c] = v;
+            }
+        }
+        Ok(codes.into())
+    }
+}
+
+fn pool(graph: &mut Graph, f: &Feature) -> String {
+    let attrs = [
+        Attr::Ints("kernel_shape", &[3, 3]),
+        Attr::Ints("pads", &[1, 1, 1, 1]),
+        Attr::Ints("strides", &[1, 1]),
+        Attr::Int("count_include_pad", 0),
+    ];
+    graph.node("AveragePool", &[&f.tensor], &format!("{}.near", f.tensor), &attrs)
+}
+
+/// Repeats every cell `factor` times in both directions.
+pub(super) fn repeat(graph: &mut Graph, name: &str, factor: usize) -> String {
+    if factor == 1 {
+        return name.to_owned();
+    }
+    let output = format!("{name}.up");
+    let scales = graph.f32(&format!("{output}.scales"), &[4], &[1.0, 1.0, factor as f32, factor as f32]);
+    let attrs = [
+        Attr::Str("mode", "nearest"),
+        Attr::Str("coordinate_transformation_mode", "asymmetric"),
+        Attr::Str("nearest_mode", "floor"),
+    ];
+    graph.node("Resize", &[name, "", &scales], &output, &attrs)
+}
+
+/// One over each channel's standard deviation; nearly constant channels are not blown up.
+fn gains(moments: &[[f64; 2]], cells: f64) -> Vec<f32> {
+    let deviations: Vec<f64> =
+        moments.iter().map(|[s, s2]| (s2 / cells - (s / cells).powi(2)).max(0.0).sqrt()).collect();
+    let typical = deviations.iter().sum::<f64>() / deviations.len() as f64;
+    deviations.iter().map(|d| (1.0 / (d * d + 0.01 * typical * typical).sqrt().max(1e-9)) as f32).collect()
+}

@@ -1,0 +1,212 @@
+//! Writes the recipe's graph: features, then for each view the bank's distance and the head, then their scores.
+//!
+//! Outputs for `view` in `full`, `zoom`: `{view}_map` `[1, E, h, w]` f32 (channel 0 the distance to the bank, channel
+//! 1 the head's logits where there is one, both in standard deviations of what is usual at that place), `{view}_score` `[1, E]` f32 (the raw evidences: means of each map's largest
+//! cells), `{view}_attention` `[1, 1, h/2, w/2]` f32 (how much each cell is attended to, on average over all
+//! cells; the distance map without a head). The two views share everything up to `x`.
+
+use super::bank::Bank;
+use super::features::FeatureGraph;
+use super::head::{HIDDEN, Head, KEY, LEAK, Linear, top_cells};
+use super::places::Places;
+use crate::error::Result;
+use crate::nn::ModelProto;
+use crate::nn::onnx::{Attr, Elem, Graph, Quant};
+use crate::nn::plan::Plan;
+
+/// Share of cells whose mean distance is the image's normality evidence.
+pub const DISTANCE_SHARE: f64 = 0.02;
+
+/// What is fitted for one view.
+pub struct ViewParts<'a> {
+    /// `full` or `zoom`.
+    pub name: &'a str,
+    /// Prototypes of good cells.
+    pub bank: &'a Bank,
+    /// What distances are usual where.
+    pub usual: &'a Places,
+    /// The head, where known bads were given, and what logits are usual where.
+    pub head: Option<(&'a Head, &'a Places)>,
+    /// A few views (`[3, H, W]` u8) of this kind, good and bad, to calibrate the head's activations on.
+    pub calibration: &'a [Vec<u8>],
+}
+
+/// Number of cells averaged for the normality evidence.
+pub fn distance_cells(cells: usize) -> usize {
+    ((cells as f64 * DISTANCE_SHARE).ceil() as usize).max(1)
+}
+
+/// The whole recipe as an ONNX model without metadata.
+///
+/// # Errors
+/// When the calibration runs fail.
+pub fn build(space: &FeatureGraph, views: &[ViewParts<'_>]) -> Result<Graph> {
+    let mut g = space.graph.clone();
+    for view in views {
+        let ranges = match view.head {
+            Some((head, _)) => calibrate(space, view, head)?,
+            None => Ranges::default(),
+        };
+        write_view(&mut g, space, view, &ranges);
+    }
+    Ok(g)
+}
+
+/// A graph as a runnable model, for the constants that are measured on the finished graph.
+pub fn as_model(graph: &Graph, metadata: &[(&str, String)]) -> ModelProto {
+    graph.clone().into_model("zoomgate recipe", metadata)
+}
+
+/// Grids of the head's activations; `None` while they are being measured.
+#[derive(Default)]
+struct Ranges {
+    first: Option<Quant>,
+    mixed: Option<Quant>,
+    second: Option<Quant>,
+}
+
+fn calibrate(space: &FeatureGraph, view: &ViewParts<'_>, head: &Head) -> Result<Ranges> {
+    let mut g = space.graph.clone();
+    write_head(&mut g, space, view.name, head, &Ranges::default());
+    let names: Vec<String> = ["first", "mixed", "second"].map(|n| format!("{}.{n}", view.name)).to_vec();
+    let model = g.into_model("calibration", &[]);
+    let plan = Plan::new(&model, [1, 3, space.input[0], space.input[1]], Elem::U8, &names, "the head")?;
+    let mut running = plan.spawn()?;
+    let mut ranges = [(0.0f32, 0.0f32); 3];
+    for picture in view.calibration {
+        for (r, out) in ranges.iter_mut().zip(running.run(picture)?) {
+            *r = out.f32().iter().fold(*r, |(l, h), &v| (l.min(v), h.max(v)));
+        }
+    }
+    let [first, mixed, second] = ranges.map(|(l, h)| Some(Quant::covering(l, h)));
+    Ok(Ranges { first, mixed, second })
+}
+
+fn on_grid(g: &mut Graph, name: String, q: Option<Quant>) -> String {
+    match q {
+        Some(q) => g.fake_quantize(&name, q, &format!("{name}.grid")),
+        None => name,
+    }
+}
+
+fn write_view(g: &mut Graph, space: &FeatureGraph, view: &ViewParts<'_>, ranges: &Ranges) {
+    let [h, w] = space.grid;
+    let v = view.name;
+    let distance = write_bank(g, space, v, view.bank);
+    let distance = standardise(g, space, &distance, view.usual);
+    let mut maps = vec![distance.clone()];
+    let mut scores = vec![top(g, &distance, space.cells(), distance_cells(space.cells()))];
+    let attention = format!("{v}_attention");
+    if let Some((head, usual)) = view.head {
+        let logits = write_head(g, space, v, head, ranges);
+        let logits = standardise(g, space, &logits, usual);
+        scores.push(top(g, &logits, space.cells(), top_cells(space.cells())));
+        maps.push(logits);
+        let shape = g.i64(&format!("{attention}.shape"), &[1, 1, (h / 2) as i64, (w / 2) as i64]);
+        let mean =
+            g.node("ReduceMean", &[&format!("{v}.weights")], &format!("{v}.attended"), &[Attr::Ints("axes", &[1])]);
+        g.node("Reshape", &[&mean, &shape], &attention, &[]);
+    } else {
+        let attrs = [Attr::Ints("kernel_shape", &[2, 2]), Attr::Ints("strides", &[2, 2])];
+        g.node("MaxPool", &[&distance], &attention, &attrs);
+    }
+    let evidences = maps.len();
+    join(g, &maps, &format!("{v}_map"));
+    join(g, &scores, &format!("{v}_score"));
+    g.output(&format!("{v}_map"), Elem::F32, &[1, evidences, h, w]);
+    g.output(&attention, Elem::F32, &[1, 1, h / 2, w / 2]);
+    g.output(&format!("{v}_score"), Elem::F32, &[1, evidences]);
+}
+
+/// A map `[1, 1, h, w]` in standard deviations of what is usual at each place.
+fn standardise(g: &mut Graph, space: &FeatureGraph, map: &str, usual: &Places) -> String {
+    let [h, w] = space.grid;
+    let inverse: Vec<f32> = usual.std.iter().map(|s| 1.0 / s).collect();
+    let mean = g.f32(&format!("{map}.usual"), &[1, 1, h, w], &usual.mean);
+    let gain = g.f32(&format!("{map}.gain"), &[1, 1, h, w], &inverse);
+    let centred = g.node("Sub", &[map, &mean], &format!("{map}.centred"), &[]);
+    g.node("Mul", &[&centred, &gain], &format!("{map}.z"), &[])
+}
+
+fn join(g: &mut Graph, names: &[String], output: &str) {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    if names.len() == 1 {
+        g.node("Identity", &names, output, &[]);
+    } else {
+        g.node("Concat", &names, output, &[Attr::Int("axis", 1)]);
+    }
+}
+
+/// Root mean squared distance to the nearest prototype, `[1, 1, h, w]`.
+///
+/// `|x - p|² = |x|² - 2 (x·p - |p|²/2)`; both norms are of the values on their grids, so that the distance is exactly
+/// that between quantised vectors. The product ends in float: its two large parts cancel.
+fn write_bank(g: &mut Graph, space: &FeatureGraph, v: &str, bank: &Bank) -> String {
+    let scales = crate::nn::onnx::weight_scales(&bank.values, bank.len(), None);
+    let half: Vec<f32> = bank
+        .values
+        .chunks(bank.channels)
+        .zip(&scales)
+        .map(|(p, s)| -p.iter().map(|x| ((x / s).round_ties_even() * s).powi(2)).sum::<f32>() / 2.0)
+        .collect();
+    let product = g.conv1x1("x", &bank.values, &half, &format!("{v}.bank"));
+    let best = g.node("ReduceMax", &[&product], &format!("{v}.bank.best"), &[Attr::Ints("axes", &[1])]);
+    let norm = g.node("ReduceSumSquare", &["x"], &format!("{v}.bank.norm"), &[Attr::Ints("axes", &[1])]);
+    let half_norm = g.f32(&format!("{v}.bank.half"), &[], &[0.5]);
+    let n = g.node("Mul", &[&norm, &half_norm], &format!("{v}.bank.halfnorm"), &[]);
+    let d = g.node("Sub", &[&n, &best], &format!("{v}.bank.d"), &[]);
+    let d = g.node("Relu", &[&d], &format!("{v}.bank.positive"), &[]);
+    let k = g.f32(&format!("{v}.bank.k"), &[], &[2.0 / space.channels as f32]);
+    let d = g.node("Mul", &[&d, &k], &format!("{v}.bank.mean"), &[]);
+    g.node("Sqrt", &[&d], &format!("{v}.distance"), &[])
+}
+
+fn conv(g: &mut Graph, x: &str, layer: &Linear, output: &str) -> String {
+    g.conv1x1(x, &layer.weight, &layer.bias, output)
+}
+
+/// The head's logits, `[1, 1, h, w]`; leaves the attention weights in `{v}.weights` `[1, cells/4, cells/4]`.
+fn write_head(g: &mut Graph, space: &FeatureGraph, v: &str, head: &Head, ranges: &Ranges) -> String {
+    let name = |n: &str| format!("{v}.{n}");
+    let a = conv(g, "x", &head.first, &name("first.linear"));
+    let a = g.node("Relu", &[&a], &name("first"), &[]);
+    let a = on_grid(g, a, ranges.first);
+    let pool = [Attr::Ints("kernel_shape", &[2, 2]), Attr::Ints("strides", &[2, 2])];
+    let tokens = g.node("AveragePool", &[&a], &name("tokens"), &pool);
+    // Not put on a grid again: means of four grid values fall on exact halves, which rounding noise would decide.
+    let n = (space.cells() / 4) as i64;
+    let flat = |g: &mut Graph, layer: &Linear, part: &str, channels: usize| {
+        let c = conv(g, &tokens, layer, &name(part));
+        let shape = g.i64(&name(&format!("{part}.shape")), &[1, channels as i64, n]);
+        g.node("Reshape", &[&c, &shape], &name(&format!("{part}.flat")), &[])
+    };
+    let q = flat(g, &head.query, "query", KEY);
+    let k = flat(g, &head.key, "key", KEY);
+    let z = flat(g, &head.value, "value", HIDDEN);
+    let q = g.node("Transpose", &[&q], &name("query.t"), &[Attr::Ints("perm", &[0, 2, 1])]);
+    let scores = g.node("MatMul", &[&q, &k], &name("attention.dot"), &[]);
+    let scale = g.f32(&name("attention.scale"), &[], &[1.0 / (KEY as f32).sqrt()]);
+    let scores = g.node("Mul", &[&scores, &scale], &name("attention.scaled"), &[]);
+    let weights = g.node("Softmax", &[&scores], &name("weights"), &[Attr::Int("axis", 2)]);
+    let weights_t = g.node("Transpose", &[&weights], &name("weights.t"), &[Attr::Ints("perm", &[0, 2, 1])]);
+    let z = g.node("MatMul", &[&z, &weights_t], &name("attended.flat"), &[]);
+    let [h, w] = space.grid;
+    let shape = g.i64(&name("attended.shape"), &[1, HIDDEN as i64, (h / 2) as i64, (w / 2) as i64]);
+    let z = g.node("Reshape", &[&z, &shape], &name("attended.half"), &[]);
+    let z = super::features::repeat(g, &z, 2);
+    let mixed = g.node("Add", &[&a, &z], &name("mixed"), &[]);
+    let mixed = on_grid(g, mixed, ranges.mixed);
+    let b = conv(g, &mixed, &head.second, &name("second.linear"));
+    let b = g.node("LeakyRelu", &[&b], &name("second"), &[Attr::Float("alpha", LEAK as f32)]);
+    let b = on_grid(g, b, ranges.second);
+    conv(g, &b, &head.last, &name("logits"))
+}
+
+/// Mean of the `count` largest cells of a `[1, 1, h, w]` map: `[1, 1]`.
+fn top(g: &mut Graph, map: &str, cells: usize, count: usize) -> String {
+    let shape = g.i64(&format!("{map}.row"), &[1, cells as i64]);
+    let flat = g.node("Reshape", &[map, &shape], &format!("{map}.flat"), &[]);
+    let k = g.i64(&format!("{map}.k"), &[count as i64]);
+    let values = g.top_k(&flat, &k, &format!("{map}.top"));
+    g.node("ReduceMean", &[&values], &format!("{map}.score"), &[Attr::Ints("axes", &[1]), Attr::Int("keepdims", 1)])
+}

@@ -1,0 +1,30 @@
+//! Teaching: from good parts and a few known bad ones to a recipe, on the device.
+//!
+//! ```text
+//! pictures ─► views ─► quantised features ─┬─► bank of good cells ──────────────┐
+//!                                          └─► first head ─► located defects    │
+//! located defects ─► CutMix ─► full head ─► crops by the same policy            ├─► one graph
+//! crops ─► features ─► bank and head of the zoomed view ────────────────────────┘
+//! held-out good parts through that graph ─► standardisation, threshold and its promise
+//! ```
+//!
+//! Bank and heads are fitted on features that the quantised backbone gives, and every constant is measured on the
+//! finished graph: what is taught is what runs. Deterministic for a seed on one kind of processor. Only the pictures
+//! given are opened.
+
+pub mod bank;
+pub mod cutmix;
+pub mod dataset;
+pub mod evaluate;
+pub mod features;
+pub mod graph;
+pub mod head;
+pub mod metrics;
+pub mod picture;
+pub mod places;
+pub mod report;
+pub mod session;
+mod split_csv;
+
+pub use picture::Picture;
+pub use session::{Options, Progress, Silent, Taught, teach};

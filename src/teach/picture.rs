@@ -1,0 +1,114 @@
+//! The pictures of one lesson: from files or already in memory, loaded once if they fit.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::error::Result;
+use crate::frame::{Frame, picture};
+
+/// Decoded pictures kept in memory; the rest is decoded again whenever it is needed.
+const KEPT_BYTES: usize = 256 << 20;
+
+/// One picture to teach with.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// Its name in messages and in the digest.
+    pub name: String,
+    /// Pictures of one group (shots of the same part) never lie on both sides of a split.
+    pub group: String,
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    File(PathBuf),
+    Memory(Frame),
+}
+
+impl Picture {
+    /// A picture in a file; `name` is how it is called in messages.
+    pub fn file(path: PathBuf, name: impl Into<String>, group: impl Into<String>) -> Self {
+        Self { name: name.into(), group: group.into(), source: Source::File(path) }
+    }
+
+    /// A frame that was just captured.
+    pub fn memory(frame: Frame, name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self { group: name.clone(), name, source: Source::Memory(frame) }
+    }
+
+    /// Decodes it.
+    ///
+    /// # Errors
+    /// When the file is missing or no picture.
+    pub fn load(&self) -> Result<Frame> {
+        match &self.source {
+            Source::File(path) => picture::load(path),
+            Source::Memory(frame) => Ok(frame.clone()),
+        }
+    }
+}
+
+/// A lesson's pictures, each decoded once while they fit in memory.
+pub struct Shelf<'a> {
+    pictures: &'a [Picture],
+    kept: Vec<OnceLock<Frame>>,
+    bytes: AtomicUsize,
+}
+
+impl<'a> Shelf<'a> {
+    /// Nothing is opened yet.
+    pub fn new(pictures: &'a [Picture]) -> Self {
+        Self { pictures, kept: pictures.iter().map(|_| OnceLock::new()).collect(), bytes: AtomicUsize::new(0) }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.pictures.len()
+    }
+
+    /// The group of picture `i`.
+    pub fn group(&self, i: usize) -> &'a str {
+        &self.pictures[i].group
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.pictures.is_empty()
+    }
+
+    /// Picture `i`, decoded.
+    ///
+    /// # Errors
+    /// As [`Picture::load`].
+    pub fn frame(&self, i: usize) -> Result<Frame> {
+        if let Some(frame) = self.kept[i].get() {
+            return Ok(frame.clone());
+        }
+        let frame = self.pictures[i].load()?;
+        let bytes = frame.rgb.len();
+        if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= KEPT_BYTES {
+            return Ok(self.kept[i].get_or_init(|| frame).clone());
+        }
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        Ok(frame)
+    }
+
+    /// SHA-256 of picture `i`'s name and pixels.
+    ///
+    /// # Errors
+    /// As [`Picture::load`].
+    pub fn digest(&self, i: usize) -> Result<[u8; 32]> {
+        let frame = self.frame(i)?;
+        let mut hash = Sha256::new();
+        hash.update(self.pictures[i].name.as_bytes());
+        hash.update([0]);
+        hash.update(frame.width.to_le_bytes());
+        hash.update(frame.height.to_le_bytes());
+        hash.update(&frame.rgb);
+        Ok(hash.finalize().into())
+    }
+}

@@ -1,0 +1,414 @@
+//! What `trial` and `eval` report: one [`RunMetrics`] a run, their mean and deviation, as JSON and as a table.
+//!
+//! Every field is always there; what is not available is null. Rates are fractions.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::dataset::Label;
+use super::metrics::{self, KindMetrics};
+
+/// The version of the JSON that `trial` and `eval` print.
+pub const SCHEMA: u32 = 1;
+
+/// What the inspection of one test picture came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scored<'a> {
+    /// The kind of defect, `good` for a good part.
+    pub kind: &'a str,
+    /// What the picture truly shows.
+    pub label: Label,
+    /// The fused score that the threshold applies to.
+    pub score: f32,
+    /// Normality evidence alone.
+    pub normality: f32,
+    /// The full view alone.
+    pub full: f32,
+    /// The zoomed views alone; `None` when the zoom was skipped.
+    pub zoom: Option<f32>,
+}
+
+/// The figures of one run over a test set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RunMetrics {
+    /// The seed that drew the known defects; null in `eval`.
+    pub seed: Option<u64>,
+    /// The known defects that were drawn, relative to the data folder; null in `eval`.
+    pub known: Option<Vec<String>>,
+    /// AUROC over pictures of the fused score.
+    pub auroc_image: Option<f64>,
+    /// AUROC over pictures of the normality evidence alone.
+    pub auroc_normality: Option<f64>,
+    /// The threshold that the fused score was compared with.
+    pub threshold: f64,
+    /// Good pictures taught; null when the recipe does not say.
+    pub good_train: Option<usize>,
+    /// Good pictures tested.
+    pub good_test: usize,
+    /// Defective pictures tested.
+    pub bad_test: usize,
+    /// Average precision of the fused score.
+    pub ap_image: Option<f64>,
+    /// AUROC over pixels; null without masks.
+    pub auroc_pixel: Option<f64>,
+    /// AUROC over pictures of the full view alone.
+    pub auroc_full: Option<f64>,
+    /// AUROC over pictures of the zoomed views alone; null unless every picture was zoomed.
+    pub auroc_zoom: Option<f64>,
+    /// Share of the defective pictures that would pass.
+    pub escape: Option<f64>,
+    /// Share of the good pictures that would be rejected.
+    pub overkill: Option<f64>,
+    /// Each kind of defect against all good pictures.
+    pub by_kind: BTreeMap<String, KindMetrics>,
+    /// Seconds that teaching took; null in `eval`.
+    pub teach_s: Option<f64>,
+}
+
+impl RunMetrics {
+    /// Works out all figures that follow from scores and threshold; the caller adds `seed`, `known`, `good_train`,
+    /// `auroc_pixel` and `teach_s`, which are left empty.
+    ///
+    /// # Panics
+    /// If a score is NaN.
+    pub fn measure(scored: &[Scored<'_>], threshold: f64) -> Self {
+        let of = |label, value: fn(&Scored<'_>) -> f32| -> Vec<f32> {
+            scored.iter().filter(|s| s.label == label).map(value).collect()
+        };
+        let ranking = |value| metrics::auroc(&of(Label::Good, value), &of(Label::Bad, value));
+        let (good, bad) = (of(Label::Good, |s| s.score), of(Label::Bad, |s| s.score));
+        let kinds = scored.iter().filter(|s| s.label == Label::Bad).map(|s| (s.kind, s.score));
+        // NaN cannot reach the ranking: it is asked for only when every picture has a zoom.
+        let all_zoomed = scored.iter().all(|s| s.zoom.is_some());
+        Self {
+            auroc_image: metrics::auroc(&good, &bad),
+            auroc_normality: ranking(|s| s.normality),
+            threshold,
+            good_test: good.len(),
+            bad_test: bad.len(),
+            ap_image: metrics::average_precision(&good, &bad),
+            auroc_full: ranking(|s| s.full),
+            auroc_zoom: if all_zoomed { ranking(|s| s.zoom.unwrap_or(f32::NAN)) } else { None },
+            escape: metrics::escape(&bad, threshold),
+            overkill: metrics::overkill(&good, threshold),
+            by_kind: metrics::by_kind(&good, kinds, threshold),
+            ..Self::default()
+        }
+    }
+}
+
+/// One statistic (mean or deviation) of every figure of several runs.
+///
+/// A figure counts over the runs that have it and is null where too few do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of RunMetrics")]
+pub struct Summary {
+    pub auroc_image: Option<f64>,
+    pub auroc_normality: Option<f64>,
+    pub threshold: Option<f64>,
+    pub good_train: Option<f64>,
+    pub good_test: Option<f64>,
+    pub bad_test: Option<f64>,
+    pub ap_image: Option<f64>,
+    pub auroc_pixel: Option<f64>,
+    pub auroc_full: Option<f64>,
+    pub auroc_zoom: Option<f64>,
+    pub escape: Option<f64>,
+    pub overkill: Option<f64>,
+    pub by_kind: BTreeMap<String, KindSummary>,
+    pub teach_s: Option<f64>,
+}
+
+/// [`Summary`] of one kind of defect, over the runs that tested it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of KindMetrics")]
+pub struct KindSummary {
+    pub count: Option<f64>,
+    pub auroc_image: Option<f64>,
+    pub escape: Option<f64>,
+}
+
+impl Summary {
+    fn of(runs: &[RunMetrics], statistic: fn(&[f64]) -> Option<f64>) -> Self {
+        let over =
+            |figure: fn(&RunMetrics) -> Option<f64>| statistic(&runs.iter().filter_map(figure).collect::<Vec<_>>());
+        let mut kinds: BTreeMap<&str, Vec<&KindMetrics>> = BTreeMap::new();
+        for (kind, figures) in runs.iter().flat_map(|r| &r.by_kind) {
+            kinds.entry(kind).or_default().push(figures);
+        }
+        let over_kind = |tested: Vec<&KindMetrics>| {
+            let over = |figure: fn(&KindMetrics) -> Option<f64>| {
+                statistic(&tested.iter().filter_map(|k| figure(k)).collect::<Vec<_>>())
+            };
+            KindSummary {
+                count: over(|k| Some(k.count as f64)),
+                auroc_image: over(|k| k.auroc_image),
+                escape: over(|k| k.escape),
+            }
+        };
+        Self {
+            auroc_image: over(|r| r.auroc_image),
+            auroc_normality: over(|r| r.auroc_normality),
+            threshold: over(|r| Some(r.threshold)),
+            good_train: over(|r| r.good_train.map(|n| n as f64)),
+            good_test: over(|r| Some(r.good_test as f64)),
+            bad_test: over(|r| Some(r.bad_test as f64)),
+            ap_image: over(|r| r.ap_image),
+            auroc_pixel: over(|r| r.auroc_pixel),
+            auroc_full: over(|r| r.auroc_full),
+            auroc_zoom: over(|r| r.auroc_zoom),
+            escape: over(|r| r.escape),
+            overkill: over(|r| r.overkill),
+            by_kind: kinds.into_iter().map(|(kind, tested)| (kind.to_owned(), over_kind(tested))).collect(),
+            teach_s: over(|r| r.teach_s),
+        }
+    }
+}
+
+/// What `trial` prints: a run for each seed, their mean, and their deviation over n - 1 (null for one run).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TrialReport {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// One run for each seed, in order.
+    pub seeds: Vec<RunMetrics>,
+    /// The mean of each figure.
+    pub mean: Summary,
+    /// The sample standard deviation of each figure.
+    pub std: Summary,
+}
+
+impl TrialReport {
+    /// Sums up the runs.
+    pub fn new(seeds: Vec<RunMetrics>) -> Self {
+        let (mean, std) = (Summary::of(&seeds, metrics::mean), Summary::of(&seeds, metrics::std));
+        Self { schema: SCHEMA, seeds, mean, std }
+    }
+}
+
+/// What `eval` prints: the figures of one run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EvalReport {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The figures, at the top level of the JSON.
+    #[serde(flatten)]
+    pub run: RunMetrics,
+}
+
+impl EvalReport {
+    /// Wraps the figures of a run.
+    pub fn new(run: RunMetrics) -> Self {
+        Self { schema: SCHEMA, run }
+    }
+}
+
+/// The columns of the table of runs.
+const COLUMNS: [&str; 11] =
+    ["", "fused", "normality", "full", "zoom", "AP", "pixel", "escape", "overkill", "threshold", "teach s"];
+
+impl fmt::Display for TrialReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "AUROC over pictures of the fused score and of each part of it; AP, AUROC over pixels; rates")?;
+        let mut rows = vec![COLUMNS.map(str::to_owned)];
+        rows.extend(self.seeds.iter().map(|run| {
+            let name = run.seed.map_or_else(|| "run".to_owned(), |s| format!("seed {s}"));
+            row(name, &Summary::of(std::slice::from_ref(run), metrics::mean))
+        }));
+        if self.seeds.len() > 1 {
+            rows.push(row("mean".to_owned(), &self.mean));
+            rows.push(row("std".to_owned(), &self.std));
+        }
+        write_table(f, &rows)?;
+        write_counts(f, &self.mean)?;
+        write_kinds(f, &self.mean.by_kind)
+    }
+}
+
+impl fmt::Display for EvalReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let figures = Summary::of(std::slice::from_ref(&self.run), metrics::mean);
+        write_table(f, &[COLUMNS.map(str::to_owned), row("test".to_owned(), &figures)])?;
+        write_counts(f, &figures)?;
+        write_kinds(f, &figures.by_kind)
+    }
+}
+
+fn row(name: String, s: &Summary) -> [String; 11] {
+    let three = |v| decimals(v, 3);
+    [
+        name,
+        three(s.auroc_image),
+        three(s.auroc_normality),
+        three(s.auroc_full),
+        three(s.auroc_zoom),
+        three(s.ap_image),
+        three(s.auroc_pixel),
+        three(s.escape),
+        three(s.overkill),
+        decimals(s.threshold, 2),
+        decimals(s.teach_s, 1),
+    ]
+}
+
+fn decimals(value: Option<f64>, places: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |v| format!("{v:.places$}"))
+}
+
+fn write_counts(f: &mut fmt::Formatter<'_>, s: &Summary) -> fmt::Result {
+    let count = |v| decimals(v, 0);
+    writeln!(
+        f,
+        "good pictures taught {}, tested {}; defective tested {}",
+        count(s.good_train),
+        count(s.good_test),
+        count(s.bad_test)
+    )
+}
+
+fn write_kinds(f: &mut fmt::Formatter<'_>, kinds: &BTreeMap<String, KindSummary>) -> fmt::Result {
+    if kinds.is_empty() {
+        return Ok(());
+    }
+    let mut rows = vec![["kind", "tested", "AUROC", "escape"].map(str::to_owned)];
+    rows.extend(
+        kinds
+            .iter()
+            .map(|(kind, s)| [kind.clone(), decimals(s.count, 0), decimals(s.auroc_image, 3), decimals(s.escape, 3)]),
+    );
+    writeln!(f)?;
+    write_table(f, &rows)
+}
+
+/// Aligns columns: the first to the left, the others to the right.
+fn write_table<const N: usize>(f: &mut fmt::Formatter<'_>, rows: &[[String; N]]) -> fmt::Result {
+    let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    for row in rows {
+        write!(f, "{:<width$}", row[0], width = widths[0])?;
+        for (cell, width) in row.iter().zip(widths).skip(1) {
+            write!(f, "  {cell:>width$}")?;
+        }
+        writeln!(f)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scored(kind: &str, score: f32, zoom: Option<f32>) -> Scored<'_> {
+        let label = if kind == "good" { Label::Good } else { Label::Bad };
+        Scored { kind, label, score, normality: -score, full: 0.0, zoom }
+    }
+
+    fn run(seed: u64, dent: f32) -> RunMetrics {
+        let scores = [
+            scored("good", 0.0, Some(0.0)),
+            scored("good", 2.0, Some(2.0)),
+            scored("dent", dent, Some(dent)),
+            scored("stain", 3.0, Some(3.0)),
+        ];
+        RunMetrics {
+            seed: Some(seed),
+            known: Some(vec!["test/dent/1.png".into()]),
+            good_train: Some(40),
+            ..RunMetrics::measure(&scores, 2.0)
+        }
+    }
+
+    #[test]
+    fn a_run_by_hand() {
+        let run = run(7, 1.0);
+        assert_eq!(run.auroc_image, Some(0.75));
+        assert_eq!(run.auroc_normality, Some(0.25));
+        assert_eq!(run.auroc_full, Some(0.5));
+        assert_eq!(run.auroc_zoom, Some(0.75));
+        assert_eq!((run.escape, run.overkill), (Some(0.5), Some(0.5)));
+        assert_eq!((run.good_test, run.bad_test), (2, 2));
+        assert_eq!(run.by_kind["dent"], KindMetrics { count: 1, auroc_image: Some(0.5), escape: Some(1.0) });
+        // From the top: stain (1/1), good, dent (2/3).
+        assert!((run.ap_image.unwrap() - 5.0 / 6.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn without_defects_or_zoom_figures_are_null_and_still_there() {
+        let run = RunMetrics::measure(&[scored("good", 0.0, Some(0.0)), scored("good", 1.0, None)], 0.5);
+        let json = serde_json::to_value(EvalReport::new(run)).unwrap();
+        let keys: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        for key in [
+            "schema",
+            "seed",
+            "known",
+            "auroc_image",
+            "auroc_normality",
+            "threshold",
+            "good_train",
+            "good_test",
+            "bad_test",
+            "ap_image",
+            "auroc_pixel",
+            "auroc_full",
+            "auroc_zoom",
+            "escape",
+            "overkill",
+            "by_kind",
+            "teach_s",
+        ] {
+            assert!(keys.contains(&key), "{key} is absent");
+        }
+        for key in ["auroc_image", "ap_image", "auroc_zoom", "escape", "auroc_pixel", "teach_s", "seed", "known"] {
+            assert!(json[key].is_null(), "{key} is {}", json[key]);
+        }
+        assert_eq!((&json["overkill"], &json["good_test"], &json["schema"]), (&0.5.into(), &2.into(), &1.into()));
+    }
+
+    #[test]
+    fn a_trial_has_means_and_deviations() {
+        let mut second = run(1, 4.0);
+        second.by_kind.remove("stain");
+        second.auroc_pixel = Some(0.9);
+        let json = serde_json::to_value(TrialReport::new(vec![run(0, 1.0), second])).unwrap();
+        assert_eq!(json["schema"], 1);
+        assert_eq!(json["seeds"][1]["seed"], 1);
+        assert_eq!(json["seeds"][0]["known"][0], "test/dent/1.png");
+        assert_eq!(json["seeds"][0]["good_train"], 40);
+        assert_eq!(json["mean"]["auroc_image"], 0.875);
+        assert!((json["std"]["auroc_image"].as_f64().unwrap() - 0.125 * 2f64.sqrt()).abs() < 1e-12);
+        assert_eq!(json["mean"]["by_kind"]["dent"]["escape"], 0.5);
+        // Figures of a single run: a mean, no deviation.
+        assert_eq!((&json["mean"]["auroc_pixel"], &json["std"]["auroc_pixel"]), (&0.9.into(), &().into()));
+        assert_eq!(json["mean"]["by_kind"]["stain"]["count"], 1.0);
+        assert!(json["std"]["by_kind"]["stain"]["count"].is_null());
+        assert!(json["mean"]["teach_s"].is_null());
+    }
+
+    #[test]
+    fn the_deviation_of_one_run_is_null() {
+        let json = serde_json::to_value(TrialReport::new(vec![run(0, 1.0)])).unwrap();
+        assert!(json["std"]["auroc_image"].is_null() && json["std"]["threshold"].is_null());
+        assert_eq!(json["mean"]["auroc_image"], json["seeds"][0]["auroc_image"]);
+    }
+
+    #[test]
+    fn the_table_is_aligned_and_complete() {
+        let text = TrialReport::new(vec![run(0, 1.0), run(1, 4.0)]).to_string();
+        let lines: Vec<_> = text.lines().collect();
+        let expected = [
+            "        fused  normality   full   zoom     AP  pixel  escape  overkill  threshold  teach s",
+            "seed 0  0.750      0.250  0.500  0.750  0.833      -   0.500     0.500       2.00        -",
+            "seed 1  1.000      0.000  0.500  1.000  1.000      -   0.000     0.500       2.00        -",
+            "mean    0.875      0.125  0.500  0.875  0.917      -   0.250     0.500       2.00        -",
+            "std     0.177      0.177  0.000  0.177  0.118      -   0.354     0.000       0.00        -",
+            "good pictures taught 40, tested 2; defective tested 2",
+            "",
+            "kind   tested  AUROC  escape",
+            "dent        1  0.750   0.500",
+            "stain       1  1.000   0.000",
+        ];
+        assert_eq!(lines[1..], expected);
+    }
+}
