@@ -1,0 +1,244 @@
+//! `zoomgate teach`, `trial` and `eval`: recipes made and measured.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::output::print_json;
+use super::progress::Bar;
+use crate::error::{Error, ErrorKind, Result};
+use crate::inspect::model::Model;
+use crate::inspect::recipe::Promise;
+use crate::nn::backbone::{Backbone, InputRange};
+use crate::storage;
+use crate::teach::dataset::{Dataset, Item};
+use crate::teach::evaluate::{evaluate, lesson_picture, trial_run};
+use crate::teach::report::{EvalReport, TrialReport};
+use crate::teach::{Options, teach};
+
+/// The feature extractor and how to teach with it.
+#[derive(Clone, Debug, clap::Args)]
+pub struct HowArgs {
+    /// Another feature extractor than the bundled one: ONNX, one input [1, 3, H, W] f32 RGB.
+    #[arg(long, value_name = "FILE.onnx", requires = "features")]
+    pub backbone: Option<PathBuf>,
+    /// Its feature tensors, finest first: [1, C, H/s, W/s] each.
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub features: Vec<String>,
+    /// What its input expects: 0..255, 0..1, -1..1 or imagenet.
+    #[arg(long, default_value = "0..255", value_name = "RANGE", allow_hyphen_values = true)]
+    pub input_range: String,
+    /// Side of the model input in pixels (a square of this size has its area; the pictures' aspect is kept).
+    #[arg(long, default_value_t = 256, value_name = "PX", value_parser = clap::value_parser!(u16).range(64..=1024))]
+    pub size: u16,
+    /// Prototypes in each bank of good cells.
+    #[arg(long, default_value_t = 512, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=8192))]
+    pub prototypes: u16,
+    /// Optimiser steps of each head: fewer are quicker and worse.
+    #[arg(long, default_value_t = Options::default().steps as u32, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub steps: u32,
+}
+
+impl HowArgs {
+    fn backbone(&self) -> Result<Backbone> {
+        let Some(path) = &self.backbone else { return Backbone::bundled() };
+        let range = InputRange::parse(&self.input_range).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Config,
+                format!("--input-range {} is not one of 0..255, 0..1, -1..1, imagenet", self.input_range),
+            )
+        })?;
+        Backbone::open(path, self.features.clone(), range)
+    }
+
+    fn options(&self, seed: u64) -> Options {
+        Options {
+            size: self.size.into(),
+            prototypes: self.prototypes.into(),
+            steps: self.steps as usize,
+            seed,
+            ..Options::default()
+        }
+    }
+}
+
+/// Arguments of `zoomgate teach`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TeachArgs {
+    /// A folder in MVTec AD's layout (train/good, test/KIND) or with a split.csv; its training pictures are taught.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["good", "bad"], required_unless_present = "good")]
+    pub data: Option<PathBuf>,
+    /// A folder of good pictures.
+    #[arg(long, value_name = "DIR")]
+    pub good: Option<PathBuf>,
+    /// A folder of known bad pictures; without it the recipe knows only what is normal.
+    #[arg(long, value_name = "DIR", requires = "good")]
+    pub bad: Option<PathBuf>,
+    /// Where the recipe is written; an old one stays until the new one is complete.
+    #[arg(long, value_name = "FILE.onnx")]
+    pub out: PathBuf,
+    /// Seed of every random choice.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Print one JSON object on stdout and no progress bar.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "flattened into the arguments above")]
+    pub how: HowArgs,
+}
+
+#[derive(Serialize)]
+struct TeachReport<'a> {
+    schema: u32,
+    recipe: String,
+    good: usize,
+    bad: usize,
+    threshold: f32,
+    promise: Promise,
+    expected_escape: Option<f64>,
+    seconds: f64,
+    warnings: &'a [String],
+}
+
+/// Teaches and writes one recipe file.
+///
+/// # Errors
+/// Everything that can be wrong with pictures, backbone or disk; the old recipe stays.
+pub fn run_teach(args: &TeachArgs) -> Result<()> {
+    let backbone = args.how.backbone()?;
+    let dataset = match (&args.data, &args.good) {
+        (Some(dir), _) => Dataset::open(dir)?,
+        (None, Some(good)) => Dataset::from_folders(good, args.bad.as_deref())?,
+        (None, None) => return Err(Error::new(ErrorKind::Config, "give --data DIR, or --good DIR and --bad DIR")),
+    };
+    dataset.require_good()?;
+    let lesson = |items: &[Item]| items.iter().map(lesson_picture).collect::<Vec<_>>();
+    let bar = Bar::new(args.json);
+    let taught = teach(&lesson(&dataset.good), &lesson(&dataset.bad), &backbone, &args.how.options(args.seed), &bar)?;
+    drop(bar);
+    storage::write_atomic(&args.out, "write the recipe", &taught.bytes)?;
+    let r = &taught.recipe;
+    let report = TeachReport {
+        schema: 1,
+        recipe: args.out.display().to_string(),
+        good: r.teaching.good,
+        bad: r.teaching.bad,
+        threshold: r.threshold,
+        promise: r.promise,
+        expected_escape: r.expected_escape,
+        seconds: taught.took.as_secs_f64(),
+        warnings: &taught.warnings,
+    };
+    if args.json {
+        return print_json(&report);
+    }
+    for warning in &taught.warnings {
+        log::warn!("{warning}");
+    }
+    println!(
+        "{} taught from {} good and {} bad pictures in {:.0} s",
+        report.recipe, report.good, report.bad, report.seconds
+    );
+    println!(
+        "reject at a score of {:.2} and above: at most 1 good part in {:.0} rejected ({:.0} % confidence, {} held-out pictures)",
+        r.threshold,
+        (1.0 / r.promise.overkill_max).floor(),
+        r.promise.confidence * 100.0,
+        r.promise.held_out
+    );
+    match r.expected_escape {
+        Some(e) => println!(
+            "of known bad parts, about {:.0} % would pass (each scored by a head that had not seen it)",
+            e * 100.0
+        ),
+        None => println!(
+            "how many bad parts would pass is not known: measure it with `zoomgate eval` on pictures it has not seen"
+        ),
+    }
+    Ok(())
+}
+
+/// Arguments of `zoomgate trial`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TrialArgs {
+    /// A folder in MVTec AD's layout or with a split.csv.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Known bad pictures, drawn by seed from the defective test pictures and taken out of the test.
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub known: usize,
+    /// Number of runs, with seeds FIRST to FIRST + S - 1.
+    #[arg(long, default_value_t = 3, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub seeds: u64,
+    /// The first run's seed.
+    #[arg(long, default_value_t = 0, value_name = "FIRST")]
+    pub first_seed: u64,
+    /// Print one JSON object on stdout and no progress bar.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "flattened into the arguments above")]
+    pub how: HowArgs,
+}
+
+/// Teaches and tests several times by METHOD's protocol and prints the figures.
+///
+/// # Errors
+/// As [`run_teach`]; also when the folder has too few defective test pictures.
+pub fn run_trial(args: &TrialArgs) -> Result<()> {
+    let backbone = args.how.backbone()?;
+    let dataset = Dataset::open(&args.data)?;
+    dataset.require_good()?;
+    dataset.require_test()?;
+    let bar = Bar::new(args.json);
+    let runs = (args.first_seed..args.first_seed + args.seeds)
+        .map(|seed| {
+            let draw = dataset.draw_known(args.known, seed)?;
+            trial_run(&dataset.good, &draw.known, &draw.test, &backbone, &args.how.options(seed), &bar)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    drop(bar);
+    let report = TrialReport::new(runs);
+    if args.json {
+        return print_json(&report);
+    }
+    print!("{report}");
+    Ok(())
+}
+
+/// Arguments of `zoomgate eval`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct EvalArgs {
+    /// The recipe to measure.
+    #[arg(long, value_name = "FILE.onnx")]
+    pub recipe: PathBuf,
+    /// A folder in MVTec AD's layout or with a split.csv; its test pictures are inspected.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Another threshold than the recipe's.
+    #[arg(long, allow_negative_numbers = true)]
+    pub threshold: Option<f32>,
+    /// Print one JSON object on stdout and no progress bar.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Measures a recipe on a folder's test pictures.
+///
+/// # Errors
+/// When the recipe or a picture cannot be read, or there is nothing to test.
+pub fn run_eval(args: &EvalArgs) -> Result<()> {
+    let model = Model::load(&args.recipe)?;
+    let dataset = Dataset::open(&args.data)?;
+    dataset.require_test()?;
+    let bar = Bar::new(args.json);
+    let run = evaluate(&model, &dataset.test, args.threshold, &bar)?;
+    drop(bar);
+    let report = EvalReport::new(run);
+    if args.json {
+        return print_json(&report);
+    }
+    print!("{report}");
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! The command line: one file a subcommand, each with its arguments and one `run` function.
+
+pub mod check;
+#[cfg(feature = "teach")]
+pub mod demo;
+pub mod inspect;
+#[cfg(feature = "teach")]
+pub mod lesson;
+pub mod logging;
+pub mod output;
+pub mod overlay;
+#[cfg(feature = "teach")]
+pub mod progress;
+pub mod run;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Result;
+
+/// Inspects every part on a conveyor: looks at the whole, zooms into what is suspicious, rejects what the zoom confirms.
+#[derive(Debug, Parser)]
+#[command(name = "zoomgate", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// See the main job with nothing attached: teach on a simulated belt, inspect it, reject.
+    #[cfg(feature = "teach")]
+    Demo(demo::Args),
+    /// Inspect every part until the camera ends or a signal comes.
+    Run(run::RunArgs),
+    /// Find every mistake in a configuration at once.
+    Check(check::Args),
+    /// Make a recipe from good pictures and a few known bad ones.
+    #[cfg(feature = "teach")]
+    Teach(lesson::TeachArgs),
+    /// Teach and test several times on a folder of labelled pictures.
+    #[cfg(feature = "teach")]
+    Trial(lesson::TrialArgs),
+    /// Measure a recipe on a folder of labelled pictures.
+    #[cfg(feature = "teach")]
+    Eval(lesson::EvalArgs),
+    /// Inspect pictures: a JSON line for each, and a picture of the verdict.
+    Inspect(inspect::Args),
+}
+
+impl Cli {
+    /// Runs the subcommand.
+    ///
+    /// # Errors
+    /// Whatever the subcommand gives; `main` prints it and maps it to an exit code.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            #[cfg(feature = "teach")]
+            Command::Demo(args) => demo::run(&args),
+            Command::Run(args) => run::run(&args),
+            Command::Check(args) => check::run(&args),
+            #[cfg(feature = "teach")]
+            Command::Teach(args) => lesson::run_teach(&args),
+            #[cfg(feature = "teach")]
+            Command::Trial(args) => lesson::run_trial(&args),
+            #[cfg(feature = "teach")]
+            Command::Eval(args) => lesson::run_eval(&args),
+            Command::Inspect(args) => inspect::run(&args),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! `zoomgate run`: the daemon.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::output::print_json;
+use crate::camera::{self, Source};
+use crate::clock::MonotonicClock;
+use crate::config;
+use crate::daemon::{self, RunReport, Wiring};
+use crate::error::{Error, ErrorKind, Result};
+use crate::inspect::model::Model;
+use crate::sim::PartSource;
+use crate::sim::render::Scene;
+use crate::telemetry::{LatencyMs, Pulses};
+
+/// Arguments of `run`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RunArgs {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = "config.toml")]
+    pub config: PathBuf,
+    /// Prints a summary of the run as one JSON object when it ends.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the daemon that the configuration describes, on the real clock, until its camera ends or a signal asks it to.
+///
+/// # Errors
+/// Kind `Config` with every mistake of the configuration; those of the recipe, the wiring and the run.
+pub fn run(args: &RunArgs) -> Result<()> {
+    let config = config::load(&args.config)?;
+    super::logging::set_level(config.log_level);
+    let model = open_recipe(&config.model.recipe)?;
+    let inspect = Box::new(model.inspector()?);
+    let clock = Arc::new(MonotonicClock);
+    let wiring = Wiring::from_config(&config, clock, inspect, model.recipe().threshold, scene(&config.camera))?;
+    let _signals = daemon::stop_on_signals(&wiring.stop)?;
+    let report = daemon::run(wiring)?;
+    let summary = Summary::of(&report);
+    log::info!(
+        "{} parts: {} passed, {} rejected, {} not inspected; pulses {} of {} on time",
+        summary.parts,
+        summary.passes,
+        summary.rejects,
+        summary.uninspected,
+        report.counts.pulses.fired + report.counts.pulses.merged,
+        report.counts.pulses.planned
+    );
+    if args.json { print_json(&summary) } else { Ok(()) }
+}
+
+fn open_recipe(path: &Path) -> Result<Model> {
+    Model::load(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => {
+            let message = format!(
+                "there is no recipe {} ([model] recipe): make one from your own pictures with `zoomgate teach --good DIR \
+                 --bad DIR --out {0}`, or see `zoomgate demo` first",
+                path.display()
+            );
+            Error::new(ErrorKind::NotFound, message).caused_by(error)
+        }
+        _ => error,
+    })
+}
+
+/// The parts that a simulated camera shows; `None` for any other.
+pub(super) fn scene(camera: &camera::Settings) -> Option<Arc<dyn PartSource>> {
+    match camera.source {
+        Source::Simulated { seed, defect_rate, .. } => {
+            Some(Arc::new(Scene::new(seed, camera.width, camera.height, defect_rate)))
+        }
+        Source::Folder { .. } => None,
+    }
+}
+
+/// The run as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Summary {
+    schema: u32,
+    parts: u64,
+    passes: u64,
+    rejects: u64,
+    uninspected: u64,
+    uninspected_by_reason: Map<String, Value>,
+    late_scores: u64,
+    missed_rejects: u64,
+    pulses: PulseSummary,
+    faults: Map<String, Value>,
+    events_lost: u64,
+    latency_ms: LatencyMs,
+    seconds: f64,
+}
+
+/// `pulses` of a `--json` object; `planned` is the sum of the rest.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct PulseSummary {
+    planned: u64,
+    fired: u64,
+    merged: u64,
+    late: u64,
+    failed: u64,
+}
+
+impl From<Pulses> for PulseSummary {
+    fn from(Pulses { planned, fired, merged, late, failed }: Pulses) -> Self {
+        Self { planned, fired, merged, late, failed }
+    }
+}
+
+impl fmt::Display for PulseSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { planned, fired, merged, late, failed } = self;
+        write!(f, "{planned} planned: {fired} fired, {merged} merged, {late} late, {failed} failed")
+    }
+}
+
+impl Summary {
+    fn of(report: &RunReport) -> Self {
+        let counts = &report.counts;
+        let by_reason = counts.uninspected_by_reason.iter().filter(|(_, n)| *n > 0);
+        let faults = counts.faults.iter().filter(|(_, n)| *n > 0);
+        Self {
+            schema: 1,
+            parts: counts.parts,
+            passes: counts.passes,
+            rejects: counts.rejects,
+            uninspected: counts.uninspected(),
+            uninspected_by_reason: by_reason.map(|(r, n)| (r.as_str().to_owned(), (*n).into())).collect(),
+            late_scores: counts.late_scores,
+            missed_rejects: counts.missed_rejects,
+            pulses: counts.pulses.into(),
+            faults: faults.map(|(f, n)| (f.code().to_owned(), (*n).into())).collect(),
+            events_lost: counts.events_lost,
+            latency_ms: report.latency.summary(),
+            seconds: report.ended_at.since(report.started_at).as_secs_f64(),
+        }
+    }
+}

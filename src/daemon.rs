@@ -1,0 +1,331 @@
+//! Composition root: the one place that names concrete cameras, lines and clocks, and starts the threads.
+//!
+//! Hardware, `run`, the demo and the tests all go through [`run`]; they differ by the [`Wiring`] they pass.
+//! The end of a run is staged: no new parts, verdicts and pulses for those on the belt up to the last window, outputs
+//! safe, threads joined. A second signal ends the process at once.
+
+use std::any::Any;
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::camera::folder::Replay;
+use crate::camera::{Camera, FolderCamera, Source};
+use crate::clock::{Clock, Seat, Timestamp};
+use crate::config::{self, Config};
+use crate::decide::{OnMissedReject, OnUninspected, Safety};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gpio::{self, Level, Outputs, Recorder, SafeLine, Unconnected};
+use crate::inspect::Inspect;
+use crate::pipeline::actuation::{Actuation, Line, Panel, Trigger};
+use crate::pipeline::capture::capture;
+use crate::pipeline::inspection::{InspectionCost, inspection};
+use crate::pipeline::recording::{Observer, Recording};
+use crate::pipeline::{Capacity, Shared, Stop, Thread};
+use crate::reject::{self, Actuator, Belt, ConstantSpeed};
+use crate::sim::PartSource;
+use crate::sim::belt::{PhotoEye, Spacing, arrivals};
+use crate::sim::camera::{EXPOSURE_DELAY, SimCamera};
+use crate::telemetry::{Counters, Counts, Latency};
+
+/// How far an exposure may be from where its trigger says. Chosen: half of the closest spacing that parts on a belt at
+/// 25 parts/s have; the nearest part wins anyhow.
+pub const MATCH_TOLERANCE: Duration = Duration::from_millis(20);
+
+/// Everything a run is made of. All fields are public: a demo or a test replaces what it wants to watch.
+pub struct Wiring {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Frames.
+    pub camera: Box<dyn Camera>,
+    /// Width and height that every frame must have.
+    pub frame_size: (u32, u32),
+    /// What starts a part.
+    pub trigger: Trigger,
+    /// The model, or a stand-in with a known answer.
+    pub inspect: Box<dyn Inspect>,
+    /// What an inspection costs on the clock.
+    pub cost: InspectionCost,
+    /// Scores at or above it reject; standard deviations of held-out good parts.
+    pub threshold: f32,
+    /// Geometry and pulse.
+    pub reject: reject::Settings,
+    /// The belt.
+    pub belt: Box<dyn Belt>,
+    /// The plant's choices.
+    pub safety: Safety,
+    /// Bounds of the links.
+    pub capacity: Capacity,
+    /// The reject line, at rest.
+    pub reject_line: SafeLine,
+    /// The other outputs, low.
+    pub panel: Panel,
+    /// JSON-lines events go here.
+    pub events: Option<Box<dyn Write + Send>>,
+    /// Sees every part once it is done.
+    pub observer: Option<Observer>,
+    /// Ends the run when requested.
+    pub stop: Stop,
+    /// Counts while the run goes on.
+    pub counters: Arc<Counters>,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct RunReport {
+    /// Parts, verdicts, pulses, faults.
+    pub counts: Counts,
+    /// Latency by stage.
+    pub latency: Latency,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When the last thread had ended.
+    pub ended_at: Timestamp,
+}
+
+impl Wiring {
+    /// Wires what a configuration describes: measured inspection, no observer, a stop request nobody has made.
+    ///
+    /// `threshold` is the recipe's; `[decision] threshold` goes before it. `parts` renders the parts of a simulated
+    /// camera and is not used by others. Requests the lines and opens the files. A simulated belt starts to move now,
+    /// so [`run`] should follow at once.
+    ///
+    /// # Errors
+    /// When the camera, a line or a file cannot be opened, or the settings contradict each other.
+    pub fn from_config(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        inspect: Box<dyn Inspect>,
+        threshold: f32,
+        parts: Option<Arc<dyn PartSource>>,
+    ) -> Result<Self> {
+        refuse_contradictions(config)?;
+        let (camera, arrivals) = open_camera(config, &clock, parts)?;
+        let trigger = match (config.trigger, arrivals) {
+            (config::Trigger::EveryFrame, _) => Trigger::EveryFrame,
+            (config::Trigger::Simulated, Some(arrivals)) => Trigger::Edge {
+                input: Box::new(PhotoEye::new(arrivals)),
+                exposure_delay: EXPOSURE_DELAY,
+                tolerance: MATCH_TOLERANCE,
+            },
+            (config::Trigger::Simulated, None) => {
+                let message =
+                    "[trigger] source = \"simulated\" needs [camera] source = \"simulated\": set \"every_frame\"";
+                return Err(Error::new(ErrorKind::Config, message));
+            }
+        };
+        let mut outputs: Box<dyn Outputs> = match &config.gpio.backend {
+            gpio::Backend::Recorded { path } => Box::new(Recorder::to_file(Arc::clone(&clock), path)?),
+            gpio::Backend::None => Box::new(Unconnected),
+        };
+        let reject_line = outputs.request(&config.reject.line, Actuator::rest_level(config.reject.active_low))?;
+        let panel = open_panel(&config.outputs, &mut *outputs)?;
+        let events = config.record.events.as_deref().map(open_events).transpose()?;
+        Ok(Self {
+            camera,
+            frame_size: (config.camera.width, config.camera.height),
+            trigger,
+            inspect,
+            cost: InspectionCost::Measured,
+            threshold: config.decision.threshold.unwrap_or(threshold),
+            belt: Box::new(ConstantSpeed::new(config.reject.belt_speed, clock.now())),
+            safety: config.safety,
+            capacity: Capacity::between(config.reject.travel_time(), config.camera.rate_hz),
+            reject: config.reject.clone(),
+            reject_line,
+            panel,
+            events: events.map(|file| Box::new(BufWriter::new(file)) as Box<dyn Write + Send>),
+            observer: None,
+            stop: Stop::new(),
+            counters: Arc::default(),
+            clock,
+        })
+    }
+}
+
+/// Runs the line until its source of parts ends, a stop is requested or something fails.
+///
+/// Returns after every part has its verdict, the outputs are safe, the events are written and all threads have ended.
+///
+/// # Errors
+/// When a thread panicked, could not be started, or the trigger was lost; outputs and events are as after a good run.
+pub fn run(wiring: Wiring) -> Result<RunReport> {
+    let Wiring { clock, mut camera, frame_size, mut inspect, mut cost, threshold, capacity, stop, counters, .. } =
+        wiring;
+    let started_at = clock.now();
+    let shared = Arc::new(Shared::new(Arc::clone(&clock), Arc::clone(&counters), stop, capacity));
+    let dry_run = !wiring.reject.enabled;
+    let recording = Recording { events: wiring.events, observer: wiring.observer, threshold, dry_run };
+    let line = Line {
+        trigger: wiring.trigger,
+        reject: wiring.reject,
+        belt: wiring.belt,
+        safety: wiring.safety,
+        threshold,
+        ledger: capacity.ledger,
+        actuator: wiring.reject_line,
+        panel: wiring.panel,
+    };
+    let actuation = Actuation::new(Arc::clone(&shared), line);
+
+    // All seats before the first thread: a simulated clock schedules by their order.
+    let [cap_seat, insp_seat, act_seat, rec_seat] = Thread::ALL.map(|t| Seat::reserve(&clock, t.name()));
+    let rec = spawn(Thread::Rec, rec_seat, &shared, |shared| recording.run(shared));
+    let act = spawn(Thread::Act, act_seat, &shared, |_| actuation.run());
+    let insp = spawn(Thread::Insp, insp_seat, &shared, move |shared| inspection(shared, &mut *inspect, &mut cost));
+    let cap = spawn(Thread::Cap, cap_seat, &shared, move |shared| capture(shared, &mut *camera, frame_size));
+    let joined = [cap, insp, rec].map(|thread| thread.map(JoinHandle::join));
+    let latency = act.map(JoinHandle::join);
+
+    if let Some(failure) = shared.take_failure() {
+        return Err(failure);
+    }
+    for thread in joined {
+        thread?.map_err(|_| Error::new(ErrorKind::Internal, "a thread of the run ended in a panic"))?;
+    }
+    let latency = latency?.ok().flatten().expect("act returned, or its panic is the failure above");
+    Ok(RunReport { counts: counters.snapshot(), latency, started_at, ended_at: clock.now() })
+}
+
+/// Starts a thread of the run. Its panic becomes the run's failure; however it ends, the others are told.
+fn spawn<T: Send + 'static>(
+    thread: Thread,
+    seat: Seat,
+    shared: &Arc<Shared>,
+    body: impl FnOnce(&Shared) -> T + Send + 'static,
+) -> Result<JoinHandle<Option<T>>> {
+    let theirs = Arc::clone(shared);
+    let started = thread::Builder::new().name(thread.name().to_owned()).spawn(move || {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            seat.take();
+            body(&theirs)
+        }));
+        let outcome = outcome.map_err(|panic| theirs.fail(thread.panicked(story(&*panic))));
+        theirs.thread_ended(thread);
+        // The seat last: the others must not run before they can see that this thread has ended.
+        drop(seat);
+        outcome.ok()
+    });
+    started.map_err(|e| {
+        let message = format!("cannot start thread {}: check the limits on threads and memory", thread.name());
+        shared.fail(Error::new(ErrorKind::Internal, message.clone()));
+        shared.thread_ended(thread);
+        Error::new(ErrorKind::Internal, message).caused_by(e)
+    })
+}
+
+fn story(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+/// Requests `stop` on the first SIGTERM or SIGINT and ends the process on the second; until the guard is dropped.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+pub fn stop_on_signals(stop: &Stop) -> Result<SignalGuard> {
+    let refused = |e| Error::new(ErrorKind::Internal, "cannot handle SIGTERM and SIGINT").caused_by(e);
+    let asked = Arc::new(AtomicBool::new(false));
+    let mut ids = Vec::new();
+    for signal in [SIGTERM, SIGINT] {
+        // In this order: the first signal finds the flag down and only raises it.
+        let shutdown = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked));
+        ids.push(shutdown.map_err(refused)?);
+        ids.push(signal_hook::flag::register(signal, Arc::clone(&asked)).map_err(refused)?);
+    }
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(refused)?;
+    let handle = signals.handle();
+    let stop = stop.clone();
+    let listener = thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            log::info!("signal {signal}: ending after the parts on the belt; a second one ends at once");
+            stop.request();
+        }
+    });
+    Ok(SignalGuard { handle, ids, listener: Some(listener.map_err(refused)?) })
+}
+
+/// Gives the signals back when dropped.
+pub struct SignalGuard {
+    handle: signal_hook::iterator::Handle,
+    ids: Vec<signal_hook::SigId>,
+    listener: Option<JoinHandle<()>>,
+}
+
+impl Drop for SignalGuard {
+    fn drop(&mut self) {
+        self.handle.close();
+        for id in self.ids.drain(..) {
+            signal_hook::low_level::unregister(id);
+        }
+        if let Some(listener) = self.listener.take()
+            && listener.join().is_err()
+        {
+            log::error!("the signal thread panicked");
+        }
+    }
+}
+
+fn refuse_contradictions(config: &Config) -> Result<()> {
+    let stops = config.safety.on_uninspected == OnUninspected::StopLine
+        || config.safety.on_missed_reject == OnMissedReject::StopLine;
+    if stops && config.outputs.stop_line.is_none() {
+        let message = "[safety] asks to stop the line and [outputs] stop_line names no output: name one, or choose \
+                       another policy";
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    Ok(())
+}
+
+type Arrivals = Arc<[Timestamp]>;
+
+fn open_camera(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    parts: Option<Arc<dyn PartSource>>,
+) -> Result<(Box<dyn Camera>, Option<Arrivals>)> {
+    let settings = &config.camera;
+    match &settings.source {
+        Source::Folder { path, shuffle_seed, repeat } => {
+            let replay = Replay {
+                folder: path.clone(),
+                shuffle_seed: *shuffle_seed,
+                repeat: *repeat,
+                period: Duration::try_from_secs_f64(1.0 / settings.rate_hz).unwrap_or(Duration::MAX),
+                size: (settings.width, settings.height),
+            };
+            Ok((Box::new(FolderCamera::open(Arc::clone(clock), replay)?), None))
+        }
+        Source::Simulated { seed, parts: count, .. } => {
+            let parts = parts.ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Internal,
+                    "the simulated camera was wired without anything that renders its parts",
+                )
+            })?;
+            let arrivals = arrivals(clock.now(), *count, Spacing::at_rate(settings.rate_hz), *seed);
+            let camera = SimCamera::new(Arc::clone(clock), parts, Arc::clone(&arrivals));
+            Ok((Box::new(camera), Some(arrivals)))
+        }
+    }
+}
+
+fn open_panel(names: &config::Outputs, outputs: &mut dyn Outputs) -> Result<Panel> {
+    let mut open = |name: &Option<String>| name.as_deref().map(|n| outputs.request(n, Level::Low)).transpose();
+    Ok(Panel { ready: open(&names.ready)?, fault: open(&names.fault)?, stop_line: open(&names.stop_line)? })
+}
+
+/// Appends: the record of a shift must survive the restart after a power cut. A `start` event divides the runs.
+fn open_events(path: &Path) -> Result<File> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder of [record] events", folder, e))?;
+    }
+    OpenOptions::new().create(true).append(true).open(path).map_err(|e| Error::io("write the events", path, e))
+}
