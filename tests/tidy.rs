@@ -1,0 +1,286 @@
+//! Rules a machine can check: who may import whom, what appears nowhere, papers that tell the truth.
+//!
+//! A rule that stands in the way is changed here and in ARCHITECTURE.md, in the same commit, with the reason.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use zoomgate::telemetry::Fault;
+
+/// What each module may import besides itself; `base` is everything that knows nothing of inspection.
+const BASE: [&str; 4] = ["units", "clock", "error", "storage"];
+const LAYERS: [(&str, &[&str]); 18] = [
+    ("units", &[]),
+    ("error", &[]),
+    ("clock", &["error"]),
+    ("storage", &["error"]),
+    ("frame", &["base"]),
+    ("camera", &["frame", "base"]),
+    ("gpio", &["base"]),
+    ("nn", &["base"]),
+    ("inspect", &["nn", "frame", "base"]),
+    ("decide", &["units", "clock"]),
+    ("reject", &["decide", "gpio", "units", "clock"]),
+    ("telemetry", &["decide", "base"]),
+    ("pipeline", &["camera", "gpio", "frame", "inspect", "decide", "reject", "telemetry", "base"]),
+    ("config", &["camera", "gpio", "decide", "reject", "base"]),
+    ("sim", &["camera", "gpio", "frame", "base"]),
+    ("teach", &["inspect", "nn", "frame", "base"]),
+    ("daemon", &["*"]),
+    ("cli", &["*"]),
+];
+
+/// Crates that appear in one room only, so that replacing one is a change to one room.
+const ROOMS: [(&str, &[&str]); 12] = [
+    ("tract_onnx", &["src/nn/"]),
+    ("prost", &["src/nn/"]),
+    ("candle_core", &["src/teach/"]),
+    ("candle_nn", &["src/teach/"]),
+    ("csv", &["src/teach/"]),
+    ("toml", &["src/config/"]),
+    ("image", &["src/frame/", "src/inspect/overlay"]),
+    ("rustix", &["src/clock/"]),
+    ("signal_hook", &["src/daemon.rs"]),
+    ("clap", &["src/cli/", "src/main.rs"]),
+    ("indicatif", &["src/cli/"]),
+    ("env_logger", &["src/cli/logging.rs", "src/main.rs"]),
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(rel: &str) -> String {
+    fs::read_to_string(root().join(rel)).unwrap_or_else(|e| panic!("{rel}: {e}"))
+}
+
+/// Rust files below `folder`, with their paths from the root.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = walkdir::WalkDir::new(root().join(folder))
+        .into_iter()
+        .map(Result::unwrap)
+        .filter(|e| e.path().extension().is_some_and(|x| x == "rs"))
+        .map(|e| e.path().strip_prefix(root()).unwrap().to_str().unwrap().to_owned())
+        .map(|rel| (rel.clone(), read(&rel)))
+        .collect();
+    found.sort();
+    assert!(found.len() > 5, "{folder} holds {} Rust files", found.len());
+    found
+}
+
+/// The lines of `text` that the product is made of: no comments, no tests (which stand last in a file).
+fn product_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().map(|(i, l)| (i + 1, l));
+    lines.take_while(|(_, l)| l.trim() != "#[cfg(test)]").filter(|(_, l)| !l.trim_start().starts_with("//"))
+}
+
+/// Every line of the product, with its place.
+fn product() -> Vec<(String, usize, String)> {
+    let files = sources("src").into_iter().filter(|(rel, _)| !rel.ends_with("/tests.rs"));
+    files
+        .flat_map(|(rel, text)| product_lines(&text).map(|(n, l)| (rel.clone(), n, l.to_owned())).collect::<Vec<_>>())
+        .collect()
+}
+
+/// The modules of this crate that a line names after `crate::`, also in `crate::{a, b::c}`.
+fn modules_named(line: &str) -> Vec<String> {
+    let word = |s: &str| s.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut found = Vec::new();
+    for (at, _) in line.match_indices("crate::") {
+        if line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        let rest = &line[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            Some(group) => found.extend(group.split(',').map(|part| word(part.trim())).filter(|w| !w.is_empty())),
+            None => found.push(word(rest)),
+        }
+    }
+    found
+}
+
+#[test]
+fn modules_import_only_what_their_layer_allows() {
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (rel, n, line) in product() {
+        let of = rel.trim_start_matches("src/").split(['/', '.']).next().unwrap().to_owned();
+        if ["lib", "main"].contains(&of.as_str()) {
+            continue;
+        }
+        let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == of) else {
+            panic!("{rel} belongs to no layer: add `{of}` to LAYERS")
+        };
+        seen.insert(of.clone());
+        for named in modules_named(&line) {
+            let is_base = allowed.contains(&"base") && BASE.contains(&named.as_str());
+            if named != of && !is_base && !allowed.contains(&"*") && !allowed.contains(&named.as_str()) {
+                wrong.push(format!("{rel}:{n}: {of} must not import {named}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(seen.len(), LAYERS.len(), "a layer has no module: {seen:?}");
+}
+
+#[test]
+fn imports_are_recognised() {
+    for (line, modules) in [
+        ("use crate::error::Error;", &["error"][..]),
+        ("use crate::{camera, decide::Verdict};", &["camera", "decide"]),
+        ("let x: Option<crate::frame::Frame> = crate::sim::none();", &["frame", "sim"]),
+        ("use other_crate::thing;", &[]),
+    ] {
+        assert_eq!(modules_named(line), modules, "{line}");
+    }
+}
+
+#[test]
+fn crates_stay_in_their_rooms() {
+    let lines = product();
+    let mut wrong = Vec::new();
+    for (name, rooms) in ROOMS {
+        let mut uses = 0;
+        for (rel, n, line) in &lines {
+            let is_named = line
+                .match_indices(&format!("{name}::"))
+                .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'));
+            if is_named {
+                uses += 1;
+                if !rooms.iter().any(|room| rel.starts_with(room)) {
+                    wrong.push(format!("{rel}:{n}: {name} belongs to {}", rooms.join(", ")));
+                }
+            }
+        }
+        assert!(uses > 0, "{name} is used nowhere: drop it");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn decisions_are_pure() {
+    let impure = ["std::fs", "std::io", "std::thread", "std::net", "Instant", "SystemTime", "serde", "log::", ".now()"];
+    let pure = ["src/decide/", "src/units.rs", "src/reject/mod.rs", "src/reject/schedule.rs"];
+    for (rel, n, line) in product() {
+        let found = impure.iter().find(|word| line.contains(*word));
+        assert!(found.is_none() || !pure.iter().any(|p| rel.starts_with(p)), "{rel}:{n} is not pure: {line}");
+    }
+}
+
+#[test]
+fn nothing_is_unwrapped_or_left_to_do() {
+    for (rel, n, line) in product() {
+        let found = [".unwrap()", "todo!", "unimplemented!", "dbg!"].into_iter().find(|ban| line.contains(ban));
+        assert_eq!(found, None, "{rel}:{n}: {line}");
+    }
+}
+
+#[test]
+fn nothing_is_unsafe() {
+    for rel in ["src/lib.rs", "src/main.rs"] {
+        assert!(read(rel).contains("#![forbid(unsafe_code)]"), "{rel} allows unsafe code");
+    }
+}
+
+#[test]
+fn nobody_prints_but_the_command_line_and_nobody_sleeps_but_the_clock() {
+    for (rel, n, line) in product() {
+        let prints = ["println!", "print!(", "eprintln!"].iter().any(|p| line.contains(p));
+        assert!(!prints || rel.starts_with("src/cli/") || rel == "src/main.rs", "{rel}:{n} prints: {line}");
+        assert!(!line.contains("thread::sleep") || rel.starts_with("src/clock/"), "{rel}:{n} sleeps: {line}");
+    }
+    for (rel, text) in sources("tests") {
+        if rel == "tests/tidy.rs" {
+            continue; // It names what it forbids.
+        }
+        assert!(!text.contains("thread::sleep"), "{rel} sleeps: a simulated clock serves");
+        assert!(!text.contains("#[ignore"), "{rel} ignores a test: skip loudly or delete it");
+    }
+}
+
+/// Every path of this repository that a paper names between backticks.
+fn paths_named(paper: &str) -> Vec<String> {
+    let tops: BTreeSet<String> = fs::read_dir(root())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .filter(|n| n != "target" && n != ".git")
+        .chain(["src", "tests", "models", "systemd", "cross", "docs", ".ci"].map(str::to_owned))
+        .collect();
+    let is_path = |w: &&str| w.split('/').next().is_some_and(|top| tops.contains(top)) && !w.contains([' ', '<', '*']);
+    read(paper).split('`').skip(1).step_by(2).filter(is_path).map(str::to_owned).collect()
+}
+
+#[test]
+fn papers_name_only_files_that_exist() {
+    for paper in ["README.md", "ARCHITECTURE.md", "models/README.md"] {
+        let named = paths_named(paper);
+        assert!(!named.is_empty(), "{paper} names no file");
+        for path in named {
+            assert!(root().join(&path).exists(), "{paper} names `{path}`, which does not exist");
+        }
+        for (_, link) in read(paper).match_indices("](").map(|(at, _)| (at, read(paper)[at + 2..].to_owned())) {
+            let target = link.split(')').next().unwrap();
+            let folder = Path::new(paper).parent().unwrap();
+            let is_elsewhere = target.starts_with("http") || target.starts_with('#');
+            assert!(is_elsewhere || root().join(folder).join(target).exists(), "{paper} links to {target}");
+        }
+    }
+}
+
+#[test]
+fn the_architecture_speaks_of_every_module_fault_and_dependency() {
+    let text = read("ARCHITECTURE.md");
+    let declared = read("src/lib.rs");
+    let modules = declared.lines().filter_map(|l| l.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let missing: Vec<&str> = modules
+        .filter(|m| !text.contains(&format!("`src/{m}")))
+        .chain(Fault::ALL.map(Fault::code).into_iter().filter(|c| !text.contains(&format!("`{c}`"))))
+        .collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md does not speak of {missing:?}");
+
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let table = text.split("## Dependencies").nth(1).expect("a section on dependencies").split("\n## ").next().unwrap();
+    let rows: BTreeSet<&str> = table
+        .lines()
+        .filter_map(|l| l.strip_prefix("| `"))
+        .flat_map(|l| l.split('|').next().unwrap().split('`').step_by(2))
+        .filter(|w| w.chars().any(char::is_alphanumeric))
+        .collect();
+    let wanted: BTreeSet<&str> = ["dependencies", "dev-dependencies"]
+        .iter()
+        .flat_map(|t| manifest[*t].as_table().unwrap().keys())
+        .map(String::as_str)
+        .collect();
+    assert_eq!(rows, wanted, "the table of dependencies and Cargo.toml differ");
+}
+
+#[test]
+fn every_invariant_has_a_test_that_exists() {
+    let text = read("ARCHITECTURE.md");
+    let section = text.split("## Invariants").nth(1).expect("a section on invariants").split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter(|l| l.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() >= 10, "{} invariants", rows.len());
+    let code: String = sources("tests").into_iter().chain(sources("src")).map(|(_, text)| text).collect();
+    for row in rows {
+        let guards: Vec<&str> =
+            row.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(!guards.is_empty(), "no test guards: {row}");
+        for guard in guards {
+            assert!(
+                code.contains(&format!("fn {guard}(")) || root().join(guard).exists(),
+                "there is no `{guard}`: {row}"
+            );
+        }
+    }
+}
+
+#[test]
+fn continuous_integration_runs_the_readmes_test_command() {
+    let readme = read("README.md");
+    let commands: BTreeSet<&str> = readme.lines().map(str::trim).filter(|l| l.starts_with("cargo test")).collect();
+    assert_eq!(commands, BTreeSet::from(["cargo test"]), "README.md gives one test command");
+    let script = read(".ci/run");
+    let steps: Vec<&str> = script.lines().filter_map(|l| l.trim().strip_prefix("step ")).collect();
+    assert!(steps.contains(&"'tests' cargo test"), ".ci/run does not run `cargo test` as it is: {steps:#?}");
+}
