@@ -207,11 +207,23 @@ impl Graph {
 
     /// A 1x1 convolution with int8 weights `[out, in]` and a float bias; its output is float.
     pub fn conv1x1(&mut self, x: &str, weight: &[f32], bias: &[f32], output: &str) -> String {
-        let (out, inp) = (bias.len(), weight.len() / bias.len());
-        let scales = weight_scales(weight, out, None);
-        let w = self.weight_i8(&format!("{output}.w"), &[out, inp, 1, 1], weight, &scales);
-        let b = self.f32(&format!("{output}.b"), &[out], bias);
-        self.node("Conv", &[x, &w, &b], output, &[Attr::Ints("kernel_shape", &[1, 1])])
+        let scales = weight_scales(weight, bias.len(), None);
+        let b = self.f32(&format!("{output}.b"), &[bias.len()], bias);
+        self.write_conv1x1(x, weight, &scales, &b, output)
+    }
+
+    /// As [`Graph::conv1x1`], with the bias on the accumulator's scale (`x_scale` is that of `x`): followed by a
+    /// quantisation, also behind a ReLU, it is a convolution of integers, and gives the same steps in every runtime.
+    pub fn conv1x1_of_integers(&mut self, x: &str, x_scale: f32, weight: &[f32], bias: &[f32], output: &str) -> String {
+        let scales = weight_scales(weight, bias.len(), Some((bias, x_scale)));
+        let b = self.bias_i32(&format!("{output}.b"), bias, x_scale, &scales);
+        self.write_conv1x1(x, weight, &scales, &b, output)
+    }
+
+    fn write_conv1x1(&mut self, x: &str, weight: &[f32], scales: &[f32], bias: &str, output: &str) -> String {
+        let (out, inp) = (scales.len(), weight.len() / scales.len());
+        let w = self.weight_i8(&format!("{output}.w"), &[out, inp, 1, 1], weight, scales);
+        self.node("Conv", &[x, &w, bias], output, &[Attr::Ints("kernel_shape", &[1, 1])])
     }
 
     /// Declares a graph input.

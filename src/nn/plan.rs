@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
+use super::integers;
 use super::onnx::{self, Elem};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -71,6 +72,7 @@ impl Plan {
             if let Some(g) = proto.graph.as_mut() {
                 keep_ancestors(g, outputs);
                 g.value_info.clear();
+                integers::run_on_integers(g, outputs);
             }
             let dt = match elem {
                 Elem::U8 => u8::datum_type(),

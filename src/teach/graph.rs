@@ -168,7 +168,8 @@ fn conv(g: &mut Graph, x: &str, layer: &Linear, output: &str) -> String {
 /// The head's logits, `[1, 1, h, w]`; leaves the attention weights in `{v}.weights` `[1, cells/4, cells/4]`.
 fn write_head(g: &mut Graph, space: &FeatureGraph, v: &str, head: &Head, ranges: &Ranges) -> String {
     let name = |n: &str| format!("{v}.{n}");
-    let a = conv(g, "x", &head.first, &name("first.linear"));
+    let Linear { weight, bias } = &head.first;
+    let a = g.conv1x1_of_integers("x", space.quant.scale, weight, bias, &name("first.linear"));
     let a = g.node("Relu", &[&a], &name("first"), &[]);
     let a = on_grid(g, a, ranges.first);
     let pool = [Attr::Ints("kernel_shape", &[2, 2]), Attr::Ints("strides", &[2, 2])];
