@@ -1,10 +1,11 @@
 //! Writes pictures of the simulated belt to a folder in MVTec AD's layout, for peers that need files.
 //!
 //! ```text
-//! cargo run --release --example render -- DIR GOOD TEST SEED
+//! cargo run --release --example render -- DIR GOOD TEST SEED [WIDTH HEIGHT]
 //! ```
 //!
-//! `GOOD` pictures in `train/good`; `TEST` in `test/good`; `TEST` more in `test/<kind of defect>`, in turn. 320x256.
+//! `GOOD` pictures in `train/good`; `TEST` in `test/good`; `TEST` more in `test/<kind of defect>`, in turn. 320x256
+//! unless another size is given.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,11 +19,17 @@ use zoomgate::sim::render::{Scene, Want};
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let numbers = args.iter().skip(1).map(|a| a.parse().ok()).collect::<Option<Vec<u64>>>();
-    let (Some(dir), Some([good, test, seed])) = (args.first(), numbers.as_deref()) else {
-        eprintln!("usage: render DIR GOOD TEST SEED");
-        return ExitCode::from(2);
+    let (dir, [good, test, seed], size) = match (args.first(), numbers.as_deref()) {
+        (Some(dir), Some(&[good, test, seed])) => (dir, [good, test, seed], (320, 256)),
+        (Some(dir), Some(&[good, test, seed, width, height])) => {
+            (dir, [good, test, seed], (width as u32, height as u32))
+        }
+        _ => {
+            eprintln!("usage: render DIR GOOD TEST SEED [WIDTH HEIGHT]");
+            return ExitCode::from(2);
+        }
     };
-    match write(Path::new(dir), *good, *test, *seed) {
+    match write(Path::new(dir), good, test, seed, size) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("render: {error}");
@@ -31,8 +38,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn write(dir: &Path, good: u64, test: u64, seed: u64) -> Result<()> {
-    let scene = Scene::new(seed, 320, 256, 0.0);
+fn write(dir: &Path, good: u64, test: u64, seed: u64, (width, height): (u32, u32)) -> Result<()> {
+    let scene = Scene::new(seed, width, height, 0.0);
     let put = |folder: &str, index: u64, want: Want| -> Result<()> {
         let folder = dir.join(folder);
         std::fs::create_dir_all(&folder).map_err(|e| Error::io("make the folder", &folder, e))?;
