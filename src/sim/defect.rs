@@ -53,11 +53,11 @@ impl DefectKind {
     }
 }
 
-/// Draws a defect's longer extent as a fraction of the frame's width: 0.01 to 0.05, four of five 0.015 to 0.035.
+/// Draws a defect's longer extent as a fraction of the frame's width: 0.01 to 0.05, seven of ten 0.02 to 0.035.
 pub(super) fn width_fraction(draws: &mut Draws) -> f32 {
     match draws.unit() {
-        u if u < 0.1 => draws.between(0.010, 0.015),
-        u if u < 0.9 => draws.between(0.015, 0.035),
+        u if u < 0.15 => draws.between(0.010, 0.020),
+        u if u < 0.85 => draws.between(0.020, 0.035),
         _ => draws.between(0.035, 0.050),
     }
 }
@@ -94,18 +94,18 @@ impl Flaw {
                 let along = draws.direction();
                 let bow = draws.within(0.10) * extent;
                 // Never thinner than what a pixel can show.
-                let half_width = draws.between(0.0012, 0.0018).max(0.75 / scale);
-                let depth = draws.between(0.5, 0.85);
+                let half_width = draws.between(0.0016, 0.0024).max(0.75 / scale);
+                let depth = draws.between(0.7, 1.1);
                 reach += bow.abs() + 2.0 * half_width;
                 (on_a_face(draws, reach), Shape::Scratch { along, bow, half_width, depth })
             }
             DefectKind::Dent => {
                 let axis = draws.direction();
-                let (squeeze, depth) = (draws.between(1.0, 1.5), draws.between(0.45, 0.75));
+                let (squeeze, depth) = (draws.between(1.0, 1.4), draws.between(0.6, 0.95));
                 (on_a_face(draws, reach), Shape::Dent { axis, squeeze, depth })
             }
             DefectKind::Stain => {
-                let darkness = draws.between(0.28, 0.5);
+                let darkness = draws.between(0.4, 0.6);
                 reach *= 1.35;
                 (on_a_face(draws, reach), Shape::Stain { noise_at, darkness })
             }

@@ -244,21 +244,21 @@ struct PartView {
 
 impl PartView {
     fn drawn(draws: &mut Draws, scene: &Scene) -> Self {
-        let reach = [0.025 * scene.width as f32 / scene.scale, 0.025 * scene.height as f32 / scene.scale];
-        // +-3.5 degrees; the square root keeps it a rotation without a cosine.
-        let sin = draws.within(0.061);
+        let reach = [0.006 * scene.width as f32 / scene.scale, 0.006 * scene.height as f32 / scene.scale];
+        // +-0.8 degrees; the square root keeps it a rotation without a cosine.
+        let sin = draws.within(0.014);
         let offset = |draws: &mut Draws| draws.between(0.0, Tile::SIDE as f32);
         Self {
             centre: [draws.within(reach[0]).clamp(-0.06, 0.06), draws.within(reach[1]).clamp(-0.04, 0.04)],
             cos: (1.0 - sin * sin).sqrt(),
             sin,
-            lamp: [-0.55 + draws.within(0.22), -0.75 + draws.within(0.18), 1.05 + draws.within(0.08)],
-            level: 1.0 + draws.within(0.12),
-            gradient: [draws.within(0.13), draws.within(0.13)],
+            lamp: [-0.55 + draws.within(0.12), -0.75 + draws.within(0.10), 1.05 + draws.within(0.06)],
+            level: 1.0 + draws.within(0.08),
+            gradient: [draws.within(0.08), draws.within(0.08)],
             streaks_at: [offset(draws), offset(draws), offset(draws), offset(draws)],
             skin_at: [offset(draws), offset(draws)],
             belt_at: [offset(draws), offset(draws)],
-            streak_depth: draws.between(0.035, 0.055),
+            streak_depth: draws.between(0.022, 0.038),
             focus: draws.between(0.06, 0.19),
         }
     }
@@ -335,7 +335,7 @@ fn power8(x: f32) -> f32 {
 fn belt_tile(seed: u64) -> Tile {
     let dirt = Tile::white(seed ^ 5).smoothed(24, 18);
     let scuffs = Tile::white(seed ^ 6).smoothed(60, 0);
-    Tile::white(seed ^ 7).smoothed(1, 1).plus(&dirt, 0.9).plus(&scuffs, 0.45).changed(|x, y, noise| {
+    Tile::white(seed ^ 7).smoothed(1, 1).plus(&dirt, 0.5).plus(&scuffs, 0.3).changed(|x, y, noise| {
         // A plain weave of 8 texels: warp and weft take turns on top.
         let (cx, cy) = ((x % 8) as f32 - 3.5, (y % 8) as f32 - 3.5);
         let is_warp = (x / 8 + y / 8) % 2 == 0;
