@@ -159,7 +159,7 @@ fn nearest(cells: &[f32], prototypes: &[f32], channels: usize) -> Vec<(usize, f3
 }
 
 /// `[n, channels] x [m, channels]ᵀ`, by candle's matrix product.
-fn product(a: &[f32], b: &[f32], channels: usize) -> Vec<f32> {
+pub(super) fn product(a: &[f32], b: &[f32], channels: usize) -> Vec<f32> {
     use candle_core::{Device, Tensor};
     let run = || -> candle_core::Result<Vec<f32>> {
         let a = Tensor::from_slice(a, (a.len() / channels, channels), &Device::Cpu)?;

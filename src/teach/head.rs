@@ -30,9 +30,15 @@ pub const TOP_SHARE: f64 = 0.02;
 pub const LEAK: f64 = 0.2;
 const MARGIN: f64 = 5.0;
 const REFERENCE_DRAWS: usize = 5000;
-const GOOD_A_STEP: usize = 5;
-const BAD_A_STEP: usize = 5;
-const PSEUDO_A_STEP: usize = 3;
+/// Good, known bad and spoilt views a step; fewer where views have more cells than [`MANY_CELLS`], since a step learns
+/// from cells.
+const A_STEP: [usize; 3] = [5, 5, 3];
+const A_STEP_OF_MANY: [usize; 3] = [3, 3, 2];
+const MANY_CELLS: usize = 1536;
+
+fn views_a_step(cells: usize) -> [usize; 3] {
+    if cells > MANY_CELLS { A_STEP_OF_MANY } else { A_STEP }
+}
 
 /// A linear layer's weight `[out, in]` and bias `[out]`.
 #[derive(Clone, Debug)]
@@ -289,14 +295,15 @@ impl Net {
         mean: &[f32],
         rng: &mut ChaCha8Rng,
     ) -> Candle<Tensor> {
-        let mut views: Vec<&Codes> = (0..GOOD_A_STEP).map(|_| &good[rng.random_range(0..good.len())]).collect();
+        let [goods, bads, pseudos] = views_a_step(space.cells());
+        let mut views: Vec<&Codes> = (0..goods).map(|_| &good[rng.random_range(0..good.len())]).collect();
         if !bad.is_empty() {
-            views.extend((0..BAD_A_STEP).map(|_| &bad[rng.random_range(0..bad.len())]));
+            views.extend((0..bads).map(|_| &bad[rng.random_range(0..bad.len())]));
         }
         let scored = views.len();
-        views.extend((0..PSEUDO_A_STEP).map(|_| &good[rng.random_range(0..good.len())]));
-        let mut noise = vec![0.0f32; PSEUDO_A_STEP * space.cells() * space.channels];
-        let mut mask = vec![0.0f32; PSEUDO_A_STEP * space.cells()];
+        views.extend((0..pseudos).map(|_| &good[rng.random_range(0..good.len())]));
+        let mut noise = vec![0.0f32; pseudos * space.cells() * space.channels];
+        let mut mask = vec![0.0f32; pseudos * space.cells()];
         for (noise, mask) in noise.chunks_mut(space.cells() * space.channels).zip(mask.chunks_mut(space.cells())) {
             spoil(noise, mask, space.grid, space.channels, rng);
         }
@@ -306,12 +313,12 @@ impl Net {
         let x = Tensor::from_vec(x, (batch * space.cells(), space.channels), &Device::Cpu)?;
         let maps = self.forward(&x, batch)?;
         let top = top_cells(space.cells());
-        let labels: Vec<f32> = (0..scored).map(|i| if i < GOOD_A_STEP { 0.0 } else { 1.0 }).collect();
+        let labels: Vec<f32> = (0..scored).map(|i| if i < goods { 0.0 } else { 1.0 }).collect();
         let labels = Tensor::from_vec(labels, scored, &Device::Cpu)?;
         let (m, s) = reference(rng);
         let images = deviation(&top_mean(&maps.narrow(0, 0, scored)?, top)?, &labels, m, s)?;
-        let pseudo = maps.narrow(0, scored, PSEUDO_A_STEP)?;
-        let mask = Tensor::from_vec(mask, (PSEUDO_A_STEP, space.cells()), &Device::Cpu)?;
+        let pseudo = maps.narrow(0, scored, pseudos)?;
+        let mask = Tensor::from_vec(mask, (pseudos, space.cells()), &Device::Cpu)?;
         let cells = cross_entropy(&pseudo, &mask)?;
         let raised = ((MARGIN - top_mean(&pseudo, top)?)?.relu()?.mean_all()? * 0.1)?;
         (images + cells)? + raised

@@ -1,10 +1,11 @@
 //! Teaching: from good parts and a few known bad ones to a recipe, on the device.
 //!
 //! ```text
-//! pictures ─► views ─► quantised features ─┬─► bank of good cells ──────────────┐
+//! pictures ─► views ─► quantised features ─┬─► bank of good cells, template ────┐
 //!                                          └─► first head ─► located defects    │
 //! located defects ─► CutMix ─► full head ─► crops by the same policy            ├─► one graph
 //! crops ─► features ─► bank and head of the zoomed view ────────────────────────┘
+//! known bads through heads that have not seen them ─► weights
 //! held-out good parts through that graph ─► standardisation, threshold and its promise
 //! ```
 //!
@@ -13,18 +14,23 @@
 //! given are opened.
 
 pub mod bank;
+mod conclusion;
 pub mod cutmix;
 pub mod dataset;
 pub mod evaluate;
 pub mod features;
 pub mod graph;
 pub mod head;
+mod lesson;
 pub mod metrics;
 pub mod picture;
 pub mod places;
 pub mod report;
 pub mod session;
 mod split_csv;
+pub mod template;
+pub mod view;
+pub mod weights;
 
 pub use picture::Picture;
 pub use session::{Options, Progress, Silent, Taught, teach};

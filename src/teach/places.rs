@@ -67,7 +67,7 @@ fn moments(maps: &[Vec<f32>], cells: usize) -> (Vec<f64>, Vec<f64>, [f64; 2]) {
 }
 
 /// The mean over each cell and its neighbours.
-fn near(values: &[f64], rows: usize, columns: usize) -> Vec<f64> {
+pub(super) fn near(values: &[f64], rows: usize, columns: usize) -> Vec<f64> {
     let mut out = Vec::with_capacity(values.len());
     for y in 0..rows {
         for x in 0..columns {

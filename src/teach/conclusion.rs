@@ -1,0 +1,206 @@
+//! The end of a lesson: one graph, its constants and threshold from held-out good parts, the recipe's bytes.
+
+use std::time::{Duration, SystemTime};
+
+use rayon::prelude::*;
+
+use super::features::FeatureGraph;
+use super::graph::{self, ViewParts};
+use super::lesson::{Fitted, Lesson, render};
+use super::metrics;
+use super::session::Progress;
+use crate::error::{Error, ErrorKind, Result};
+use crate::inspect::Evidence;
+use crate::inspect::model::{Model, evidence};
+use crate::inspect::recipe::{
+    BackboneNote, EvidenceConstants, Input, METADATA_KEY, Promise, Recipe, SCHEMA, SelfTest, Standard, Teaching,
+    ViewConstants,
+};
+use crate::nn::backbone::Backbone;
+use crate::nn::onnx::{self, Elem};
+use crate::nn::plan::Plan;
+
+/// Evidences that spread less than this over good parts are constant.
+const CONSTANT: f32 = 1e-3;
+const CONFIDENCE: f64 = 0.95;
+/// The least threshold, in standard deviations of held-out good parts: the highest of a few dozen scores is a matter of
+/// luck, and often lies at 2.
+const THRESHOLD_MIN: f32 = 3.0;
+
+impl Lesson<'_> {
+    /// Builds the graph, measures its constants on held-out good parts, and writes the recipe's bytes.
+    pub(super) fn conclude(
+        &self,
+        fitted: &Fitted,
+        backbone: &Backbone,
+        digest: String,
+    ) -> Result<(Recipe, Vec<u8>, Vec<String>)> {
+        self.progress.stage("quantising the heads", 1);
+        let views = [("full", &fitted.full, 0), ("zoom", &fitted.zoom, 1)].map(|(name, parts, i)| ViewParts {
+            name,
+            normality: &parts.normality,
+            known: parts.known.as_ref(),
+            calibration: &fitted.calibration[i],
+        });
+        let graph = graph::build(&self.space, &views)?;
+        let passes = Passes::new(&graph, &self.space)?;
+        let held = &self.held;
+        self.progress.stage("measuring held-out good parts", 2 * held.len() as u64);
+        let goods = measure(&passes.full, held.len(), |i| self.full_view(&self.good, held[i]), self.progress)?;
+        let [full_normality, full_known, zoom_normality, zoom_known] = fitted.weights;
+        let full = goods.constants([full_normality, full_known]);
+        let zoomed = |i: usize| -> Result<Vec<u8>> {
+            let frame = self.good.frame(held[i])?;
+            let mut suspicion = Vec::new();
+            full.suspicion(&goods.maps[i], &mut suspicion);
+            Ok(render(&frame, &self.locate(&suspicion, &frame, &fitted.policy), self.size()))
+        };
+        let zooms = measure(&passes.zoom, held.len(), zoomed, self.progress)?;
+        let zoom = zooms.constants([zoom_normality, zoom_known]);
+        let sums: Vec<f32> =
+            goods.evidences.iter().zip(&zooms.evidences).map(|(f, z)| full.weighted(f) + zoom.weighted(z)).collect();
+        let fused = Standard::of(&sums);
+        let mut scores: Vec<f32> = sums.iter().map(|&s| fused.z(s)).collect();
+        scores.sort_by(f32::total_cmp);
+        let highest = scores[scores.len() - 1];
+        // Just above the highest held-out score: the promise is about the share above it.
+        let threshold = (highest + 1e-3 * highest.abs().max(1.0)).max(THRESHOLD_MIN);
+        let input = Input { height: self.size()[0], width: self.size()[1] };
+        let mut recipe = Recipe {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").into(),
+            input,
+            backbone: BackboneNote {
+                name: backbone.name.clone(),
+                digest: backbone.digest.clone(),
+                features: backbone.features().to_vec(),
+            },
+            crop: fitted.policy,
+            full,
+            zoom,
+            fused,
+            threshold,
+            promise: Promise {
+                overkill_max: metrics::promise(held.len(), held.len(), CONFIDENCE),
+                confidence: CONFIDENCE,
+                held_out: held.len(),
+                good_needed: metrics::good_needed(0.01, CONFIDENCE).unwrap_or(0),
+            },
+            expected_escape: None,
+            teaching: Teaching {
+                date: date(),
+                good: self.good.len(),
+                bad: self.bad.len(),
+                seed: self.options.seed,
+                digest,
+            },
+            self_test: Vec::new(),
+        };
+        for seed in 1..=2 {
+            let input = recipe.self_test_input(seed);
+            recipe.self_test.push(SelfTest {
+                seed,
+                full: score(&passes.full, &input)?,
+                zoom: score(&passes.zoom, &input)?,
+            });
+        }
+        let notes = serde_json::to_string(&recipe)
+            .map_err(|e| Error::new(ErrorKind::Internal, "the recipe's notes cannot be written").caused_by(e))?;
+        let bytes = onnx::encode(&graph::as_model(&graph, &[(METADATA_KEY, notes)]));
+        // What was written must load: the same checks that the device will make.
+        Model::from_bytes(&bytes, "the recipe just taught")?;
+        let mut warnings = Vec::new();
+        if held.len() < recipe.promise.good_needed {
+            warnings.push(format!(
+                "{} held-out good pictures prove at most 1 false reject in {:.0} good parts; {} would prove 1 in 100",
+                held.len(),
+                1.0 / recipe.promise.overkill_max,
+                recipe.promise.good_needed
+            ));
+        }
+        Ok((recipe, bytes, warnings))
+    }
+}
+
+/// RFC 3339 to the second; SOURCE_DATE_EPOCH where it is set, so that a recipe can be made again byte for byte.
+fn date() -> String {
+    let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|s| s.parse().ok());
+    let at = epoch.map_or_else(SystemTime::now, |s| SystemTime::UNIX_EPOCH + Duration::from_secs(s));
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+/// The finished graph's two passes.
+struct Passes {
+    full: Plan,
+    zoom: Plan,
+}
+
+/// Raw results of one view over several parts.
+struct Measured {
+    evidences: Vec<Evidence>,
+    maps: Vec<Vec<f32>>,
+}
+
+impl Passes {
+    fn new(graph: &onnx::Graph, space: &FeatureGraph) -> Result<Self> {
+        let model = graph::as_model(graph, &[]);
+        let shape = [1, 3, space.input[0], space.input[1]];
+        let plan = |v: &str| {
+            Plan::new(&model, shape, Elem::U8, &[format!("{v}_map"), format!("{v}_score")], "the recipe being taught")
+        };
+        Ok(Self { full: plan("full")?, zoom: plan("zoom")? })
+    }
+}
+
+/// The raw evidences of one input.
+fn score(plan: &Plan, input: &[u8]) -> Result<Vec<f32>> {
+    Ok(plan.spawn()?.run(input)?[1].f32().to_vec())
+}
+
+fn measure(
+    plan: &Plan,
+    count: usize,
+    view: impl Fn(usize) -> Result<Vec<u8>> + Sync,
+    progress: &dyn Progress,
+) -> Result<Measured> {
+    let results: Vec<(Evidence, Vec<f32>)> = (0..count)
+        .into_par_iter()
+        .map_init(
+            || plan.spawn(),
+            |state, i| {
+                let state = state.as_mut().map_err(|e| Error::new(ErrorKind::Internal, e.message().to_owned()))?;
+                let out = state.run(&view(i)?)?;
+                progress.tick();
+                Ok((evidence(&out[1]), out[0].f32().to_vec()))
+            },
+        )
+        .collect::<Result<_>>()?;
+    let (evidences, maps) = results.into_iter().unzip();
+    Ok(Measured { evidences, maps })
+}
+
+impl Measured {
+    /// Standardisation of every evidence over these (good) parts; weights for normality and the head.
+    fn constants(&self, weights: [f32; 2]) -> ViewConstants {
+        let has_head = self.evidences.iter().all(|e| e.known.is_some());
+        let parts = if has_head { 2 } else { 1 };
+        let constants = |part: usize, value: &dyn Fn(&Evidence) -> f32| {
+            let image: Vec<f32> = self.evidences.iter().map(value).collect();
+            let cells: Vec<f32> = self
+                .maps
+                .iter()
+                .flat_map(|m| m[part * m.len() / parts..(part + 1) * m.len() / parts].iter().copied())
+                .collect();
+            // An evidence that says the same of every part says nothing; its rounding noise must not be blown up.
+            let (low, high) = image.iter().fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
+            let weight = if high - low > CONSTANT { weights[part] } else { 0.0 };
+            EvidenceConstants { image: Standard::of(&image), cell: Standard::of(&cells), weight }
+        };
+        let normality = constants(0, &|e| e.normality);
+        let known = has_head.then(|| constants(1, &|e| e.known.unwrap_or(0.0)));
+        let mut view = ViewConstants { normality, known, sum: Standard { mean: 0.0, std: 1.0 } };
+        let sums: Vec<f32> = self.evidences.iter().map(|e| view.weighted(e)).collect();
+        view.sum = Standard::of(&sums);
+        view
+    }
+}

@@ -1,0 +1,227 @@
+//! The template: what each place of a part looks like, as a mean and a deviation of every feature there.
+//!
+//! PaDiM's idea (Defard et al. 2021) at a cost that a small board can pay: features are whitened once for all places
+//! (by the Cholesky factor of their covariance), and each place then keeps a diagonal Gaussian. Where parts lie at the
+//! same place in every picture this finds what a bank cannot, a hole that is missing or a groove where none belongs; on
+//! parts that lie anywhere every place has the same Gaussian, and what is left is the Mahalanobis distance.
+//!
+//! AUROC of this map alone against the bank's, image score from the largest cells: simulated belt at 576x448 .975 and
+//! .874, castings .90 and .90, magnetic tiles .82 and .82, solar cells .92 and .90 (100 good, 120 defective test
+//! pictures each).
+
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::bank::product;
+use super::features::{Codes, FeatureGraph};
+
+/// Cells that the covariance is measured on.
+const SAMPLE: usize = 32_768;
+/// Added to the covariance's diagonal, in mean variances: directions in which good parts never vary must not decide.
+const RIDGE: f64 = 0.02;
+/// Weight of what holds for all places in each place's statistics, in parts.
+const SHRINK: f64 = 4.0;
+
+/// Whitening, and each place's Gaussian in whitened features.
+#[derive(Clone, Debug)]
+pub struct Template {
+    /// Whitening matrix `[channels, channels]`, row-major, lower triangular.
+    pub weight: Vec<f32>,
+    /// `[channels]`: minus the whitened mean of all places.
+    pub bias: Vec<f32>,
+    /// Each place's mean and one over its deviation; `None` where parts lie anywhere.
+    pub places: Option<Gaussians>,
+    channels: usize,
+}
+
+/// A diagonal Gaussian for each place.
+#[derive(Clone, Debug)]
+pub struct Gaussians {
+    /// Means, `[channels, cells]`.
+    pub mean: Vec<f32>,
+    /// One over the standard deviations, `[channels, cells]`.
+    pub gain: Vec<f32>,
+}
+
+impl Template {
+    /// Fits to the views of good parts; `places_matter` is false for views that move over the part.
+    ///
+    /// Deterministic for a generator state. Cost: `channels² x cells` multiplications a view; memory `2 x channels x
+    /// cells` doubles and `SAMPLE x channels` floats (25 MB).
+    pub fn fit(space: &FeatureGraph, views: &[Codes], places_matter: bool, rng: &mut ChaCha8Rng) -> Self {
+        let channels = space.channels;
+        let (weight, mean) = whitening(&sample(space, views, rng), channels);
+        let bias = weight.chunks(channels).map(|row| -row.iter().zip(&mean).map(|(w, m)| w * m).sum::<f32>()).collect();
+        let mut template = Self { weight, bias, places: None, channels };
+        if places_matter {
+            template.places = Some(template.gaussians(space, views));
+        }
+        template
+    }
+
+    /// Root mean squared deviation of every cell of a view from what is usual at its place: `[cells]`.
+    pub fn distances(&self, space: &FeatureGraph, codes: &[u8]) -> Vec<f32> {
+        let z = self.whitened(space, codes);
+        let cells = space.cells();
+        let deviation = |cell: usize, z: &[f32]| -> f32 {
+            let at = |c: usize| match &self.places {
+                Some(p) => (z[c] - p.mean[c * cells + cell]) * p.gain[c * cells + cell],
+                None => z[c],
+            };
+            ((0..self.channels).map(|c| at(c) * at(c)).sum::<f32>() / self.channels as f32).sqrt()
+        };
+        z.chunks(self.channels).enumerate().map(|(cell, z)| deviation(cell, z)).collect()
+    }
+
+    /// `[cells, channels]`.
+    fn whitened(&self, space: &FeatureGraph, codes: &[u8]) -> Vec<f32> {
+        let mut x = Vec::with_capacity(codes.len());
+        space.real(codes, &mut x);
+        let mut z = product(&x, &self.weight, self.channels);
+        for cell in z.chunks_mut(self.channels) {
+            cell.iter_mut().zip(&self.bias).for_each(|(v, b)| *v += b);
+        }
+        z
+    }
+
+    fn gaussians(&self, space: &FeatureGraph, views: &[Codes]) -> Gaussians {
+        let [rows, columns] = space.grid;
+        let (cells, channels) = (space.cells(), self.channels);
+        // Channel by channel at the end, cell by cell while summing, so that views are read once and in order.
+        let mut sums = vec![[0.0f64; 2]; cells * channels];
+        for chunk in views.chunks(16) {
+            let whitened: Vec<_> = chunk.par_iter().map(|codes| self.whitened(space, codes)).collect();
+            for z in whitened {
+                sums.par_iter_mut().zip(z).for_each(|(s, z)| {
+                    let z = f64::from(z);
+                    *s = [s[0] + z, s[1] + z * z];
+                });
+            }
+        }
+        let n = views.len() as f64;
+        let channel = |c: usize| -> Vec<(f32, f32)> {
+            let moments = (0..cells).map(|cell| sums[cell * channels + c].map(|s| s / n));
+            let (mean, var): (Vec<f64>, Vec<f64>) = moments.map(|[m, s]| (m, (s - m * m).max(0.0))).unzip();
+            let all = mean.iter().sum::<f64>() / cells as f64;
+            let square = mean.iter().zip(&var).map(|(m, v)| m * m + v).sum::<f64>() / cells as f64;
+            let spread = (square - all * all).max(1e-6);
+            // Neighbours vary alike; their means do not: averaging those would blur the part.
+            let var = super::places::near(&var, rows, columns);
+            let shrunk = |local: f64, whole: f64| (n * local + SHRINK * whole) / (n + SHRINK);
+            let place = |(m, v): (&f64, f64)| (shrunk(*m, all) as f32, (1.0 / shrunk(v, spread).sqrt()) as f32);
+            mean.iter().zip(var).map(place).collect()
+        };
+        let (mean, gain) = (0..channels).into_par_iter().map(channel).collect::<Vec<_>>().into_iter().flatten().unzip();
+        Gaussians { mean, gain }
+    }
+}
+
+/// A bounded sample of the views' cells, `[n, channels]`.
+fn sample(space: &FeatureGraph, views: &[Codes], rng: &mut ChaCha8Rng) -> Vec<f32> {
+    let all = views.len() * space.cells();
+    let mut chosen: Vec<usize> = (0..all).collect();
+    if all > SAMPLE {
+        chosen.partial_shuffle(rng, SAMPLE);
+        chosen.truncate(SAMPLE);
+        chosen.sort_unstable();
+    }
+    let mut cells = Vec::with_capacity(chosen.len() * space.channels);
+    for i in chosen {
+        let at = (i % space.cells()) * space.channels;
+        space.real(&views[i / space.cells()][at..at + space.channels], &mut cells);
+    }
+    cells
+}
+
+/// The inverse of the covariance's Cholesky factor, `[channels, channels]`, and the mean.
+fn whitening(cells: &[f32], channels: usize) -> (Vec<f32>, Vec<f32>) {
+    let n = (cells.len() / channels).max(1) as f64;
+    let mut mean = vec![0.0f64; channels];
+    for cell in cells.chunks(channels) {
+        mean.iter_mut().zip(cell).for_each(|(m, &v)| *m += f64::from(v) / n);
+    }
+    let mut columns = vec![0.0f32; cells.len()];
+    let rows = cells.len() / channels;
+    for (r, cell) in cells.chunks(channels).enumerate() {
+        for (c, (&v, m)) in cell.iter().zip(&mean).enumerate() {
+            columns[c * rows + r] = (f64::from(v) - m) as f32;
+        }
+    }
+    let mut covariance: Vec<f64> = product(&columns, &columns, rows).into_iter().map(|v| f64::from(v) / n).collect();
+    let ridge = RIDGE * (0..channels).map(|c| covariance[c * channels + c]).sum::<f64>() / channels as f64;
+    (0..channels).for_each(|c| covariance[c * channels + c] += ridge.max(1e-9));
+    let inverse = inverse_lower(&cholesky(&covariance, channels), channels);
+    (inverse.into_iter().map(|v| v as f32).collect(), mean.into_iter().map(|m| m as f32).collect())
+}
+
+/// `L` with `L·Lᵀ = a` for a symmetric positive definite `a`, `[n, n]` row-major.
+fn cholesky(a: &[f64], n: usize) -> Vec<f64> {
+    let mut l = vec![0.0f64; n * n];
+    for i in 0..n {
+        for j in 0..=i {
+            let dot: f64 = (0..j).map(|k| l[i * n + k] * l[j * n + k]).sum();
+            let rest = a[i * n + j] - dot;
+            // The ridge keeps pivots away from 0; the floor is for a covariance that is not finite precision's friend.
+            l[i * n + j] = if i == j { rest.max(1e-12).sqrt() } else { rest / l[j * n + j] };
+        }
+    }
+    l
+}
+
+/// The inverse of a lower triangular matrix, by forward substitution.
+fn inverse_lower(l: &[f64], n: usize) -> Vec<f64> {
+    let mut inverse = vec![0.0f64; n * n];
+    for column in 0..n {
+        for row in column..n {
+            let dot: f64 = (column..row).map(|k| l[row * n + k] * inverse[k * n + column]).sum();
+            let unit = if row == column { 1.0 } else { 0.0 };
+            inverse[row * n + column] = (unit - dot) / l[row * n + row];
+        }
+    }
+    inverse
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{Rng, SeedableRng};
+
+    #[test]
+    fn whitened_cells_have_unit_variance_and_no_correlation() {
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        // Channel 2 is nearly channel 0, channel 1 is ten times as large.
+        let cells: Vec<f32> = (0..4000)
+            .flat_map(|_| {
+                let [a, b, c]: [f32; 3] = std::array::from_fn(|_| rng.random_range(-1.0..1.0));
+                [a + 5.0, 10.0 * b, a + 0.5 * c]
+            })
+            .collect();
+        let (weight, mean) = whitening(&cells, 3);
+        let centred: Vec<f32> = cells.chunks(3).flat_map(|c| [0, 1, 2].map(|i| c[i] - mean[i])).collect();
+        let z = product(&centred, &weight, 3);
+        for i in 0..3 {
+            for j in 0..3 {
+                let moment = z.chunks(3).map(|c| f64::from(c[i] * c[j])).sum::<f64>() / 4000.0;
+                // The ridge is two hundredths of a mean variance of about 11: it shrinks the small channels.
+                let (low, high) = if i == j { (0.3, 1.05) } else { (-0.15, 0.15) };
+                assert!((low..high).contains(&moment), "moment {i} {j} is {moment}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_factor_and_its_inverse_give_back_the_matrix() {
+        let a = [4.0, 2.0, 0.6, 2.0, 5.0, 1.5, 0.6, 1.5, 3.0];
+        let l = cholesky(&a, 3);
+        let inverse = inverse_lower(&l, 3);
+        for i in 0..3 {
+            for j in 0..3 {
+                let back: f64 = (0..3).map(|k| l[i * 3 + k] * l[j * 3 + k]).sum();
+                assert!((back - a[i * 3 + j]).abs() < 1e-12);
+                let unit: f64 = (0..3).map(|k| l[i * 3 + k] * inverse[k * 3 + j]).sum();
+                assert!((unit - f64::from(u8::from(i == j))).abs() < 1e-12);
+            }
+        }
+    }
+}
