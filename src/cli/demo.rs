@@ -61,13 +61,13 @@ pub struct Args {
     #[arg(long)]
     pub json: bool,
     /// Good parts to teach from.
-    #[arg(long, hide = true, default_value_t = 120, value_name = "N", value_parser = clap::value_parser!(u64).range(8..=10_000))]
+    #[arg(long, hide = true, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u64).range(8..=10_000))]
     pub lesson: u64,
     /// Side of the model input in pixels.
-    #[arg(long, hide = true, default_value_t = 256, value_name = "PX", value_parser = clap::value_parser!(u16).range(64..=1024))]
+    #[arg(long, hide = true, default_value_t = 448, value_name = "PX", value_parser = clap::value_parser!(u16).range(64..=1024))]
     pub size: u16,
     /// Optimiser steps of each head.
-    #[arg(long, hide = true, default_value_t = Options::default().steps, value_name = "N")]
+    #[arg(long, hide = true, default_value_t = 30, value_name = "N")]
     pub steps: usize,
 }
 
