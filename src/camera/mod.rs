@@ -3,6 +3,7 @@
 //! A broken frame is not an error and a silent camera is not a broken one: [`Grab`] tells them apart, because each
 //! means something else for the parts on the belt. Called from `cap` only.
 
+pub mod convert;
 pub mod folder;
 
 use std::fmt;
