@@ -39,26 +39,27 @@ fn colours_come_out_as_computed_by_hand() {
 #[test]
 fn samples_land_where_they_belong() {
     let spread = |grey: &[u8]| grey.iter().flat_map(|&v| [v; 3]).collect::<Vec<u8>>();
-    let p = 0xEE; // padding
-    let cases: &[(&str, (u32, u32), usize, &[u8], Vec<u8>)] = &[
+    const P: u8 = 0xEE; // padding
+    type Case = (&'static str, (u32, u32), usize, &'static [u8], Vec<u8>);
+    let cases: &[Case] = &[
         ("GREY", (3, 2), 0, &[1, 2, 3, 4, 5, 6], spread(&[1, 2, 3, 4, 5, 6])),
-        ("GREY", (3, 2), 4, &[1, 2, 3, p, 4, 5, 6], spread(&[1, 2, 3, 4, 5, 6])),
+        ("GREY", (3, 2), 4, &[1, 2, 3, P, 4, 5, 6], spread(&[1, 2, 3, 4, 5, 6])),
         // 10, 12 and 16 bits: the high 8 of them; above the maximum is white.
         ("Y10", (3, 1), 0, &[0xFF, 0x03, 0x04, 0x00, 0xFF, 0xFF], spread(&[255, 1, 255])),
         ("Y12", (2, 1), 0, &[0x10, 0x00, 0xF0, 0x0F], spread(&[1, 255])),
-        ("Y16", (1, 2), 4, &[0xFF, 0x7F, p, p, 0x00, 0x80], spread(&[127, 128])),
-        ("RGB3", (1, 2), 5, &[1, 2, 3, p, p, 4, 5, 6], vec![1, 2, 3, 4, 5, 6]),
+        ("Y16", (1, 2), 4, &[0xFF, 0x7F, P, P, 0x00, 0x80], spread(&[127, 128])),
+        ("RGB3", (1, 2), 5, &[1, 2, 3, P, P, 4, 5, 6], vec![1, 2, 3, 4, 5, 6]),
         ("BGR3", (2, 1), 0, &[1, 2, 3, 4, 5, 6], vec![3, 2, 1, 6, 5, 4]),
         // Odd widths: the last pair is one pixel and takes its own luma.
         ("YUYV", (3, 1), 0, &[10, 128, 20, 128, 30, 128, 99, 128], spread(&[10, 20, 30])),
-        ("YUYV", (1, 2), 6, &[10, 128, 99, 128, p, p, 20, 128, 99, 128], spread(&[10, 20])),
+        ("YUYV", (1, 2), 6, &[10, 128, 99, 128, P, P, 20, 128, 99, 128], spread(&[10, 20])),
         ("UYVY", (3, 1), 0, &[128, 10, 128, 20, 128, 30, 128, 99], spread(&[10, 20, 30])),
         // Odd both ways: chroma has two columns and two lines. Its last line serves the last line of luma alone.
         (
             "NV12",
             (3, 3),
             5,
-            &[1, 2, 3, p, p, 4, 5, 6, p, p, 7, 8, 9, p, p, 128, 128, 128, 128, p, 128, 128, 128, 128],
+            &[1, 2, 3, P, P, 4, 5, 6, P, P, 7, 8, 9, P, P, 128, 128, 128, 128, P, 128, 128, 128, 128],
             spread(&[1, 2, 3, 4, 5, 6, 7, 8, 9]),
         ),
     ];

@@ -213,12 +213,11 @@ impl Driver for Device {
         Ok(Some(RawFrame {
             bytes: &bytes[..used],
             sequence: meta.sequence,
-            stamp: Stamp {
-                is_monotonic: meta.flags & Flags::TIMESTAMP_MASK == Flags::TIMESTAMP_MONOTONIC,
-                // Widths differ between 32-bit and 64-bit boards.
-                seconds: meta.timestamp.sec as i64,
-                microseconds: meta.timestamp.usec as i64,
-            },
+            stamp: Stamp::new(
+                meta.flags & Flags::TIMESTAMP_MASK == Flags::TIMESTAMP_MONOTONIC,
+                meta.timestamp.sec,
+                meta.timestamp.usec,
+            ),
             is_corrupted: meta.flags.contains(Flags::ERROR),
         }))
     }

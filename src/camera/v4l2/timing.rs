@@ -51,6 +51,11 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// A `struct timeval`, whose fields have 32 or 64 bits by board.
+    pub fn new(is_monotonic: bool, seconds: impl Into<i64>, microseconds: impl Into<i64>) -> Self {
+        Self { is_monotonic, seconds: seconds.into(), microseconds: microseconds.into() }
+    }
+
     /// The instant on our clock; `None` for another clock, for no time at all (0), and for what is no time.
     pub fn instant(self) -> Option<Timestamp> {
         if !self.is_monotonic || !(0..1_000_000).contains(&self.microseconds) {
