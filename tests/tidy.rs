@@ -41,7 +41,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("toml", &["src/config/"]),
     ("image", &["src/frame/", "src/inspect/overlay"]),
     ("rustix", &["src/clock/"]),
-    ("v4l", &["src/camera/v4l2/device.rs"]),
+    ("v4l", &["src/camera/v4l2/device.rs", "src/camera/v4l2/survey.rs"]),
     ("zune_jpeg", &["src/camera/convert/jpeg.rs"]),
     ("signal_hook", &["src/daemon.rs"]),
     ("clap", &["src/cli/", "src/main.rs"]),

@@ -36,6 +36,21 @@ const FOCUS_ABSOLUTE: u32 = 0x009a_090a;
 const FOCUS_AUTO: u32 = 0x009a_090c;
 const ANALOGUE_GAIN: u32 = 0x009e_0903;
 
+/// Every control that may be set here.
+pub const IDS: [u32; 11] = [
+    AUTO_WHITE_BALANCE,
+    AUTOGAIN,
+    GAIN,
+    POWER_LINE_FREQUENCY,
+    WHITE_BALANCE_TEMPERATURE,
+    EXPOSURE_AUTO,
+    EXPOSURE_ABSOLUTE,
+    EXPOSURE_AUTO_PRIORITY,
+    FOCUS_ABSOLUTE,
+    FOCUS_AUTO,
+    ANALOGUE_GAIN,
+];
+
 /// One control to set, and to read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {

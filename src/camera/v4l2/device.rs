@@ -1,19 +1,16 @@
-//! The kernel's side, through the `v4l` crate: open, set, stream, list.
+//! The kernel's side, through the `v4l` crate: open, set, stream.
 //!
 //! The crate panics on answers that it does not know (a control of a new type, a name that is not UTF-8) and when a
 //! stream cannot be stopped. [`guarded`] makes an error of that: an odd driver is no reason to end a run.
 
-use std::error::Error as _;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use v4l::buffer::{Flags, Type};
 use v4l::capability::Flags as Capability;
 use v4l::format::{Colorspace, FieldOrder, Format, Quantization};
-use v4l::frameinterval::FrameIntervalEnum;
-use v4l::framesize::FrameSizeEnum;
 use v4l::io::mmap::Stream;
 use v4l::io::traits::{CaptureStream, Stream as _};
 use v4l::video::Capture;
@@ -22,10 +19,11 @@ use v4l::{FourCC, control};
 
 use super::controls::{Deviation, Step, automatic, compare, plan};
 use super::negotiate::{Choice, Wanted, choose, is_rate};
-use super::offer::{ControlOffer, FormatOffer, Fraction, Interval, Offer, SizeOffer, Steps};
+use super::offer::{FormatOffer, Fraction};
+use super::survey::{controls_of, formats_of, own, value_of};
 use super::timing::Stamp;
 use super::{Driver, Opened, RawFrame, Settings};
-use crate::camera::convert::{Colour, Matrix, PixelFormat, Range};
+use crate::camera::convert::{Colour, Matrix, Range};
 use crate::error::{Error, ErrorKind, Result};
 
 /// `POLLIN` of `poll(2)`.
@@ -33,21 +31,6 @@ const POLLIN: i16 = 1;
 
 /// The most buffers that a queue has (`VIDEO_MAX_FRAME`, `linux/videodev2.h`).
 const BUFFERS_MAX: usize = 32;
-
-/// Controls that are probed one by one where the driver's list cannot be read: those that `controls.rs` may set.
-const PROBED: [u32; 11] = [
-    0x0098_090c,
-    0x0098_0912,
-    0x0098_0913,
-    0x0098_0918,
-    0x0098_091a,
-    0x009a_0901,
-    0x009a_0902,
-    0x009a_0903,
-    0x009a_090a,
-    0x009a_090c,
-    0x009e_0903,
-];
 
 /// A V4L2 device with what is configured for it.
 pub struct Device {
@@ -245,7 +228,7 @@ impl Drop for Device {
 }
 
 /// Runs a call of the crate; its panic becomes an error.
-fn guarded<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+pub(super) fn guarded<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     catch_unwind(AssertUnwindSafe(call))
         .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::InvalidData, "the driver's answer is unknown")))
 }
@@ -257,7 +240,7 @@ fn drop_quietly<T>(value: T) {
     }
 }
 
-fn explain(action: &str, device: &Path, cause: io::Error) -> Error {
+pub(super) fn explain(action: &str, device: &Path, cause: io::Error) -> Error {
     let (kind, step) = match cause.raw_os_error() {
         // ENOENT, ENXIO, ENODEV
         Some(2) => (ErrorKind::NotFound, "plug it in, or set [camera] device to one that `zoomgate devices` lists"),
@@ -287,187 +270,15 @@ fn colour_of(format: &Format) -> Colour {
     Colour { matrix, range }
 }
 
-fn own(fraction: v4l::Fraction) -> Fraction {
-    Fraction { numerator: fraction.numerator, denominator: fraction.denominator }
-}
-
-fn formats_of(device: &v4l::Device) -> Vec<FormatOffer> {
-    let formats = guarded(|| device.enum_formats()).unwrap_or_default();
-    let offer = |description: v4l::format::Description| {
-        let code = String::from_utf8_lossy(&description.fourcc.repr).trim_end().to_owned();
-        FormatOffer {
-            is_read: PixelFormat::of_code(description.fourcc.repr).is_some(),
-            code,
-            description: description.description,
-            sizes: sizes_of(device, description.fourcc),
-        }
-    };
-    formats.into_iter().map(offer).collect()
-}
-
-fn sizes_of(device: &v4l::Device, code: FourCC) -> Vec<SizeOffer> {
-    let offer = |size: v4l::FrameSize| {
-        let (width, height) = match size.size {
-            FrameSizeEnum::Discrete(one) => (Steps::one(one.width), Steps::one(one.height)),
-            FrameSizeEnum::Stepwise(s) => (
-                Steps { min: s.min_width, max: s.max_width, step: s.step_width },
-                Steps { min: s.min_height, max: s.max_height, step: s.step_height },
-            ),
-        };
-        // Rates may differ over a range of sizes; the smallest speaks for it, and what is granted is compared.
-        SizeOffer { width, height, intervals: intervals_of(device, code, (width.min, height.min)) }
-    };
-    guarded(|| device.enum_framesizes(code)).unwrap_or_default().into_iter().map(offer).collect()
-}
-
-fn intervals_of(device: &v4l::Device, code: FourCC, (width, height): (u32, u32)) -> Vec<Interval> {
-    let offer = |interval: v4l::FrameInterval| match interval.interval {
-        FrameIntervalEnum::Discrete(one) => Interval::One(own(one)),
-        FrameIntervalEnum::Stepwise(s) => Interval::Between(own(s.min), own(s.max)),
-    };
-    let intervals = guarded(|| device.enum_frameintervals(code, width, height)).unwrap_or_default();
-    intervals.into_iter().map(offer).collect()
-}
-
-fn controls_of(device: &v4l::Device) -> Vec<ControlOffer> {
-    use control::Type::{Boolean, Integer, Integer64, IntegerMenu, Menu};
-    let single = |d: &control::Description| {
-        matches!(d.typ, Boolean | Integer | Integer64 | IntegerMenu | Menu)
-            && !d.flags.intersects(control::Flags::DISABLED | control::Flags::HAS_PAYLOAD)
-    };
-    let offer = |d: control::Description| {
-        let menu = d.items.unwrap_or_default().into_iter().map(|(value, word)| (value.into(), word.to_string()));
-        ControlOffer {
-            id: d.id,
-            min: d.minimum,
-            max: d.maximum,
-            step: d.step.max(1),
-            default: d.default,
-            value: value_of(device, d.id),
-            menu: menu.collect(),
-            is_read_only: d.flags.contains(control::Flags::READ_ONLY),
-            is_inactive: d.flags.contains(control::Flags::INACTIVE),
-            name: d.name,
-        }
-    };
-    match guarded(|| device.query_controls()) {
-        Ok(found) => found.into_iter().filter(single).map(offer).collect(),
-        Err(_) => probe_controls(device),
-    }
-}
-
-/// Where one control of an unknown type hides the list: what answers, with the range that a number has. What the driver
-/// makes of a value shows when it is read back.
-fn probe_controls(device: &v4l::Device) -> Vec<ControlOffer> {
-    let offer = |id: u32| {
-        let value = value_of(device, id)?;
-        Some(ControlOffer {
-            id,
-            name: format!("{id:#x}"),
-            min: i32::MIN.into(),
-            max: i32::MAX.into(),
-            step: 1,
-            default: value,
-            value: Some(value),
-            menu: vec![],
-            is_read_only: false,
-            is_inactive: false,
-        })
-    };
-    PROBED.into_iter().filter_map(offer).collect()
-}
-
-fn value_of(device: &v4l::Device, id: u32) -> Option<i64> {
-    match guarded(|| device.control(id)).ok()?.value {
-        control::Value::Integer(value) => Some(value),
-        control::Value::Boolean(value) => Some(value.into()),
-        _ => None,
-    }
-}
-
 fn set_control(device: &v4l::Device, step: &Step) -> io::Result<()> {
     let value = control::Value::Integer(step.value);
     guarded(|| device.set_control(control::Control { id: step.id, value }))
-}
-
-/// Every camera of this machine: nodes that capture pictures, by their numbers. Opens each for a moment; does not
-/// disturb one that streams.
-///
-/// A node that cannot be opened (held exclusively, no permission) is left out with a warning in the log.
-pub fn list() -> Vec<Offer> {
-    let mut nodes = v4l::context::enum_devices();
-    nodes.retain(|node| is_node(node.path()));
-    nodes.sort_by_key(v4l::context::Node::index);
-    nodes.iter().filter_map(|node| offer_of(node.path())).collect()
-}
-
-/// `/dev/video` and a number.
-fn is_node(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str());
-    let number = name.and_then(|name| name.strip_prefix("video"));
-    number.is_some_and(|number| !number.is_empty() && number.len() < 6 && number.bytes().all(|b| b.is_ascii_digit()))
-}
-
-fn offer_of(node: &Path) -> Option<Offer> {
-    let opened = v4l::Device::with_path(node).and_then(|device| guarded(|| device.query_caps()).map(|c| (device, c)));
-    let (device, caps) = match opened {
-        Ok(opened) => opened,
-        Err(cause) => {
-            let error = explain("look at", node, cause);
-            log::warn!("{error} ({})", error.source().map(ToString::to_string).unwrap_or_default());
-            return None;
-        }
-    };
-    if !caps.capabilities.contains(Capability::VIDEO_CAPTURE | Capability::STREAMING) {
-        return None;
-    }
-    Some(Offer {
-        node: node.to_owned(),
-        stable_paths: stable_paths(node, &["/dev/v4l/by-id", "/dev/v4l/by-path"].map(Path::new)),
-        name: caps.card,
-        driver: caps.driver,
-        bus: caps.bus,
-        formats: formats_of(&device),
-        controls: controls_of(&device),
-    })
-}
-
-/// The links in `folders` that lead to `node`, in byte order.
-fn stable_paths(node: &Path, folders: &[&Path]) -> Vec<PathBuf> {
-    let Ok(target) = node.canonicalize() else { return Vec::new() };
-    let entries = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten();
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    paths.retain(|path| path.canonicalize().is_ok_and(|leads_to| leads_to == target));
-    paths.sort();
-    paths
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::Controls;
     use super::*;
-
-    #[test]
-    fn only_numbered_nodes_are_looked_at() {
-        for (path, is) in
-            [("/dev/video0", true), ("/dev/video63", true), ("/dev/video", false), ("/dev/video-dec0", false)]
-        {
-            assert_eq!(is_node(Path::new(path)), is, "{path}");
-        }
-    }
-
-    #[test]
-    fn links_that_lead_to_the_node_are_its_stable_paths() {
-        let folder = tempfile::tempdir().unwrap();
-        let node = folder.path().join("video7");
-        std::fs::write(&node, "").unwrap();
-        let by_id = folder.path().join("by-id");
-        std::fs::create_dir(&by_id).unwrap();
-        std::os::unix::fs::symlink("../video7", by_id.join("usb-cam")).unwrap();
-        std::os::unix::fs::symlink("../video8", by_id.join("usb-other")).unwrap();
-        let missing = folder.path().join("by-path");
-        assert_eq!(stable_paths(&node, &[&by_id, &missing]), [by_id.join("usb-cam")]);
-    }
 
     #[test]
     fn a_device_that_is_not_there_is_named_with_the_next_step() {

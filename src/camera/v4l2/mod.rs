@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Everything that decides is pure and tested without a device: [`negotiate`], [`controls`], [`timing`]. The camera's
-//! state ([`camera`]: up, or down and opened again) stands on the [`Driver`] trait. Only `device.rs`, behind the cargo
-//! feature `v4l2`, speaks to the kernel. Called from `cap` only.
+//! state ([`camera`]: up, or down and opened again) stands on the [`Driver`] trait. Only `device.rs` and `survey.rs`,
+//! behind the cargo feature `v4l2`, speak to the kernel. Called from `cap` only.
 //!
 //! | what happens | what [`Grab`](super::Grab) says | then |
 //! |---|---|---|
@@ -27,6 +27,8 @@ pub mod controls;
 mod device;
 pub mod negotiate;
 pub mod offer;
+#[cfg(feature = "v4l2")]
+mod survey;
 pub mod timing;
 
 use std::path::PathBuf;
@@ -37,8 +39,10 @@ use super::convert::PixelFormat;
 pub use camera::{Driver, Opened, RawFrame, Setup, V4l2Camera};
 pub use controls::Controls;
 #[cfg(feature = "v4l2")]
-pub use device::{Device, list};
+pub use device::Device;
 pub use offer::Offer;
+#[cfg(feature = "v4l2")]
+pub use survey::list;
 
 /// `[camera]` with `source = "v4l2"`, as used.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,6 +2,9 @@
 //!
 //! The driver counts exposures in 32 bits; a number that is missing was exposed and never arrived. Our numbers go on
 //! where its numbers wrap, and where they start anew: after a replug nobody knows what would have been exposed.
+//!
+//! The time is the driver's: the start of the exposure from USB cameras, the end of the frame's transfer from most
+//! others (`V4L2_BUF_FLAG_TSTAMP_SRC_SOE`, `_EOF`). The difference is constant, and belongs into the trigger's offset.
 
 use crate::clock::Timestamp;
 use crate::units::FrameId;
