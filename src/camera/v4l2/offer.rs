@@ -191,15 +191,27 @@ impl fmt::Display for ControlOffer {
     }
 }
 
-/// The formats as lines for people, each `CODE size at rates, size at rates`.
+/// The formats as lines for people: `CODE: size at rates; size at rates` each, and one line for all that are not read.
 pub fn formats_as_text(formats: &[FormatOffer]) -> String {
     let line = |format: &FormatOffer| {
         let sizes: Vec<String> = format.sizes.iter().map(ToString::to_string).collect();
-        let note = if format.is_read { "" } else { " (not read here)" };
         let sizes = if sizes.is_empty() { "sizes unknown".to_owned() } else { sizes.join("; ") };
-        format!("  {}{note}: {sizes}", format.code)
+        format!("  {}: {sizes}", format.code)
     };
-    formats.iter().map(line).collect::<Vec<_>>().join("\n")
+    let (read, others): (Vec<_>, Vec<_>) = formats.iter().partition(|format| format.is_read);
+    let mut lines: Vec<String> = read.into_iter().map(line).collect();
+    if !others.is_empty() {
+        let codes: Vec<&str> = others.iter().map(|format| format.code.as_str()).collect();
+        lines.push(format!("  not read here: {}", codes.join(", ")));
+    }
+    lines.join("\n")
+}
+
+/// A V4L2 code as text: blanks at the end cut off, a big-endian variant (bit 31) marked as the kernel's tools do.
+pub fn code_as_text(code: [u8; 4]) -> String {
+    let [a, b, c, d] = code;
+    let text = String::from_utf8_lossy(&[a, b, c, d & 0x7F]).trim_end().to_owned();
+    if d & 0x80 == 0 { text } else { text + "-BE" }
 }
 
 #[cfg(test)]
@@ -234,9 +246,14 @@ mod tests {
         };
         let format =
             |code: &str, is_read, sizes| FormatOffer { code: code.into(), description: String::new(), is_read, sizes };
-        let text = formats_as_text(&[format("YUYV", true, vec![size, range]), format("H264", false, vec![])]);
+        let text = formats_as_text(&[
+            format("YUYV", true, vec![size, range]),
+            format("H264", false, vec![]),
+            format("Y16", true, vec![]),
+            format(&code_as_text([b'Y', b'1', b'6', b' ' | 0x80]), false, vec![]),
+        ]);
         let expected = "  YUYV: 640x480 at 30, 29.97, 7.5 Hz; 32x32 to 2592x1944 in steps of 16x2 at 1 to 60 Hz\n  \
-                        H264 (not read here): sizes unknown";
+                        Y16: sizes unknown\n  not read here: H264, Y16-BE";
         assert_eq!(text, expected);
         assert_eq!(fraction(0, 1).rate_hz(), None);
     }

@@ -13,7 +13,7 @@ use v4l::{FourCC, control};
 
 use super::controls::IDS;
 use super::device::{explain, guarded};
-use super::offer::{ControlOffer, FormatOffer, Fraction, Interval, Offer, SizeOffer, Steps};
+use super::offer::{ControlOffer, FormatOffer, Fraction, Interval, Offer, SizeOffer, Steps, code_as_text};
 use crate::camera::convert::PixelFormat;
 
 pub(super) fn own(fraction: v4l::Fraction) -> Fraction {
@@ -22,14 +22,11 @@ pub(super) fn own(fraction: v4l::Fraction) -> Fraction {
 
 pub(super) fn formats_of(device: &v4l::Device) -> Vec<FormatOffer> {
     let formats = guarded(|| device.enum_formats()).unwrap_or_default();
-    let offer = |description: v4l::format::Description| {
-        let code = String::from_utf8_lossy(&description.fourcc.repr).trim_end().to_owned();
-        FormatOffer {
-            is_read: PixelFormat::of_code(description.fourcc.repr).is_some(),
-            code,
-            description: description.description,
-            sizes: sizes_of(device, description.fourcc),
-        }
+    let offer = |description: v4l::format::Description| FormatOffer {
+        is_read: PixelFormat::of_code(description.fourcc.repr).is_some(),
+        code: code_as_text(description.fourcc.repr),
+        description: description.description,
+        sizes: sizes_of(device, description.fourcc),
     };
     formats.into_iter().map(offer).collect()
 }
