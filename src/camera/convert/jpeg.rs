@@ -1,7 +1,7 @@
 //! Motion JPEG: one whole JPEG a frame.
 //!
 //! A frame that was cut short is refused, not painted over: half a part in grey is no picture of a part. Cameras that
-//! leave out the Huffman tables, as motion JPEG may, are read with the standard ones. The decoder allocates per frame.
+//! leave out the Huffman tables and say so (`AVI1`) are read with the standard ones. The decoder allocates per frame.
 
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
