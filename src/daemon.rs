@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+#[cfg(feature = "v4l2")]
+use crate::camera;
 use crate::camera::folder::Replay;
 use crate::camera::{Camera, FolderCamera, Source};
 use crate::clock::{Clock, Seat, Timestamp};
@@ -314,7 +316,41 @@ fn open_camera(
             let camera = SimCamera::new(Arc::clone(clock), parts, Arc::clone(&arrivals));
             Ok((Box::new(camera), Some(arrivals)))
         }
+        #[cfg(feature = "v4l2")]
+        Source::V4l2(device) => {
+            let size = (settings.width, settings.height);
+            let setup = camera::v4l2::Setup {
+                device: device.device.clone(),
+                size,
+                stall: device.stall,
+                frames: frames_on_their_way(config),
+            };
+            let device = camera::v4l2::Device::new(device.clone(), size, settings.rate_hz);
+            Ok((Box::new(camera::v4l2::V4l2Camera::open(Arc::clone(clock), device, setup)?), None))
+        }
+        #[cfg(not(feature = "v4l2"))]
+        Source::V4l2(device) => {
+            let message = format!(
+                "{} needs a build with the cargo feature v4l2: build it so, or choose another [camera] source",
+                device.device.display()
+            );
+            Err(Error::new(ErrorKind::Config, message))
+        }
     }
+}
+
+/// The memory that frames on their way may take: a quarter of the smallest boards'.
+#[cfg(feature = "v4l2")]
+const FRAMES_BYTES_MAX: usize = 256 << 20;
+
+/// How many frames a run holds at the same time: those that wait for `act` and for their inspection, the one that is
+/// inspected, and one to write into; as many of them as [`FRAMES_BYTES_MAX`] has room for.
+#[cfg(feature = "v4l2")]
+fn frames_on_their_way(config: &Config) -> usize {
+    let camera = &config.camera;
+    let jobs = Capacity::between(config.reject.travel_time(), camera.rate_hz).jobs;
+    let bytes = camera.width as usize * camera.height as usize * 3;
+    (crate::pipeline::FRAMES + jobs + 2).min((FRAMES_BYTES_MAX / bytes.max(1)).max(4))
 }
 
 fn open_panel(names: &config::Outputs, outputs: &mut dyn Outputs) -> Result<Panel> {

@@ -32,7 +32,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
 ];
 
 /// Crates that appear in one room only, so that replacing one is a change to one room.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("tract_onnx", &["src/nn/"]),
     ("prost", &["src/nn/"]),
     ("candle_core", &["src/teach/"]),
@@ -41,6 +41,8 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("toml", &["src/config/"]),
     ("image", &["src/frame/", "src/inspect/overlay"]),
     ("rustix", &["src/clock/"]),
+    ("v4l", &["src/camera/v4l2/device.rs", "src/camera/v4l2/survey.rs"]),
+    ("zune_jpeg", &["src/camera/convert/jpeg.rs"]),
     ("signal_hook", &["src/daemon.rs"]),
     ("clap", &["src/cli/", "src/main.rs"]),
     ("indicatif", &["src/cli/"]),

@@ -3,7 +3,9 @@
 //! A broken frame is not an error and a silent camera is not a broken one: [`Grab`] tells them apart, because each
 //! means something else for the parts on the belt. Called from `cap` only.
 
+pub mod convert;
 pub mod folder;
+pub mod v4l2;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -24,7 +26,7 @@ pub struct Settings {
     pub width: u32,
     /// Frame height in pixels.
     pub height: u32,
-    /// Frames a second (folder: replay rate; simulated: parts a second).
+    /// Frames a second (folder: replay rate; simulated: parts a second; V4L2: the camera's rate).
     pub rate_hz: f64,
 }
 
@@ -35,6 +37,8 @@ pub enum Source {
     Folder { path: PathBuf, shuffle_seed: Option<u64>, repeat: bool },
     /// Renders parts on a simulated belt; a share of them carry defects.
     Simulated { seed: u64, parts: u64, defect_rate: f64 },
+    /// A camera of the Linux kernel; needs a build with the cargo feature `v4l2`.
+    V4l2(v4l2::Settings),
 }
 
 /// A source of frames.
@@ -82,6 +86,8 @@ pub enum CameraFault {
     Silent,
     /// It changed its format while running.
     FormatChanged,
+    /// Its frames are stamped by another clock than ours.
+    UnknownClock,
 }
 
 impl fmt::Display for CameraFault {
@@ -90,6 +96,7 @@ impl fmt::Display for CameraFault {
             Self::Disconnected => "the camera is disconnected",
             Self::Silent => "the camera sends nothing",
             Self::FormatChanged => "the camera changed its format",
+            Self::UnknownClock => "the camera's clock is unknown",
         })
     }
 }

@@ -3,6 +3,7 @@
 pub mod check;
 #[cfg(feature = "teach")]
 pub mod demo;
+pub mod devices;
 pub mod inspect;
 #[cfg(feature = "teach")]
 pub mod lesson;
@@ -34,6 +35,8 @@ enum Command {
     Run(run::RunArgs),
     /// Find every mistake in a configuration at once.
     Check(check::Args),
+    /// List the cameras of this machine, with what each of them offers.
+    Devices(devices::Args),
     /// Make a recipe from good pictures and a few known bad ones.
     #[cfg(feature = "teach")]
     Teach(lesson::TeachArgs),
@@ -58,6 +61,7 @@ impl Cli {
             Command::Demo(args) => demo::run(&args),
             Command::Run(args) => run::run(&args),
             Command::Check(args) => check::run(&args),
+            Command::Devices(args) => devices::run(&args),
             #[cfg(feature = "teach")]
             Command::Teach(args) => lesson::run_teach(&args),
             #[cfg(feature = "teach")]

@@ -75,7 +75,7 @@ pub(super) fn scene(camera: &camera::Settings) -> Option<Arc<dyn PartSource>> {
         Source::Simulated { seed, defect_rate, .. } => {
             Some(Arc::new(Scene::new(seed, camera.width, camera.height, defect_rate)))
         }
-        Source::Folder { .. } => None,
+        Source::Folder { .. } | Source::V4l2(_) => None,
     }
 }
 

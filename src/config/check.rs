@@ -31,9 +31,19 @@ pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<P
     if is("camera.source", "folder") && raw.text("camera.folder").is_none() && !raw.speaks_of("camera.folder") {
         problems.push(at("camera.folder", "is required with camera.source = \"folder\": the pictures' folder".into()));
     }
-    if is("trigger.source", "simulated") && is("camera.source", "folder") {
-        let message = "needs camera.source = \"simulated\", whose photo-eye it is; a folder takes \"every_frame\"";
-        problems.push(at("trigger.source", message.into()));
+    if is("camera.source", "v4l2") && raw.text("camera.device").is_none() && !raw.speaks_of("camera.device") {
+        let message = "is required with camera.source = \"v4l2\": the camera; `zoomgate devices` lists them";
+        problems.push(at("camera.device", message.into()));
+    }
+    if raw.whole("camera.power_line_hz").is_some_and(|hz| ![0, 50, 60].contains(&hz)) {
+        problems.push(at("camera.power_line_hz", "is no mains frequency: 50 or 60, or 0 for none".into()));
+    }
+    for (source, what) in [("folder", "a folder"), ("v4l2", "a camera")] {
+        if is("trigger.source", "simulated") && is("camera.source", source) {
+            let message =
+                format!("needs camera.source = \"simulated\", whose photo-eye it is; {what} takes \"every_frame\"");
+            problems.push(at("trigger.source", message));
+        }
     }
     if is("trigger.source", "every_frame") && is("camera.source", "simulated") {
         let message = "ignores the photo-eye of camera.source = \"simulated\"; \"simulated\" uses it";
@@ -83,7 +93,9 @@ pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<P
         (raw.number("reject.pulse_width_ms"), raw.number("reject.window_ms"), raw.number("camera.rate_hz"))
     {
         let spacing_ms = 1000.0 / rate;
-        if pulse + window > spacing_ms {
+        // A camera that runs freely has more frames than parts.
+        let are_parts = !is("camera.source", "v4l2") || is("trigger.source", "every_frame");
+        if are_parts && pulse + window > spacing_ms {
             let message = format!(
                 "a pulse of {pulse} ms that starts up to reject.window_ms = {window} late reaches the next part, which \
                  follows after {spacing_ms:.1} ms at camera.rate_hz = {rate}; a good neighbour may be rejected"
@@ -118,6 +130,20 @@ pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
                     parts: whole("camera.parts")?,
                     defect_rate: raw.number("camera.defect_rate")?,
                 },
+                "v4l2" => camera::Source::V4l2(camera::v4l2::Settings {
+                    device: file("camera.device")?,
+                    // "auto" is no format's name.
+                    format: camera::convert::PixelFormat::of_name(&raw.text("camera.format")?),
+                    controls: camera::v4l2::Controls {
+                        exposure_us: whole("camera.exposure_us"),
+                        gain: whole("camera.gain"),
+                        white_balance_k: whole("camera.white_balance_k"),
+                        focus: whole("camera.focus"),
+                        power_line_hz: whole("camera.power_line_hz"),
+                    },
+                    stall: Duration::from_millis(whole("camera.stall_ms")?),
+                    buffers: u32::try_from(whole("camera.buffers")?).ok()?,
+                }),
                 _ => return None,
             },
             width: u32::try_from(whole("camera.width_px")?).ok()?,

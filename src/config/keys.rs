@@ -132,12 +132,30 @@ pub const SECTIONS: &[Section] = &[
     used("log", "What the program says on stderr."),
 ];
 
+/// Words that a build has or has not, by its cargo features; the shipped file is the same for all builds.
+pub const BUILD_WORDS: &[&str] = &["v4l2"];
+
+const CAMERA_SOURCES: Kind = if cfg!(feature = "v4l2") {
+    Kind::Choice { offered: &["folder", "simulated", "v4l2"], later: &[] }
+} else {
+    Kind::Choice { offered: &["folder", "simulated"], later: &["v4l2"] }
+};
+
+/// The names in `camera::convert::PixelFormat::ALL`, which a test compares.
+const CAMERA_FORMATS: &[&str] = &[
+    "auto", "RGB3", "BGR3", "YUYV", "UYVY", "NV12", "GREY", "Y16", "Y12", "Y10", "RGGB", "GRBG", "GBRG", "BA81",
+    "RG12", "BA12", "GB12", "BG12", "RG10", "BA10", "GB10", "BG10", "pRCC", "pgCC", "pGCC", "pBCC", "pRAA", "pgAA",
+    "pGAA", "pBAA", "MJPG",
+];
+
 /// Every key, section by section, in the order of the shipped file.
 pub const KEYS: &[Key] = &[
     Key {
         path: "camera.source",
-        kind: Kind::Choice { offered: &["folder", "simulated"], later: &["v4l2"] },
-        absent: Absent::Required("\"folder\" replays pictures, \"simulated\" renders a belt"),
+        kind: CAMERA_SOURCES,
+        absent: Absent::Required(
+            "\"folder\" replays pictures, \"simulated\" renders a belt, \"v4l2\" is a camera of this machine",
+        ),
         active: Some("\"simulated\""),
         only_with: None,
         doc: "Where frames come from.",
@@ -167,7 +185,8 @@ pub const KEYS: &[Key] = &[
         absent: Absent::Default("2.0"),
         active: None,
         only_with: None,
-        doc: "Frames a second: the replay rate of a folder, the parts a second of the simulated belt.",
+        doc: "Frames a second: the replay rate of a folder, the parts a second of the simulated belt, the frame rate of a \
+              camera, which must offer it.",
         hint: "",
     },
     Key {
@@ -223,6 +242,88 @@ pub const KEYS: &[Key] = &[
         only_with: Some(("camera.source", "simulated")),
         doc: "The share of simulated parts that carry a defect.",
         hint: "a fraction, not percent",
+    },
+    Key {
+        path: "camera.device",
+        kind: Kind::Path,
+        absent: Absent::Unset { means: "required there", example: "\"/dev/v4l/by-id/usb-CAMERA-video-index0\"" },
+        active: None,
+        only_with: Some(("camera.source", "v4l2")),
+        doc: "The camera. /dev/videoN may be another one after the next start; `zoomgate devices` prints paths that stay.",
+        hint: "",
+    },
+    Key {
+        path: "camera.format",
+        kind: Kind::Choice { offered: CAMERA_FORMATS, later: &[] },
+        absent: Absent::Default("\"auto\""),
+        active: None,
+        only_with: Some(("camera.source", "v4l2")),
+        doc: "The pixel format; \"auto\" takes the first of this list that the camera has at the size and rate.",
+        hint: "",
+    },
+    Key {
+        path: "camera.exposure_us",
+        kind: Kind::Integer { min: 1, max: 10_000_000, unit: "us" },
+        absent: Absent::Unset { means: "without it the camera decides", example: "5000" },
+        active: None,
+        only_with: Some(("camera.source", "v4l2")),
+        doc: "Exposure time; automatic exposure goes off. Cameras take steps of 100 us.",
+        hint: "",
+    },
+    Key {
+        path: "camera.gain",
+        kind: Kind::Integer { min: 0, max: 1_000_000, unit: "" },
+        absent: Absent::Unset { means: "without it the camera decides", example: "0" },
+        active: None,
+        only_with: Some(("camera.source", "v4l2")),
+        doc: "Gain in the camera's own unit, see `zoomgate devices`; automatic gain goes off.",
+        hint: "",
+    },
+    Key {
+        path: "camera.white_balance_k",
+        kind: Kind::Integer { min: 1000, max: 20_000, unit: "K" },
+        absent: Absent::Unset { means: "without it the camera decides", example: "4600" },
+        active: None,
+        only_with: Some(("camera.source", "v4l2")),
+        doc: "Colour temperature of the light; automatic white balance goes off.",
+        hint: "",
+    },
+    Key {
+        path: "camera.focus",
+        kind: Kind::Integer { min: 0, max: 1_000_000, unit: "" },
+        absent: Absent::Unset { means: "without it the camera decides", example: "0" },
+        active: None,
+        only_with: Some(("camera.source", "v4l2")),
+        doc: "Focus in the camera's own unit, see `zoomgate devices`; automatic focus goes off.",
+        hint: "",
+    },
+    Key {
+        path: "camera.power_line_hz",
+        kind: Kind::Integer { min: 0, max: 60, unit: "Hz" },
+        absent: Absent::Unset { means: "without it the camera decides", example: "50" },
+        active: None,
+        only_with: Some(("camera.source", "v4l2")),
+        doc: "The mains frequency whose flicker the camera suppresses: 50 or 60, or 0 for none.",
+        hint: "",
+    },
+    Key {
+        path: "camera.stall_ms",
+        kind: Kind::Integer { min: 200, max: 3_600_000, unit: "ms" },
+        absent: Absent::Default("2000"),
+        active: None,
+        only_with: Some(("camera.source", "v4l2")),
+        doc: "Without a frame for so long the camera is taken for stalled and opened again. Above the longest pause \
+              between parts where each part triggers the camera.",
+        hint: "",
+    },
+    Key {
+        path: "camera.buffers",
+        kind: Kind::Integer { min: 3, max: 32, unit: "buffers" },
+        absent: Absent::Default("4"),
+        active: None,
+        only_with: Some(("camera.source", "v4l2")),
+        doc: "Buffers that the driver fills; more of them bridge longer pauses of this machine.",
+        hint: "",
     },
     Key {
         path: "trigger.source",

@@ -170,10 +170,18 @@ const SHIPPED_HEAD: &str = "\
 
 fn write_key(text: &mut String, key: &Key) {
     let mut facts = range(&key.kind);
-    if let Kind::Choice { later, .. } = key.kind
-        && !later.is_empty()
-    {
-        facts.push_str(&format!(" (not in this build: {})", all_of(later)));
+    if let Kind::Choice { offered, later } = key.kind {
+        // Words that come with a cargo feature stand apart, so that every build ships the same file.
+        let (by_build, always): (Vec<_>, Vec<_>) = offered.iter().partition(|word| keys::BUILD_WORDS.contains(word));
+        let (by_build_later, never): (Vec<_>, Vec<_>) = later.iter().partition(|word| keys::BUILD_WORDS.contains(word));
+        let by_build = [by_build, by_build_later].concat();
+        facts = either(&always);
+        if !by_build.is_empty() {
+            facts.push_str(&format!(", or {} where the build has it", either(&by_build)));
+        }
+        if !never.is_empty() {
+            facts.push_str(&format!(" (not in this build: {})", all_of(&never)));
+        }
     }
     if let Some((other, value)) = key.only_with {
         let other = other.rsplit('.').next().unwrap_or(other);

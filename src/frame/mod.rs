@@ -2,11 +2,14 @@
 
 pub mod geometry;
 pub mod picture;
+pub mod pool;
 
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::units::FrameId;
+
+pub use pool::Pool;
 
 /// One picture from a camera, cheap to clone.
 ///
@@ -23,7 +26,7 @@ pub struct Frame {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// `[height, width, 3]` u8 RGB.
+    /// `[height, width, 3]` u8 RGB; a camera's come from a [`Pool`] and go back when the last clone is dropped.
     pub rgb: Arc<[u8]>,
 }
 

@@ -200,6 +200,11 @@ struct JpegFacts {
     is_complete: bool,
 }
 
+/// Whether a JPEG reaches its end-of-image marker; decoders tend to paint over what was cut short.
+pub fn is_whole_jpeg(bytes: &[u8]) -> bool {
+    walk_jpeg(bytes).is_complete
+}
+
 fn walk_jpeg(bytes: &[u8]) -> JpegFacts {
     let mut facts = JpegFacts::default();
     let mut at = 0;

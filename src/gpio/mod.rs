@@ -121,6 +121,40 @@ pub trait Outputs {
     fn request(&mut self, name: &str, safe: Level) -> Result<SafeLine>;
 }
 
+/// The resistor inside the chip that holds an open input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bias {
+    /// As the board has it.
+    #[default]
+    AsIs,
+    /// None.
+    Disabled,
+    /// To the supply.
+    PullUp,
+    /// To ground.
+    PullDown,
+}
+
+/// How an input line is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InputOptions {
+    /// The line is active while it is low: its edges are reported inverted, [`Level::High`] always means active.
+    pub active_low: bool,
+    /// The resistor that holds it while nothing drives it.
+    pub bias: Bias,
+    /// A level must hold this long before it counts; zero takes every edge.
+    pub debounce: std::time::Duration,
+}
+
+/// Something that hands out input lines by name.
+pub trait Inputs {
+    /// Requests a line whose every edge, both ways, is reported with the kernel's time.
+    ///
+    /// # Errors
+    /// When there is no such line, something else holds it, or the backend has no inputs.
+    fn request_input(&mut self, name: &str, options: InputOptions) -> Result<Box<dyn TriggerInput>>;
+}
+
 /// An output line that goes to its safe level when dropped.
 pub struct SafeLine {
     line: Box<dyn OutputLine>,

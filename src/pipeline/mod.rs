@@ -46,7 +46,7 @@ use queue::Link;
 use recording::Note;
 
 /// Frames that wait for `act`.
-const FRAMES: usize = 8;
+pub const FRAMES: usize = 8;
 /// Notes that wait for `rec`: minutes of a fast belt.
 const NOTES: usize = 4096;
 
