@@ -3,6 +3,8 @@
 pub mod check;
 #[cfg(feature = "teach")]
 pub mod demo;
+pub mod devices_gpio;
+pub mod failsafe;
 pub mod inspect;
 #[cfg(feature = "teach")]
 pub mod lesson;
@@ -32,6 +34,8 @@ enum Command {
     Demo(demo::Args),
     /// Inspect every part until the camera ends or a signal comes.
     Run(run::RunArgs),
+    /// Put every output to its safe level and hold it there; for `ExecStopPost=`.
+    Failsafe(failsafe::Args),
     /// Find every mistake in a configuration at once.
     Check(check::Args),
     /// Make a recipe from good pictures and a few known bad ones.
@@ -57,6 +61,7 @@ impl Cli {
             #[cfg(feature = "teach")]
             Command::Demo(args) => demo::run(&args),
             Command::Run(args) => run::run(&args),
+            Command::Failsafe(args) => failsafe::run(&args),
             Command::Check(args) => check::run(&args),
             #[cfg(feature = "teach")]
             Command::Teach(args) => lesson::run_teach(&args),

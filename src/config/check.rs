@@ -12,6 +12,7 @@ use super::{
     Config, Decision, Exposure, HeartbeatLine, LightLine, Model, Outputs, Problem, Record, ResultLines, Trigger,
 };
 use crate::clock::Offset;
+use crate::decide::part::EARLY_FRAMES;
 use crate::decide::{OnMissedReject, OnUninspected, Safety};
 use crate::units::{Millimetres, MmPerSecond};
 use crate::{camera, gpio, reject};
@@ -19,9 +20,6 @@ use crate::{camera, gpio, reject};
 /// The least time between a part's trigger and its deadline that leaves room to inspect it. Chosen: well below what
 /// any board needs, so that only a slip of the pen (metres for millimetres) is refused; `bench` gives the true figure.
 pub const INSPECTION_MS_MIN: f64 = 20.0;
-
-/// Frames that the pipeline keeps for parts whose edge comes after them.
-const EARLY_FRAMES: f64 = 7.0;
 
 /// Every key that names an output line.
 pub(super) const OUTPUT_LINES: [&str; 8] = [
@@ -158,12 +156,12 @@ fn lines(raw: &Raw, problem: &mut dyn FnMut(&str, String), warn: &mut dyn FnMut(
             warn("trigger.tolerance_ms", message);
         }
         if let (Some(offset), Some(frame_ms)) = (raw.number("trigger.exposure_offset_ms"), frame_ms)
-            && -offset > frame_ms * EARLY_FRAMES
+            && -offset > frame_ms * EARLY_FRAMES as f64
         {
             let message = format!(
                 "reaches back further than the {EARLY_FRAMES} frames that are kept for parts to come, {:.0} ms at \
                  camera.rate_hz",
-                frame_ms * EARLY_FRAMES
+                frame_ms * EARLY_FRAMES as f64
             );
             problem("trigger.exposure_offset_ms", message);
         }

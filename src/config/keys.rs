@@ -226,10 +226,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "trigger.source",
-        kind: Kind::Choice {
-            offered: &["every_frame", "simulated", "photo_eye", "interval"],
-            later: &["tripwire"],
-        },
+        kind: Kind::Choice { offered: &["every_frame", "simulated", "photo_eye", "interval"], later: &["tripwire"] },
         absent: Absent::Required(
             "\"photo_eye\" is an input line, \"interval\" only counts time, \"every_frame\" makes each frame a part, \
              \"simulated\" is the simulated belt's photo-eye",

@@ -188,7 +188,8 @@ fn an_owned_line_is_refused_to_others_and_names_its_holder() {
         let error = bench.lines.request(&name, Level::Low).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Busy);
         assert!(error.message().contains("held by `zoomgate`"), "{error}");
-        let is_listed = cdev::list().iter().flat_map(|chip| &chip.lines).any(|l| l.consumer == cdev::CONSUMER && l.is_used);
+        let is_listed =
+            cdev::list().iter().flat_map(|chip| &chip.lines).any(|l| l.consumer == cdev::CONSUMER && l.is_used);
         assert!(is_listed, "the list names the holder");
         drop(held);
         bench.lines.request(&name, Level::Low).unwrap();

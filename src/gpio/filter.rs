@@ -101,6 +101,10 @@ impl<I: TriggerInput> TriggerInput for Debounced<I> {
         self.input.attach(clock, bell);
     }
 
+    fn delay(&self) -> Duration {
+        self.input.delay() + self.debounce.period
+    }
+
     fn ends_with_camera(&self) -> bool {
         self.input.ends_with_camera()
     }
@@ -144,6 +148,10 @@ impl<I: TriggerInput> TriggerInput for HeldOff<I> {
 
     fn attach(&mut self, clock: &Arc<dyn Clock>, bell: &Bell) {
         self.input.attach(clock, bell);
+    }
+
+    fn delay(&self) -> Duration {
+        self.input.delay()
     }
 
     fn ends_with_camera(&self) -> bool {

@@ -137,6 +137,11 @@ pub trait TriggerInput: Send {
     /// Gives the input the bell to ring when an edge comes that [`next_at`](Self::next_at) did not foretell.
     fn attach(&mut self, clock: &Arc<dyn Clock>, bell: &Bell);
 
+    /// How long after an edge it is given, at most, beside the time that threads take.
+    fn delay(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Whether its parts end with the camera, because nothing passes an eye: it only counts time.
     fn ends_with_camera(&self) -> bool {
         false
@@ -158,6 +163,10 @@ impl TriggerInput for Box<dyn TriggerInput> {
 
     fn attach(&mut self, clock: &Arc<dyn Clock>, bell: &Bell) {
         (**self).attach(clock, bell);
+    }
+
+    fn delay(&self) -> Duration {
+        (**self).delay()
     }
 
     fn ends_with_camera(&self) -> bool {

@@ -107,7 +107,11 @@ fn find_among(chips: &[Chip], written: &str, name: &LineName) -> Result<Place> {
             match &chip.error {
                 Some(_) => Err(no_permission(written, chip)),
                 None if chip.lines.iter().any(|line| line.offset == *offset) => Ok(place(chip, *offset)),
-                None => not_found(format!("line {written}: {} has lines 0 to {} only", title(chip), chip.lines.len().saturating_sub(1))),
+                None => not_found(format!(
+                    "line {written}: {} has lines 0 to {} only",
+                    title(chip),
+                    chip.lines.len().saturating_sub(1)
+                )),
             }
         }
         LineName::Named(wanted) => {
@@ -149,7 +153,8 @@ fn names(chips: &[Chip]) -> String {
     let mut named: Vec<&str> =
         chips.iter().flat_map(|chip| &chip.lines).map(|line| line.name.as_str()).filter(|n| !n.is_empty()).collect();
     if named.is_empty() {
-        let known: Vec<_> = chips.iter().map(|chip| format!("{} with {} lines", title(chip), chip.lines.len())).collect();
+        let known: Vec<_> =
+            chips.iter().map(|chip| format!("{} with {} lines", title(chip), chip.lines.len())).collect();
         return format!("no line has a name here: write chip:offset, of {}", known.join(", "));
     }
     let more = named.len().saturating_sub(NAMES_MAX);

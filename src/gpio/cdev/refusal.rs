@@ -113,8 +113,7 @@ mod tests {
             (None, None, ErrorKind::Disconnected, "check the chip's driver"),
         ];
         for (errno, holder, kind, about) in cases {
-            let error =
-                refusal(&place, "as an output", errno, "the kernel's words", || holder.map(str::to_owned));
+            let error = refusal(&place, "as an output", errno, "the kernel's words", || holder.map(str::to_owned));
             assert_eq!(error.kind(), kind, "{errno:?}");
             assert!(error.message().contains(about), "{errno:?}: {error}");
             assert!(error.message().starts_with("line REJECT (/dev/gpiochip0, offset 17)"), "{error}");
