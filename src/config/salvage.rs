@@ -80,7 +80,7 @@ mod tests {
                 "a syntax error in the middle",
                 "[reject]\nline = \"flap\"\nactive_low = true\n[camera]\nrate_hz = = 4\n[outputs]\nready = \"lamp\"",
                 &[high("flap"), low("lamp")],
-                1,
+                2,
             ),
             ("a broken line", "[reject]\nline = 7\n[outputs]\nfault = \"red\"", &[low("red")], 1),
             ("a broken level", "[reject]\nactive_low = \"yes\"", &[low("reject")], 2),

@@ -31,8 +31,11 @@ impl Debounce {
         Self { period, settled: None, pending: None }
     }
 
-    /// Takes an edge; returns an earlier one that had settled by then.
+    /// Takes an edge; returns an earlier one that had settled by then. A period of zero gives every edge at once.
     pub fn take(&mut self, edge: Edge) -> Option<Edge> {
+        if self.period.is_zero() {
+            return Some(edge);
+        }
         let settled = self.due(edge.at);
         // The first edge says where the line was before.
         let before = *self.settled.get_or_insert(edge.level.inverted());
@@ -264,6 +267,12 @@ mod tests {
         for (what, edges, expected) in cases {
             assert_eq!(play(Debounced::new(script(edges), ms(5))), *expected, "{what}");
         }
+    }
+
+    #[test]
+    fn without_a_debounce_every_edge_counts_as_it_comes() {
+        let edges = [(100, true), (100, true), (101, false), (102, false)];
+        assert_eq!(play(Debounced::new(script(&edges), Duration::ZERO)), edges.map(|(at, high)| (at, at, high)));
     }
 
     #[test]

@@ -184,7 +184,7 @@ impl Actuation {
                 Trigger::EveryFrame => cap_finished,
                 Trigger::Edge { input, .. } => input.is_exhausted() || (cap_finished && input.ends_with_camera()),
             };
-            if cap_finished && !source_ended {
+            if cap_finished && !source_ended && self.has_outlived_its_camera() {
                 // Every further part would be uninspected: a policy is for accidents, not for a day without a camera.
                 let message = "the camera has ended while parts still come: check [camera] against [trigger]";
                 self.shared.fail(Error::new(ErrorKind::Disconnected, message));
@@ -202,6 +202,15 @@ impl Actuation {
         if self.stopping && !needs_frames {
             self.shared.end_capture();
         }
+    }
+
+    /// The camera has ended and a part came after its last frame, or may come at any time.
+    ///
+    /// An input that is played knows its edges: those that trail the last frame are still that frame's.
+    fn has_outlived_its_camera(&self) -> bool {
+        let Trigger::Edge { input, exposure_offset, tolerance, .. } = &self.trigger else { return false };
+        let last_frame = self.last_exposure.map_or(Timestamp::ZERO, |at| at + *tolerance);
+        input.next_at().is_none() || self.edges.back().is_some_and(|edge| *edge + *exposure_offset > last_frame)
     }
 
     fn expire(&mut self) {
