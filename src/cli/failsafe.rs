@@ -14,11 +14,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
+use super::output::print_json;
 use crate::clock::{Bell, Clock, MonotonicClock, Timestamp};
 use crate::config::salvage::{self, OutputLines};
 use crate::daemon;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gpio::{Backend, Outputs, SafeLine};
+use crate::gpio::{Backend, Level, Outputs, SafeLine};
 use crate::pipeline::Stop;
 
 /// How soon a signal is noticed.
@@ -33,6 +36,26 @@ pub struct Args {
     /// Return after holding the lines for so long; without it they are held until SIGTERM or SIGINT.
     #[arg(long, value_name = "MS")]
     pub hold_ms: Option<u64>,
+    /// Print one JSON object on stdout once every line was tried.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    schema: u32,
+    lines: &'a [LineReport],
+}
+
+/// What became of one line.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct LineReport {
+    line: String,
+    safe_level: u8,
+    /// Why it is not held; absent for one that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 /// Puts every output to its safe level and holds it there.
@@ -49,7 +72,7 @@ pub fn run(args: &Args) -> Result<()> {
         // The record of the run that ended is not touched.
         Backend::Recorded { .. } | Backend::None => {
             eprintln!("zoomgate failsafe: this backend drives nothing: nothing to do");
-            return Ok(());
+            return if args.json { print_json(&Report { schema: 1, lines: &[] }) } else { Ok(()) };
         }
     }
     let stop = Stop::new();
@@ -57,45 +80,50 @@ pub fn run(args: &Args) -> Result<()> {
     let _signals = daemon::stop_on_signals(&stop)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock);
     let mut outputs = daemon::open_lines(&gpio, &clock)?;
-    let (held, failed) = request_all(&mut *outputs, &lines);
+    let (held, reports) = request_all(&mut *outputs, &lines);
     eprintln!("zoomgate failsafe: READY: {} of {} outputs at their safe level", held.len(), lines.len());
+    if args.json {
+        print_json(&Report { schema: 1, lines: &reports })?;
+    }
     let end = args.hold_ms.map_or(Timestamp::NEVER, |ms| clock.now() + Duration::from_millis(ms));
     // Nothing held is nothing to wait for.
     while !held.is_empty() && !stop.is_requested() && clock.now() < end {
         clock.wait(&Bell::new(), Some(end.min(clock.now() + LOOK_UP)));
     }
     drop(held);
-    failed.map_or(Ok(()), Err)
+    let failed: Vec<_> = reports.iter().filter(|r| r.error.is_some()).map(|r| r.line.as_str()).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let message = format!("not at a safe level by this command: {}; see the reasons above", failed.join(", "));
+    Err(Error::new(ErrorKind::Disconnected, message))
 }
 
-/// Requests every line at its safe level; the first failure is returned, each is logged.
-fn request_all<O: Outputs + ?Sized>(
-    outputs: &mut O,
-    lines: &[(String, crate::gpio::Level)],
-) -> (Vec<SafeLine>, Option<Error>) {
+/// Requests every line at its safe level, whatever becomes of the others; failures are logged.
+fn request_all<O: Outputs + ?Sized>(outputs: &mut O, lines: &[(String, Level)]) -> (Vec<SafeLine>, Vec<LineReport>) {
     let mut held = Vec::with_capacity(lines.len());
-    let mut failed: Vec<String> = Vec::new();
+    let mut reports = Vec::with_capacity(lines.len());
     for (name, safe) in lines {
-        match outputs.request(name, *safe) {
-            Ok(line) => held.push(line),
+        let error = match outputs.request(name, *safe) {
+            Ok(line) => {
+                held.push(line);
+                None
+            }
             Err(error) => {
                 log::error!("{error}");
-                failed.push(name.clone());
+                Some(error.to_string())
             }
-        }
+        };
+        reports.push(LineReport { line: name.clone(), safe_level: u8::from(*safe == Level::High), error });
     }
-    let error = (!failed.is_empty()).then(|| {
-        let message = format!("not at a safe level by this command: {}; see the reasons above", failed.join(", "));
-        Error::new(ErrorKind::Disconnected, message)
-    });
-    (held, error)
+    (held, reports)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::SimClock;
-    use crate::gpio::{Level, Recorder};
+    use crate::gpio::Recorder;
 
     /// A recorder that does not have one of the lines.
     struct Lacking(Recorder);
@@ -114,9 +142,10 @@ mod tests {
         let recorder = Recorder::in_memory(Arc::new(SimClock::new()));
         let lines = [("reject", Level::High), ("missing", Level::Low), ("light", Level::Low)];
         let lines = lines.map(|(name, level)| (name.to_owned(), level));
-        let (held, error) = request_all(&mut Lacking(recorder.clone()), &lines);
+        let (held, reports) = request_all(&mut Lacking(recorder.clone()), &lines);
         assert_eq!(held.len(), 2);
-        assert!(error.unwrap().message().contains("missing"));
+        let errors: Vec<_> = reports.iter().map(|r| (r.safe_level, r.error.as_deref())).collect();
+        assert_eq!(errors, [(1, None), (0, Some("there is no line missing")), (0, None)]);
         let levels: Vec<_> = recorder.records().iter().map(|r| (r.line.clone(), r.level)).collect();
         assert_eq!(levels, [("reject".to_owned(), Level::High), ("light".to_owned(), Level::Low)]);
     }
@@ -126,7 +155,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("config.toml");
         std::fs::write(&config, "[gpio]\nbackend = \"recorded\"\nedges = \"edges.jsonl\"\n").unwrap();
-        run(&Args { config, hold_ms: None }).unwrap();
+        run(&Args { config, hold_ms: None, json: false }).unwrap();
         assert!(!folder.path().join("edges.jsonl").exists(), "the record of the last run is not touched");
     }
 }

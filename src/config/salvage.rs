@@ -73,7 +73,8 @@ mod tests {
     fn lines_are_read_whatever_else_is_wrong() {
         let low = |name: &str| (name.to_owned(), Level::Low);
         let high = |name: &str| (name.to_owned(), Level::High);
-        let cases: &[(&str, &str, &[(String, Level)], usize)] = &[
+        type Case<'a> = (&'a str, &'a str, &'a [(String, Level)], usize);
+        let cases: &[Case] = &[
             ("nothing", "", &[low("reject")], 0),
             ("other mistakes", "[camera]\nsource = 3\n[outputs]\nlight = \"lamp\"", &[low("reject"), low("lamp")], 0),
             (

@@ -2,7 +2,7 @@
 //!
 //! A backend requests each line with its safe level; the pipeline holds it as a [`SafeLine`], which goes back to that
 //! level when it is dropped, by return or by panic. Every backend implements the same two traits, [`Outputs`] and
-//! [`Inputs`], and passes the same tests (`conformance`, below).
+//! [`Inputs`], and passes the same tests (`tests.rs`).
 //!
 //! | backend | its lines |
 //! |---|---|
@@ -14,8 +14,6 @@
 //! Hardware inputs give every edge with the kernel's time; [`filter`] makes parts of them, the same way for each.
 
 pub mod cdev;
-#[cfg(test)]
-mod conformance;
 pub mod filter;
 mod listen;
 mod name;
@@ -23,6 +21,8 @@ pub mod none;
 pub mod recorded;
 #[cfg(feature = "rppal")]
 pub mod rppal;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -17,6 +17,9 @@ use crate::error::ErrorKind;
 /// Time between the edges that a test gives.
 const STEP: Duration = Duration::from_millis(20);
 
+type See = Box<dyn Fn(&str) -> Option<Level>>;
+type Drive = Box<dyn Fn(&str, usize)>;
+
 /// A backend and the world outside its lines.
 struct Bench {
     lines: Box<dyn Lines>,
@@ -25,9 +28,9 @@ struct Bench {
     /// A name that the backend does not have, if it has names at all.
     missing: Option<&'static str>,
     /// What an output shows to the outside; `None` where nobody can see it.
-    see: Box<dyn Fn(&str) -> Option<Level>>,
+    see: See,
     /// Drives an input from outside, low then high, [`STEP`] each, as often as asked; `None` where it is played.
-    drive: Option<Box<dyn Fn(&str, usize)>>,
+    drive: Option<Drive>,
     clock: Arc<dyn Clock>,
     owns: bool,
     /// Tests run beside each other and there is one chip.
@@ -44,7 +47,7 @@ fn recorded() -> Bench {
         let record = |n: u64| Record {
             at: at(n),
             line: line.to_owned(),
-            level: if n % 2 == 0 { Level::High } else { Level::Low },
+            level: if n.is_multiple_of(2) { Level::High } else { Level::Low },
         };
         (2..8).map(record).collect()
     };
