@@ -24,9 +24,10 @@ use crate::clock::{Clock, Seat, Timestamp};
 use crate::config::{self, Config};
 use crate::decide::{OnMissedReject, OnUninspected, Safety};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gpio::{self, Level, Outputs, Recorder, SafeLine, Unconnected};
+use crate::gpio::filter::{HeldOff, Interval};
+use crate::gpio::{self, Cdev, Level, Lines, Recorder, SafeLine, Unconnected};
 use crate::inspect::Inspect;
-use crate::pipeline::actuation::{Actuation, Line, Panel, Trigger};
+use crate::pipeline::actuation::{Actuation, Heartbeat, Light, Line, Panel, Results, Trigger};
 use crate::pipeline::capture::capture;
 use crate::pipeline::inspection::{InspectionCost, inspection};
 use crate::pipeline::recording::{Observer, Recording};
@@ -109,26 +110,12 @@ impl Wiring {
         parts: Option<Arc<dyn PartSource>>,
     ) -> Result<Self> {
         refuse_contradictions(config)?;
+        // Outputs first: they are safe while the rest is being opened.
+        let mut lines = open_lines(&config.gpio, &clock)?;
+        let reject_line = lines.request(&config.reject.line, Actuator::rest_level(config.reject.active_low))?;
+        let panel = open_panel(&config.outputs, &mut *lines)?;
         let (camera, arrivals) = open_camera(config, &clock, parts)?;
-        let trigger = match (config.trigger, arrivals) {
-            (config::Trigger::EveryFrame, _) => Trigger::EveryFrame,
-            (config::Trigger::Simulated, Some(arrivals)) => Trigger::Edge {
-                input: Box::new(PhotoEye::new(arrivals)),
-                exposure_delay: EXPOSURE_DELAY,
-                tolerance: MATCH_TOLERANCE,
-            },
-            (config::Trigger::Simulated, None) => {
-                let message =
-                    "[trigger] source = \"simulated\" needs [camera] source = \"simulated\": set \"every_frame\"";
-                return Err(Error::new(ErrorKind::Config, message));
-            }
-        };
-        let mut outputs: Box<dyn Outputs> = match &config.gpio.backend {
-            gpio::Backend::Recorded { path } => Box::new(Recorder::to_file(Arc::clone(&clock), path)?),
-            gpio::Backend::None => Box::new(Unconnected),
-        };
-        let reject_line = outputs.request(&config.reject.line, Actuator::rest_level(config.reject.active_low))?;
-        let panel = open_panel(&config.outputs, &mut *outputs)?;
+        let trigger = open_trigger(&config.trigger, &mut *lines, &*clock, arrivals)?;
         let events = config.record.events.as_deref().map(open_events).transpose()?;
         Ok(Self {
             camera,
@@ -275,7 +262,13 @@ impl Drop for SignalGuard {
     }
 }
 
+const EYE_WITHOUT_BELT: &str =
+    "[trigger] source = \"simulated\" needs [camera] source = \"simulated\": set \"every_frame\"";
+
 fn refuse_contradictions(config: &Config) -> Result<()> {
+    if config.trigger == config::Trigger::Simulated && !matches!(config.camera.source, Source::Simulated { .. }) {
+        return Err(Error::new(ErrorKind::Config, EYE_WITHOUT_BELT));
+    }
     let stops = config.safety.on_uninspected == OnUninspected::StopLine
         || config.safety.on_missed_reject == OnMissedReject::StopLine;
     if stops && config.outputs.stop_line.is_none() {
@@ -353,9 +346,74 @@ fn frames_on_their_way(config: &Config) -> usize {
     (crate::pipeline::FRAMES + jobs + 2).min((FRAMES_BYTES_MAX / bytes.max(1)).max(4))
 }
 
-fn open_panel(names: &config::Outputs, outputs: &mut dyn Outputs) -> Result<Panel> {
-    let mut open = |name: &Option<String>| name.as_deref().map(|n| outputs.request(n, Level::Low)).transpose();
-    Ok(Panel { ready: open(&names.ready)?, fault: open(&names.fault)?, stop_line: open(&names.stop_line)? })
+/// Opens the backend of the lines and requests none of them.
+///
+/// # Errors
+/// When the backend is not in this build or does not fit this machine, or its files cannot be opened.
+pub fn open_lines(settings: &gpio::Settings, clock: &Arc<dyn Clock>) -> Result<Box<dyn Lines>> {
+    Ok(match &settings.backend {
+        gpio::Backend::Gpiocdev => Box::new(Cdev::new(settings.chip.clone())),
+        #[cfg(feature = "rppal")]
+        gpio::Backend::Rppal => Box::new(gpio::rppal::Rppal::open()?),
+        #[cfg(not(feature = "rppal"))]
+        gpio::Backend::Rppal => {
+            let message = "[gpio] backend = \"rppal\" needs a build with the cargo feature rppal: build it so, or choose \
+                           \"gpiocdev\"";
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        gpio::Backend::Recorded { path, inputs } => {
+            let recorder = Recorder::to_file(Arc::clone(clock), path)?;
+            Box::new(match inputs {
+                Some(inputs) => recorder.playing_file(inputs)?,
+                None => recorder,
+            })
+        }
+        gpio::Backend::None => Box::new(Unconnected),
+    })
+}
+
+fn open_trigger(
+    settings: &config::Trigger,
+    lines: &mut dyn Lines,
+    clock: &dyn Clock,
+    arrivals: Option<Arrivals>,
+) -> Result<Trigger> {
+    Ok(match settings {
+        config::Trigger::EveryFrame => Trigger::EveryFrame,
+        config::Trigger::Simulated => {
+            let arrivals = arrivals.ok_or_else(|| Error::new(ErrorKind::Config, EYE_WITHOUT_BELT))?;
+            Trigger::Edge {
+                input: Box::new(PhotoEye::new(arrivals)),
+                exposure_offset: EXPOSURE_DELAY.into(),
+                tolerance: MATCH_TOLERANCE,
+            }
+        }
+        config::Trigger::PhotoEye { line, options, holdoff, exposure } => Trigger::Edge {
+            input: Box::new(HeldOff::new(lines.request_input(line, *options)?, *holdoff)),
+            exposure_offset: exposure.offset,
+            tolerance: exposure.tolerance,
+        },
+        config::Trigger::Interval { period, exposure } => Trigger::Edge {
+            input: Box::new(Interval::new(clock.now(), *period)),
+            exposure_offset: exposure.offset,
+            tolerance: exposure.tolerance,
+        },
+    })
+}
+
+fn open_panel(names: &config::Outputs, lines: &mut dyn Lines) -> Result<Panel> {
+    let mut open = |name: &str| lines.request(name, Level::Low);
+    let mut maybe = |name: &Option<String>| name.as_deref().map(&mut open).transpose();
+    let (ready, fault, stop_line) = (maybe(&names.ready)?, maybe(&names.fault)?, maybe(&names.stop_line)?);
+    let results = names.result.as_ref().map(|result| -> Result<_> {
+        let valid = result.valid.as_deref().map(&mut open).transpose()?;
+        Ok(Results::new(open(&result.line)?, valid, result.width))
+    });
+    let (results, heartbeat) = (results.transpose()?, names.heartbeat.as_ref());
+    let heartbeat = heartbeat.map(|h| Ok::<_, Error>(Heartbeat::new(open(&h.line)?, h.period))).transpose()?;
+    let light =
+        names.light.as_ref().map(|l| Ok::<_, Error>(Light::new(open(&l.line)?, l.delay, l.width))).transpose()?;
+    Ok(Panel { ready, fault, stop_line, results, heartbeat, light })
 }
 
 /// Appends: the record of a shift must survive the restart after a power cut. A `start` event divides the runs.

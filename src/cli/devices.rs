@@ -5,10 +5,12 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use super::devices_gpio::{gpio_section, gpio_text};
 use super::output::print_json;
 use crate::camera::v4l2::Offer;
 use crate::camera::v4l2::offer::formats_as_text;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gpio::cdev::Chip;
 
 /// Arguments of `zoomgate devices`.
 #[derive(Clone, Debug, clap::Args)]
@@ -23,6 +25,7 @@ pub struct Args {
 struct Report {
     schema: u32,
     cameras: Option<Vec<Offer>>,
+    gpio: Vec<Chip>,
 }
 
 /// Prints every device of this machine. Opens each camera for a moment and disturbs none that is in use.
@@ -30,7 +33,7 @@ struct Report {
 /// # Errors
 /// When stdout cannot be written.
 pub fn run(args: &Args) -> Result<()> {
-    let report = Report { schema: 1, cameras: cameras() };
+    let report = Report { schema: 1, cameras: cameras(), gpio: gpio_section() };
     if args.json {
         return print_json(&report);
     }
@@ -63,6 +66,8 @@ fn text(report: &Report) -> String {
             }
         }
     }
+    text.push('\n');
+    text.push_str(&gpio_text(&report.gpio));
     text
 }
 
@@ -87,6 +92,10 @@ fn write_camera(text: &mut String, camera: &Offer) -> std::fmt::Result {
 mod tests {
     use super::*;
     use crate::camera::v4l2::offer::{ControlOffer, FormatOffer, Fraction, Interval, SizeOffer, Steps};
+
+    fn report(cameras: Option<Vec<Offer>>) -> Report {
+        Report { schema: 1, cameras, gpio: Vec::new() }
+    }
 
     fn webcam() -> Offer {
         let interval = Interval::One(Fraction { numerator: 1, denominator: 30 });
@@ -130,24 +139,25 @@ Cameras
   controls
     Power Line Frequency: 0 to 2, default 1, now 2; 1 50 Hz; 2 60 Hz
 ";
-        assert_eq!(text(&Report { schema: 1, cameras: Some(vec![webcam()]) }), expected);
+        let text = text(&report(Some(vec![webcam()])));
+        assert!(text.starts_with(expected) && text[expected.len()..].starts_with("\nGPIO"), "{text}");
     }
 
     #[test]
     fn no_camera_and_no_build_for_cameras_are_told_apart() {
-        let says = |cameras| text(&Report { schema: 1, cameras });
+        let says = |cameras| text(&report(cameras));
         assert!(says(None).contains("not in this build") && says(Some(vec![])).contains("Cameras: none"));
     }
 
     #[test]
     fn json_has_every_camera_as_plain_data() {
-        let report = serde_json::to_value(Report { schema: 1, cameras: Some(vec![webcam()]) }).unwrap();
+        let report = serde_json::to_value(report(Some(vec![webcam()]))).unwrap();
         assert_eq!(report["schema"], 1);
         let camera = &report["cameras"][0];
         assert_eq!(camera["stable_paths"][0], "/dev/v4l/by-id/usb-cam-index0");
         assert_eq!(camera["formats"][0]["sizes"][0]["intervals"][0]["one"]["denominator"], 30);
         assert_eq!(camera["controls"][0]["max"], 2);
-        let none = serde_json::to_value(Report { schema: 1, cameras: None }).unwrap();
+        let none = serde_json::to_value(report(None)).unwrap();
         assert!(none["cameras"].is_null());
     }
 }

@@ -4,6 +4,8 @@ pub mod check;
 #[cfg(feature = "teach")]
 pub mod demo;
 pub mod devices;
+pub mod devices_gpio;
+pub mod failsafe;
 pub mod inspect;
 #[cfg(feature = "teach")]
 pub mod lesson;
@@ -33,9 +35,11 @@ enum Command {
     Demo(demo::Args),
     /// Inspect every part until the camera ends or a signal comes.
     Run(run::RunArgs),
+    /// Put every output to its safe level and hold it there; for `ExecStopPost=`.
+    Failsafe(failsafe::Args),
     /// Find every mistake in a configuration at once.
     Check(check::Args),
-    /// List the cameras of this machine, with what each of them offers.
+    /// List the cameras and GPIO lines of this machine, with what each of them offers.
     Devices(devices::Args),
     /// Make a recipe from good pictures and a few known bad ones.
     #[cfg(feature = "teach")]
@@ -60,6 +64,7 @@ impl Cli {
             #[cfg(feature = "teach")]
             Command::Demo(args) => demo::run(&args),
             Command::Run(args) => run::run(&args),
+            Command::Failsafe(args) => failsafe::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Devices(args) => devices::run(&args),
             #[cfg(feature = "teach")]

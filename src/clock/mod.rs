@@ -49,6 +49,23 @@ impl Sub<Duration> for Timestamp {
     }
 }
 
+/// A distance between two instants that may point back: nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Offset(pub i64);
+
+impl From<Duration> for Offset {
+    fn from(forward: Duration) -> Self {
+        Self(i64::try_from(forward.as_nanos()).unwrap_or(i64::MAX))
+    }
+}
+
+impl Add<Offset> for Timestamp {
+    type Output = Self;
+    fn add(self, offset: Offset) -> Self {
+        Self(self.0.saturating_add_signed(offset.0))
+    }
+}
+
 /// Reads time and waits for it.
 ///
 /// Threads of a daemon each hold a [`Seat`]; a real clock does not need it, the simulated one schedules by it.
@@ -222,5 +239,8 @@ mod tests {
         assert_eq!(Timestamp(u64::MAX) + Duration::MAX, Timestamp::NEVER);
         assert_eq!(Timestamp(5) - Duration::from_nanos(9), Timestamp::ZERO);
         assert_eq!(Timestamp(5).since(Timestamp(9)), Duration::ZERO);
+        assert_eq!(Timestamp(5) + Offset(-2), Timestamp(3));
+        assert_eq!(Timestamp(5) + Offset(-9), Timestamp::ZERO);
+        assert_eq!(Timestamp(5) + Offset::from(Duration::MAX), Timestamp(5 + i64::MAX as u64));
     }
 }

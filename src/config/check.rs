@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use super::keys::KEYS;
 use super::raw::{Raw, Value};
-use super::{Config, Decision, Model, Outputs, Problem, Record, Trigger};
+use super::{
+    Config, Decision, Exposure, HeartbeatLine, LightLine, Model, Outputs, Problem, Record, ResultLines, Trigger,
+};
+use crate::clock::Offset;
+use crate::decide::part::EARLY_FRAMES;
 use crate::decide::{OnMissedReject, OnUninspected, Safety};
 use crate::units::{Millimetres, MmPerSecond};
 use crate::{camera, gpio, reject};
@@ -17,8 +21,19 @@ use crate::{camera, gpio, reject};
 /// any board needs, so that only a slip of the pen (metres for millimetres) is refused; `bench` gives the true figure.
 pub const INSPECTION_MS_MIN: f64 = 20.0;
 
-const OUTPUT_LINES: [&str; 4] = ["reject.line", "outputs.ready", "outputs.fault", "outputs.stop_line"];
-const FILES: [&str; 3] = ["model.recipe", "gpio.edges", "record.events"];
+/// Every key that names an output line.
+pub(super) const OUTPUT_LINES: [&str; 8] = [
+    "reject.line",
+    "outputs.ready",
+    "outputs.fault",
+    "outputs.stop_line",
+    "outputs.result",
+    "outputs.result_valid",
+    "outputs.heartbeat",
+    "outputs.light",
+];
+const INPUT_LINES: [&str; 1] = ["trigger.line"];
+const FILES: [&str; 4] = ["model.recipe", "gpio.edges", "gpio.inputs", "record.events"];
 
 /// Tries every rule between keys.
 pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
@@ -49,6 +64,9 @@ pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<P
         let message = "ignores the photo-eye of camera.source = \"simulated\"; \"simulated\" uses it";
         warnings.push(at("trigger.source", message.into()));
     }
+    lines(raw, &mut |path, message| problems.push(at(path, message)), &mut |path, message| {
+        warnings.push(at(path, message));
+    });
     if is("gpio.backend", "none") && raw.flag("reject.enabled") == Some(true) {
         let message =
             "needs an output, and gpio.backend = \"none\" drives nothing; choose a backend or set it to false";
@@ -64,7 +82,8 @@ pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<P
             problems.push(at(policy, "cannot stop the belt: gpio.backend = \"none\" drives nothing".into()));
         }
     }
-    for (what, paths) in [("line", &OUTPUT_LINES[..]), ("file", &FILES[..])] {
+    let line_keys = [&OUTPUT_LINES[..], &INPUT_LINES[..]].concat();
+    for (what, paths) in [("line", &line_keys[..]), ("file", &FILES[..])] {
         for (n, path) in paths.iter().enumerate() {
             let Some(name) = raw.text(path) else { continue };
             if let Some(earlier) = paths[..n].iter().find(|earlier| raw.text(earlier).as_ref() == Some(&name)) {
@@ -112,6 +131,142 @@ pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<P
     }
 }
 
+/// Rules between the trigger, the lines and what is behind them.
+fn lines(raw: &Raw, problem: &mut dyn FnMut(&str, String), warn: &mut dyn FnMut(&str, String)) {
+    let is = |path: &str, word: &str| raw.value(path) == Some(Value::Text(word.to_owned()));
+    let is_missing = |path: &str| raw.value(path).is_none() && !raw.speaks_of(path);
+    let is_eye = is("trigger.source", "photo_eye");
+    let frame_ms = raw.number("camera.rate_hz").map(|rate| 1000.0 / rate);
+    if is_eye {
+        if is_missing("trigger.line") {
+            problem("trigger.line", "is required with trigger.source = \"photo_eye\": its input line".into());
+        }
+        if is("gpio.backend", "none") {
+            problem("trigger.source", "needs an input, and gpio.backend = \"none\" has none; choose a backend".into());
+        }
+        if is("gpio.backend", "recorded") && is_missing("gpio.inputs") {
+            let message = "is required with trigger.source = \"photo_eye\" and gpio.backend = \"recorded\": the edges \
+                           to play";
+            problem("gpio.inputs", message.into());
+        }
+    }
+    if is("trigger.source", "interval") && is_missing("trigger.interval_ms") {
+        problem("trigger.interval_ms", "is required with trigger.source = \"interval\"".into());
+    }
+    if is_eye || is("trigger.source", "interval") {
+        if is("camera.source", "simulated") {
+            let message = "does not see the parts of camera.source = \"simulated\", whose trigger is \"simulated\"";
+            warn("trigger.source", message.into());
+        }
+        if let (Some(tolerance), Some(frame_ms)) = (raw.number("trigger.tolerance_ms"), frame_ms)
+            && tolerance > frame_ms / 2.0
+        {
+            let message = format!(
+                "is more than half the {frame_ms:.1} ms from frame to frame at camera.rate_hz: the first frame that is \
+                 near enough is taken, which then need not be the nearest"
+            );
+            warn("trigger.tolerance_ms", message);
+        }
+        if let (Some(offset), Some(frame_ms)) = (raw.number("trigger.exposure_offset_ms"), frame_ms)
+            && -offset > frame_ms * EARLY_FRAMES as f64
+        {
+            let message = format!(
+                "reaches back further than the {EARLY_FRAMES} frames that are kept for parts to come, {:.0} ms at \
+                 camera.rate_hz",
+                frame_ms * EARLY_FRAMES as f64
+            );
+            problem("trigger.exposure_offset_ms", message);
+        }
+    } else if is("trigger.source", "every_frame") && raw.text("outputs.light").is_some() {
+        warn("outputs.light", "has no trigger edge to follow with trigger.source = \"every_frame\"".into());
+    }
+    match (raw.text("outputs.result"), raw.text("outputs.result_valid")) {
+        (None, Some(_)) => warn("outputs.result_valid", "has no effect without outputs.result".into()),
+        (Some(_), None) if is_missing("outputs.result_valid") => {
+            let message = "two equal results look like one without outputs.result_valid, the strobe for each";
+            warn("outputs.result", message.into());
+        }
+        (Some(_), Some(_)) if !is_eye => {
+            if let (Some(valid), Some(frame_ms)) = (raw.number("outputs.result_valid_ms"), frame_ms)
+                && 2.0 * valid > frame_ms
+            {
+                let message = format!(
+                    "high and low for so long takes more than the {frame_ms:.1} ms between parts at camera.rate_hz; results \
+                     would be lost"
+                );
+                warn("outputs.result_valid_ms", message);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The trigger of a file without problems.
+fn trigger(raw: &Raw) -> Option<Trigger> {
+    let ms = |path: &str| raw.number(path).map(|ms| Duration::from_secs_f64(ms / 1000.0));
+    let half_a_frame = Duration::try_from_secs_f64(0.5 / raw.number("camera.rate_hz")?).ok()?;
+    let exposure = Exposure {
+        offset: Offset((raw.number("trigger.exposure_offset_ms")? * 1e6).round() as i64),
+        tolerance: ms("trigger.tolerance_ms").unwrap_or(half_a_frame),
+    };
+    Some(match raw.text("trigger.source")?.as_str() {
+        "every_frame" => Trigger::EveryFrame,
+        "simulated" => Trigger::Simulated,
+        "photo_eye" => Trigger::PhotoEye {
+            line: raw.text("trigger.line")?,
+            options: gpio::InputOptions {
+                active_low: raw.flag("trigger.active_low")?,
+                bias: match raw.text("trigger.bias")?.as_str() {
+                    "as_is" => gpio::Bias::AsIs,
+                    "disabled" => gpio::Bias::Disabled,
+                    "pull_up" => gpio::Bias::PullUp,
+                    "pull_down" => gpio::Bias::PullDown,
+                    _ => return None,
+                },
+                debounce: ms("trigger.debounce_ms")?,
+            },
+            holdoff: ms("trigger.holdoff_ms")?,
+            exposure,
+        },
+        "interval" => Trigger::Interval { period: ms("trigger.interval_ms")?, exposure },
+        _ => return None,
+    })
+}
+
+/// The outputs of a file without problems.
+fn outputs(raw: &Raw) -> Option<Outputs> {
+    let ms = |path: &str| raw.number(path).map(|ms| Duration::from_secs_f64(ms / 1000.0));
+    let (valid_ms, beat_ms) = (ms("outputs.result_valid_ms")?, ms("outputs.heartbeat_ms")?);
+    let (delay, width) = (ms("outputs.light_delay_ms")?, ms("outputs.light_width_ms")?);
+    Some(Outputs {
+        ready: raw.text("outputs.ready"),
+        fault: raw.text("outputs.fault"),
+        stop_line: raw.text("outputs.stop_line"),
+        result: raw.text("outputs.result").map(|line| ResultLines {
+            line,
+            valid: raw.text("outputs.result_valid"),
+            width: valid_ms,
+        }),
+        heartbeat: raw.text("outputs.heartbeat").map(|line| HeartbeatLine { line, period: beat_ms }),
+        light: raw.text("outputs.light").map(|line| LightLine { line, delay, width }),
+    })
+}
+
+/// The lines' backend, as far as it can be read.
+pub(super) fn backend(raw: &Raw, folder: &Path) -> Option<gpio::Settings> {
+    let file = |path: &str| raw.text(path).map(|written| folder.join(written));
+    Some(gpio::Settings {
+        backend: match raw.text("gpio.backend")?.as_str() {
+            "gpiocdev" => gpio::Backend::Gpiocdev,
+            "rppal" => gpio::Backend::Rppal,
+            "recorded" => gpio::Backend::Recorded { path: file("gpio.edges")?, inputs: file("gpio.inputs") },
+            "none" => gpio::Backend::None,
+            _ => return None,
+        },
+        chip: raw.text("gpio.chip"),
+    })
+}
+
 /// The settings of a file without problems; `None` only where [`rules`] or the table let a gap through.
 pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
     let file = |path: &str| raw.text(path).map(|written| folder.join(written));
@@ -150,11 +305,7 @@ pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
             height: u32::try_from(whole("camera.height_px")?).ok()?,
             rate_hz: raw.number("camera.rate_hz")?,
         },
-        trigger: match raw.text("trigger.source")?.as_str() {
-            "every_frame" => Trigger::EveryFrame,
-            "simulated" => Trigger::Simulated,
-            _ => return None,
-        },
+        trigger: trigger(raw)?,
         model: Model { recipe: file("model.recipe")? },
         decision: Decision { threshold: raw.number("decision.threshold").map(|t| t as f32) },
         reject: reject::Settings {
@@ -167,18 +318,8 @@ pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
             pulse_width: ms("reject.pulse_width_ms")?,
             window: ms("reject.window_ms")?,
         },
-        outputs: Outputs {
-            ready: raw.text("outputs.ready"),
-            fault: raw.text("outputs.fault"),
-            stop_line: raw.text("outputs.stop_line"),
-        },
-        gpio: gpio::Settings {
-            backend: match raw.text("gpio.backend")?.as_str() {
-                "recorded" => gpio::Backend::Recorded { path: file("gpio.edges")? },
-                "none" => gpio::Backend::None,
-                _ => return None,
-            },
-        },
+        outputs: outputs(raw)?,
+        gpio: backend(raw, folder)?,
         safety: Safety {
             on_uninspected: match raw.text("safety.on_uninspected")?.as_str() {
                 "reject" => OnUninspected::Reject,

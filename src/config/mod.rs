@@ -12,12 +12,15 @@ mod check;
 pub mod keys;
 mod raw;
 pub mod render;
+pub mod salvage;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::clock::Offset;
 use crate::error::{Error, ErrorKind};
 use crate::{camera, decide, gpio, reject};
 
@@ -50,12 +53,39 @@ pub struct Config {
 }
 
 /// `[trigger]` as used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trigger {
     /// Every frame is a part.
     EveryFrame,
     /// The simulated belt's photo-eye.
     Simulated,
+    /// An input line.
+    PhotoEye {
+        /// Its name.
+        line: String,
+        /// How it is read.
+        options: gpio::InputOptions,
+        /// A second edge within this time is the same part's.
+        holdoff: Duration,
+        /// The part's frame.
+        exposure: Exposure,
+    },
+    /// A part every `period`.
+    Interval {
+        /// From one part to the next.
+        period: Duration,
+        /// The part's frame.
+        exposure: Exposure,
+    },
+}
+
+/// Which frame shows a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exposure {
+    /// From the part's edge to the exposure of its frame.
+    pub offset: Offset,
+    /// How far from that the exposure may be.
+    pub tolerance: Duration,
 }
 
 /// `[model]` as used.
@@ -81,6 +111,43 @@ pub struct Outputs {
     pub fault: Option<String>,
     /// High asks the line to stop.
     pub stop_line: Option<String>,
+    /// Each part's result, for a controller.
+    pub result: Option<ResultLines>,
+    /// Toggles while all is well.
+    pub heartbeat: Option<HeartbeatLine>,
+    /// Strobes at each trigger edge.
+    pub light: Option<LightLine>,
+}
+
+/// The lines that tell a controller each part's result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultLines {
+    /// High for a part to be rejected.
+    pub line: String,
+    /// Rises when the result is on its line.
+    pub valid: Option<String>,
+    /// How long the strobe is high, and at least low between two.
+    pub width: Duration,
+}
+
+/// The heartbeat's line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeartbeatLine {
+    /// Its name.
+    pub line: String,
+    /// From one change to the next.
+    pub period: Duration,
+}
+
+/// The light's line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LightLine {
+    /// Its name.
+    pub line: String,
+    /// From the trigger's edge to the strobe.
+    pub delay: Duration,
+    /// How long it is high.
+    pub width: Duration,
 }
 
 /// `[record]` as used.

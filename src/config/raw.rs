@@ -59,6 +59,16 @@ impl Raw {
         raw
     }
 
+    /// As [`read`](Self::read), and goes on behind syntax errors with what can be made of the rest.
+    pub fn read_on(text: &str) -> Self {
+        let source = Source::new(text);
+        let mut raw = Self::default();
+        let (table, errors) = DeTable::parse_recoverable(text);
+        raw.problems.extend(errors.iter().map(|error| source.syntax_problem(error)));
+        raw.walk(&source, table.get_ref());
+        raw
+    }
+
     /// The value written for `path`; `None` where it is absent or broken.
     pub fn written(&self, path: &str) -> Option<&Written> {
         self.written.get(path)

@@ -15,8 +15,11 @@
 use std::time::Duration;
 
 use super::{Reason, Verdict};
-use crate::clock::Timestamp;
+use crate::clock::{Offset, Timestamp};
 use crate::units::{Millimetres, PartId};
+
+/// Frames that are kept for parts whose edge comes after them, at most.
+pub const EARLY_FRAMES: usize = 7;
 
 /// One physical item on the belt and the plan for it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -104,7 +107,8 @@ impl Ledger {
     /// It is the open part whose `trigger_at + delay` is nearest to `exposure_at`, at most `tolerance` away; the older
     /// one of two equally near. `None` when there is none, or when that part already has its frame: a part that has
     /// lost its frame must never be judged by its neighbour's.
-    pub fn attach(&mut self, exposure_at: Timestamp, delay: Duration, tolerance: Duration) -> Option<Part> {
+    pub fn attach(&mut self, exposure_at: Timestamp, delay: impl Into<Offset>, tolerance: Duration) -> Option<Part> {
+        let delay = delay.into();
         let distance = |o: &Open| {
             let expected = o.part.trigger_at + delay;
             expected.since(exposure_at).max(exposure_at.since(expected))

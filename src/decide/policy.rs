@@ -1,6 +1,6 @@
 //! Policy: what the plant has written that shall happen to parts that were not inspected, and about missed rejects.
 
-use super::Reason;
+use super::{Reason, Verdict};
 
 /// What happens to a part that could not be inspected: the plant's written choice, never a default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,15 @@ pub struct Measures {
 }
 
 impl Safety {
+    /// Whether a part with this verdict may go on, as a controller is told it. What an aborted run leaves is held.
+    pub fn releases(self, verdict: Verdict) -> bool {
+        match verdict {
+            Verdict::Pass => true,
+            Verdict::Reject | Verdict::Uninspected(Reason::Shutdown) => false,
+            Verdict::Uninspected(_) => self.on_uninspected == OnUninspected::Pass,
+        }
+    }
+
     /// Measures for a part with the verdict `Uninspected(reason)`.
     ///
     /// An aborted run fires nothing: its outputs are already on their way to the safe level, and a pulse whose end

@@ -1,18 +1,38 @@
 //! GPIO: output lines and trigger inputs as traits, and the settings that choose a backend.
 //!
 //! A backend requests each line with its safe level; the pipeline holds it as a [`SafeLine`], which goes back to that
-//! level when it is dropped, by return or by panic. Backends for hardware implement the same two traits.
+//! level when it is dropped, by return or by panic. Every backend implements the same two traits, [`Outputs`] and
+//! [`Inputs`], and passes the same tests (`tests.rs`).
+//!
+//! | backend | its lines |
+//! |---|---|
+//! | [`cdev`] | of the kernel's character device: owned, so that nobody else can drive them |
+//! | [`rppal`] | of a Raspberry Pi, through its registers; nobody owns the outputs |
+//! | [`recorded`] | a file: outputs are written down, inputs played back |
+//! | [`none`] | lead nowhere |
+//!
+//! Hardware inputs give every edge with the kernel's time; [`filter`] makes parts of them, the same way for each.
 
+pub mod cdev;
+pub mod filter;
+mod listen;
+mod name;
 pub mod none;
 pub mod recorded;
+#[cfg(feature = "rppal")]
+pub mod rppal;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::{Bell, Clock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 
+pub use cdev::Cdev;
 pub use none::Unconnected;
 pub use recorded::Recorder;
 
@@ -21,13 +41,19 @@ pub use recorded::Recorder;
 pub struct Settings {
     /// Which backend drives the lines.
     pub backend: Backend,
+    /// The chip of lines that are named by their offset alone; used by [`Backend::Gpiocdev`].
+    pub chip: Option<String>,
 }
 
 /// A GPIO backend.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Backend {
-    /// Writes every edge with its time to a JSON-lines file.
-    Recorded { path: PathBuf },
+    /// The kernel's character devices, `/dev/gpiochip*`.
+    Gpiocdev,
+    /// The registers of a Raspberry Pi.
+    Rppal,
+    /// Writes every edge with its time to a JSON-lines file; inputs play back such a file, counted from the start.
+    Recorded { path: PathBuf, inputs: Option<PathBuf> },
     /// No outputs at all.
     None,
 }
@@ -110,6 +136,42 @@ pub trait TriggerInput: Send {
 
     /// Gives the input the bell to ring when an edge comes that [`next_at`](Self::next_at) did not foretell.
     fn attach(&mut self, clock: &Arc<dyn Clock>, bell: &Bell);
+
+    /// How long after an edge it is given, at most, beside the time that threads take.
+    fn delay(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Whether its parts end with the camera, because nothing passes an eye: it only counts time.
+    fn ends_with_camera(&self) -> bool {
+        false
+    }
+}
+
+impl TriggerInput for Box<dyn TriggerInput> {
+    fn next_edge(&mut self, now: Timestamp) -> Result<Option<Edge>, LineFault> {
+        (**self).next_edge(now)
+    }
+
+    fn next_at(&self) -> Option<Timestamp> {
+        (**self).next_at()
+    }
+
+    fn is_exhausted(&self) -> bool {
+        (**self).is_exhausted()
+    }
+
+    fn attach(&mut self, clock: &Arc<dyn Clock>, bell: &Bell) {
+        (**self).attach(clock, bell);
+    }
+
+    fn delay(&self) -> Duration {
+        (**self).delay()
+    }
+
+    fn ends_with_camera(&self) -> bool {
+        (**self).ends_with_camera()
+    }
 }
 
 /// Something that hands out output lines by name.
@@ -142,8 +204,8 @@ pub struct InputOptions {
     pub active_low: bool,
     /// The resistor that holds it while nothing drives it.
     pub bias: Bias,
-    /// A level must hold this long before it counts; zero takes every edge.
-    pub debounce: std::time::Duration,
+    /// A level must hold this long before it counts, see [`filter::Debounced`]; zero takes every edge.
+    pub debounce: Duration,
 }
 
 /// Something that hands out input lines by name.
@@ -154,6 +216,11 @@ pub trait Inputs {
     /// When there is no such line, something else holds it, or the backend has no inputs.
     fn request_input(&mut self, name: &str, options: InputOptions) -> Result<Box<dyn TriggerInput>>;
 }
+
+/// A backend: outputs and inputs.
+pub trait Lines: Outputs + Inputs {}
+
+impl<T: Outputs + Inputs> Lines for T {}
 
 /// An output line that goes to its safe level when dropped.
 pub struct SafeLine {

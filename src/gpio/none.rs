@@ -1,15 +1,22 @@
 //! The backend `none`: lines that lead nowhere, for a box without outputs (an offline replay, a first trial).
 
-use super::{Level, LineFault, OutputLine, Outputs, SafeLine};
-use crate::error::Result;
+use super::{InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine, TriggerInput};
+use crate::error::{Error, ErrorKind, Result};
 
-/// Hands out lines that follow every command and reach nobody.
+/// Hands out outputs that follow every command and reach nobody; it has no inputs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unconnected;
 
 impl Outputs for Unconnected {
     fn request(&mut self, name: &str, safe: Level) -> Result<SafeLine> {
         Ok(SafeLine::new(Box::new(Nowhere(name.to_owned())), safe))
+    }
+}
+
+impl Inputs for Unconnected {
+    fn request_input(&mut self, name: &str, _options: InputOptions) -> Result<Box<dyn TriggerInput>> {
+        let message = format!("line {name}: gpio.backend = \"none\" has no inputs: choose a backend that has");
+        Err(Error::new(ErrorKind::Config, message))
     }
 }
 

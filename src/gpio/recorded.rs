@@ -2,17 +2,20 @@
 //!
 //! The first line of each output is its level at request; after that only changes are written. Each line is written
 //! out at once, so that a record is complete up to the last edge however the process ends.
+//! Inputs play such records back: their times count from the moment at which they are given.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Level, LineFault, OutputLine, Outputs, SafeLine};
-use crate::clock::{Clock, Timestamp};
-use crate::error::{Error, Result};
+use super::filter::Debounced;
+use super::{Edge, InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine, TriggerInput};
+use crate::clock::{Bell, Clock, Timestamp};
+use crate::error::{Error, ErrorKind, Result};
 
 /// One recorded change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub struct Record {
 pub struct Recorder {
     clock: Arc<dyn Clock>,
     store: Arc<Mutex<Store>>,
+    /// What the inputs play, oldest first, in the run's time.
+    played: Arc<[Record]>,
 }
 
 enum Store {
@@ -45,6 +50,15 @@ struct Written<'a> {
     level: u8,
 }
 
+/// A record as it is read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Read {
+    t_ns: u64,
+    line: String,
+    level: u8,
+}
+
 impl Recorder {
     /// Records to a new file; an old one of that name is replaced, because a record is one run's.
     ///
@@ -55,12 +69,45 @@ impl Recorder {
             std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder of the GPIO record", folder, e))?;
         }
         let file = File::create(path).map_err(|e| Error::io("write the GPIO record", path, e))?;
-        Ok(Self { clock, store: Arc::new(Mutex::new(Store::File(file))) })
+        Ok(Self::new(clock, Store::File(file)))
     }
 
     /// Records to memory, for a demo or a test; it grows with every edge.
     pub fn in_memory(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, store: Arc::new(Mutex::new(Store::Memory(Vec::new()))) }
+        Self::new(clock, Store::Memory(Vec::new()))
+    }
+
+    fn new(clock: Arc<dyn Clock>, store: Store) -> Self {
+        Self { clock, store: Arc::new(Mutex::new(store)), played: Arc::new([]) }
+    }
+
+    /// Lets the inputs play these records, whose times count from now.
+    #[must_use]
+    pub fn playing(mut self, mut records: Vec<Record>) -> Self {
+        let start = self.clock.now();
+        records.iter_mut().for_each(|record| record.at = Timestamp(start.0.saturating_add(record.at.0)));
+        records.sort_by_key(|record| record.at);
+        self.played = records.into();
+        self
+    }
+
+    /// As [`playing`](Self::playing), from a file of the form that [`to_file`](Self::to_file) writes.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a line of it is no record.
+    pub fn playing_file(self, path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the edges to play", path, e))?;
+        let mut records = Vec::new();
+        for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+            let read: Read = serde_json::from_str(line).map_err(|error| {
+                let form = r#"{"t_ns":1000000,"line":"eye","level":1}"#;
+                let message = format!("{} line {number} is no edge: write each as {form}", path.display());
+                Error::new(ErrorKind::Corrupt, message).caused_by(error)
+            })?;
+            let level = if read.level == 0 { Level::Low } else { Level::High };
+            records.push(Record { at: Timestamp(read.t_ns), line: read.line, level });
+        }
+        Ok(self.playing(records))
     }
 
     /// What was recorded to memory so far, oldest first; nothing where it went to a file.
@@ -98,6 +145,40 @@ impl Outputs for Recorder {
         let line = RecordedLine { name: name.to_owned(), level: safe, recorder: self.clone() };
         Ok(SafeLine::new(Box::new(line), safe))
     }
+}
+
+impl Inputs for Recorder {
+    fn request_input(&mut self, name: &str, options: InputOptions) -> Result<Box<dyn TriggerInput>> {
+        let level = |level: Level| if options.active_low { level.inverted() } else { level };
+        let of_line = self.played.iter().filter(|record| record.line == name);
+        let edges: VecDeque<Edge> = of_line.map(|r| Edge { at: r.at, level: level(r.level) }).collect();
+        if edges.is_empty() {
+            let message = format!(
+                "line {name}: gpio.backend = \"recorded\" plays no edge on it: name a file that has some in gpio.inputs"
+            );
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
+        Ok(Box::new(Debounced::new(Played(edges), options.debounce)))
+    }
+}
+
+/// An input whose edges are known beforehand, oldest first.
+struct Played(VecDeque<Edge>);
+
+impl TriggerInput for Played {
+    fn next_edge(&mut self, now: Timestamp) -> Result<Option<Edge>, LineFault> {
+        Ok(self.0.pop_front_if(|edge| edge.at <= now))
+    }
+
+    fn next_at(&self) -> Option<Timestamp> {
+        self.0.front().map(|edge| edge.at)
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &Bell) {}
 }
 
 struct RecordedLine {
@@ -144,6 +225,23 @@ mod tests {
                 r#"{"t_ns":0,"line":"reject","level":0}"#
             ]
         );
+    }
+
+    #[test]
+    fn a_record_can_be_played_and_a_damaged_one_names_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("inputs.jsonl");
+        let recorder = || Recorder::in_memory(Arc::new(SimClock::new()));
+        std::fs::write(&path, "{\"t_ns\":9,\"line\":\"eye\",\"level\":1}\n\n{\"t_ns\":4}\n").unwrap();
+        let error = recorder().playing_file(&path).err().unwrap();
+        assert!(error.kind() == ErrorKind::Corrupt && error.message().contains("line 3"), "{error}");
+        std::fs::write(&path, "{\"t_ns\":9,\"line\":\"eye\",\"level\":0}\n{\"t_ns\":4,\"line\":\"eye\",\"level\":1}\n")
+            .unwrap();
+        let mut recorder = recorder().playing_file(&path).unwrap();
+        let mut eye = recorder.request_input("eye", InputOptions::default()).unwrap();
+        let edges: Vec<_> = std::iter::from_fn(|| eye.next_edge(Timestamp(9)).unwrap()).collect();
+        assert_eq!(edges.iter().map(|e| (e.at.0, e.level)).collect::<Vec<_>>(), [(4, Level::High), (9, Level::Low)]);
+        assert!(recorder.request_input("other", InputOptions::default()).is_err());
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub enum Fault {
     MissedReject,
     /// An uninspected part that the policy rejects was not fired in its window.
     MissedUninspected,
+    /// A result or a light strobe found no room to wait.
+    StrobeLost,
     /// Events could not be written.
     EventsLost,
     /// The run ends with an error: a thread panicked, or the trigger is lost.
@@ -45,7 +47,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault, in the order of the counters.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::FrameBroken,
         Self::Camera,
         Self::FramesLost,
@@ -57,6 +59,7 @@ impl Fault {
         Self::Line,
         Self::MissedReject,
         Self::MissedUninspected,
+        Self::StrobeLost,
         Self::EventsLost,
         Self::RunFailed,
     ];
@@ -75,6 +78,7 @@ impl Fault {
             Self::Line => "ACT-02",
             Self::MissedReject => "ACT-03",
             Self::MissedUninspected => "ACT-04",
+            Self::StrobeLost => "ACT-05",
             Self::EventsLost => "REC-01",
             Self::RunFailed => "SUP-01",
         }

@@ -137,7 +137,12 @@ impl Rig {
         let mut recorder = Recorder::in_memory(Arc::clone(&clock));
         let reject_line = recorder.request("reject", Level::Low).unwrap();
         let mut output = |name| Some(recorder.request(name, Level::Low).unwrap());
-        let panel = Panel { ready: output("ready"), fault: output("fault"), stop_line: output("stop_line") };
+        let panel = Panel {
+            ready: output("ready"),
+            fault: output("fault"),
+            stop_line: output("stop_line"),
+            ..Panel::default()
+        };
         let (events, records) = (Bytes::default(), Arc::new(Mutex::new(Vec::new())));
         let seen = Arc::clone(&records);
         let wiring = Wiring {
@@ -145,7 +150,7 @@ impl Rig {
             frame_size: SIZE,
             trigger: Trigger::Edge {
                 input: Box::new(PhotoEye::new(arrivals)),
-                exposure_delay: EXPOSURE_DELAY,
+                exposure_offset: EXPOSURE_DELAY.into(),
                 tolerance: MATCH_TOLERANCE,
             },
             inspect: Box::new(ByPixel),

@@ -1,10 +1,15 @@
 //! What comes in: edges, frames and scores, and what each does to the ledger.
+//!
+//! With a camera that runs freely a frame may come before the edge of the part that it shows: the camera sees the part
+//! first, or the edge has to settle. Such a frame waits for as long as an edge can still ask for it.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::{Actuation, Trigger};
 use crate::camera::BrokenFrame;
-use crate::clock::Timestamp;
+use crate::clock::{Offset, Timestamp};
+use crate::decide::part::EARLY_FRAMES;
 use crate::decide::{Part, Reason, Receipt, Verdict, decide};
 use crate::error::Error;
 use crate::frame::Frame;
@@ -20,6 +25,9 @@ use crate::units::{FrameId, PartId};
 /// The most parts that a gap in the frame numbers is taken for. A driver whose counter jumps further has restarted.
 const GAP_MAX: u64 = 64;
 
+/// How long an edge may take from the interrupt to here, beside its debounce. Chosen: as long as `act` may be held up.
+const EDGE_LATENCY: Duration = Duration::from_millis(20);
+
 impl Actuation {
     pub(super) fn next_edge_at(&self) -> Option<Timestamp> {
         match &self.trigger {
@@ -32,7 +40,7 @@ impl Actuation {
         while !self.stopping {
             let Trigger::Edge { input, .. } = &mut self.trigger else { return };
             match input.next_edge(self.shared.clock.now()) {
-                Ok(Some(edge)) if edge.level == Level::High => _ = self.birth(edge.at),
+                Ok(Some(edge)) if edge.level == Level::High => self.take_edge(edge.at),
                 Ok(Some(_)) => {}
                 Ok(None) => return,
                 Err(line) => {
@@ -68,19 +76,85 @@ impl Actuation {
         }
     }
 
+    /// A part passes the eye: its light, its birth, and its frame if that has come already.
+    fn take_edge(&mut self, edge_at: Timestamp) {
+        if self.panel.trigger(edge_at).is_err() {
+            let message = "light strobes wait for their time: shorten [outputs] light_delay_ms";
+            self.fault(Fault::StrobeLost, None, message.to_owned());
+        }
+        if self.edges.len() == EARLY_FRAMES {
+            self.edges.pop_front();
+        }
+        self.edges.push_back(edge_at);
+        // Taken out first: a part that is refused at birth takes its frame with it.
+        let frame = self.early_frame_of(edge_at);
+        if let Some(part) = self.birth(edge_at)
+            && let Some(frame) = frame
+        {
+            self.ledger.mark_seen(part.id);
+            self.submit(&part, frame);
+        }
+    }
+
+    fn early_frame_of(&mut self, edge_at: Timestamp) -> Option<Frame> {
+        let Trigger::Edge { exposure_offset, tolerance, .. } = self.trigger else { return None };
+        let expected = edge_at + exposure_offset;
+        let distance = |frame: &Frame| expected.since(frame.exposure_at).max(frame.exposure_at.since(expected));
+        let nearest = (0..self.early.len()).min_by_key(|&i| distance(&self.early[i]))?;
+        if distance(&self.early[nearest]) > tolerance {
+            return None;
+        }
+        self.early.remove(nearest)
+    }
+
     fn take_frame(&mut self, frame: Frame) {
-        if let Some(part) = self.part_of(frame.exposure_at) {
-            let job = Job { part: part.id, deadline: part.deadline, frame };
-            if let Some(evicted) = self.shared.jobs.push_evicting(job) {
-                let message = "pushed out before its inspection started: the inspection is slower than the belt";
-                self.refuse(evicted.part, Reason::Overrun, Fault::Overrun, message.to_owned());
-            }
+        match self.part_of(frame.exposure_at) {
+            Some(part) => self.submit(&part, frame),
+            None => self.keep_early(frame),
+        }
+    }
+
+    /// Keeps a frame whose edge may still come; any other belongs to no part.
+    fn keep_early(&mut self, frame: Frame) {
+        let now = self.shared.clock.now();
+        let Trigger::Edge { ref input, exposure_offset, tolerance, .. } = self.trigger else { return };
+        let edge_latency = input.delay() + EDGE_LATENCY;
+        let latest_edge = |frame: &Frame| frame.exposure_at + Offset(exposure_offset.0.saturating_neg()) + tolerance;
+        let may_come = |frame: &Frame| now <= latest_edge(frame) + edge_latency;
+        let distance = |edge: &Timestamp| {
+            let expected = *edge + exposure_offset;
+            expected.since(frame.exposure_at).max(frame.exposure_at.since(expected))
+        };
+        // An edge that has come has its part, which has its frame, or has lost it: its neighbour must not get this one.
+        let is_somebodys = self.edges.iter().any(|edge| distance(edge) <= tolerance);
+        while self.early.len() == EARLY_FRAMES || self.early.front().is_some_and(|first| !may_come(first)) {
+            self.early.pop_front();
+            Counters::add(&self.shared.counters.frames_unmatched);
+        }
+        if may_come(&frame) && !is_somebodys && !self.stopping {
+            self.early.push_back(frame);
+        } else {
+            Counters::add(&self.shared.counters.frames_unmatched);
+        }
+    }
+
+    /// No edge will come any more.
+    pub(super) fn forget_early_frames(&mut self) {
+        self.early.drain(..).for_each(|_| Counters::add(&self.shared.counters.frames_unmatched));
+    }
+
+    fn submit(&mut self, part: &Part, frame: Frame) {
+        let job = Job { part: part.id, deadline: part.deadline, frame };
+        if let Some(evicted) = self.shared.jobs.push_evicting(job) {
+            let message = "pushed out before its inspection started: the inspection is slower than the belt";
+            self.refuse(evicted.part, Reason::Overrun, Fault::Overrun, message.to_owned());
         }
     }
 
     fn take_broken(&mut self, broken: BrokenFrame) {
-        if let Some(part) = self.part_of(broken.exposure_at) {
-            self.refuse(part.id, Reason::Broken, Fault::FrameBroken, broken.error.to_string());
+        match self.part_of(broken.exposure_at) {
+            Some(part) => self.refuse(part.id, Reason::Broken, Fault::FrameBroken, broken.error.to_string()),
+            None => Counters::add(&self.shared.counters.frames_unmatched),
         }
     }
 
@@ -107,20 +181,16 @@ impl Actuation {
 
     /// The part that a frame shows: a new one where every frame is a part.
     fn part_of(&mut self, exposure_at: Timestamp) -> Option<Part> {
-        let part = match self.trigger {
+        match self.trigger {
             Trigger::EveryFrame => {
                 let part = self.birth(exposure_at)?;
                 self.ledger.mark_seen(part.id);
                 Some(part)
             }
-            Trigger::Edge { exposure_delay, tolerance, .. } => {
-                self.ledger.attach(exposure_at, exposure_delay, tolerance)
+            Trigger::Edge { exposure_offset, tolerance, .. } => {
+                self.ledger.attach(exposure_at, exposure_offset, tolerance)
             }
-        };
-        if part.is_none() {
-            Counters::add(&self.shared.counters.frames_unmatched);
         }
-        part
     }
 
     /// Opens a part; `None` when the ledger was full and the part is settled already.

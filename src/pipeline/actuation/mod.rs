@@ -2,36 +2,42 @@
 //!
 //! It owns the default: a part without a verdict at its deadline is uninspected and meets the plant's policy, whatever
 //! the camera and the inspection do. `intake` is what comes in, `outlet` is what goes out; here is the order of things.
+//! `panel` has the outputs beside the reject line, `strobe` their timing.
 
 mod intake;
 mod outlet;
+mod panel;
+mod strobe;
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
-use crate::clock::Timestamp;
+use crate::clock::{Offset, Timestamp};
+use crate::decide::part::EARLY_FRAMES;
 use crate::decide::{Ledger, Reason, Safety, Settled};
 use crate::error::{Error, ErrorKind};
+use crate::frame::Frame;
 use crate::gpio::{SafeLine, TriggerInput};
 use crate::inspect::Inspection;
 use crate::reject::{self, Actuator, Belt, Schedule};
 use crate::telemetry::{Fault, Latency};
 use crate::units::FrameId;
 
-pub use outlet::Panel;
+pub use panel::{Heartbeat, Light, Panel, Results};
 
 /// What starts a part.
 pub enum Trigger {
     /// Every frame is a part, triggered at its exposure.
     EveryFrame,
-    /// An edge of an input; the frame exposed nearest to `edge + exposure_delay` shows the part.
+    /// An edge of an input; the frame exposed nearest to `edge + exposure_offset` shows the part.
     Edge {
         /// The input.
         input: Box<dyn TriggerInput>,
-        /// From the edge to the exposure.
-        exposure_delay: Duration,
+        /// From the edge to the exposure; may point back.
+        exposure_offset: Offset,
         /// How far from that an exposure may be.
         tolerance: Duration,
     },
@@ -76,6 +82,11 @@ pub struct Actuation {
     /// The number that the next frame should have, and the last exposure seen.
     next_frame: FrameId,
     last_exposure: Option<Timestamp>,
+    /// Frames that came before the edge of their part, if they are any part's; and the last edges.
+    early: VecDeque<Frame>,
+    edges: VecDeque<Timestamp>,
+    /// The fault output was asked for.
+    needs_person: bool,
     release_failures: u32,
     reported_losses: [bool; 2],
 }
@@ -96,6 +107,9 @@ impl Actuation {
             stopping: false,
             next_frame: FrameId(0),
             last_exposure: None,
+            early: VecDeque::with_capacity(EARLY_FRAMES),
+            edges: VecDeque::with_capacity(EARLY_FRAMES),
+            needs_person: false,
             release_failures: 0,
             reported_losses: [false; 2],
             shared,
@@ -120,6 +134,7 @@ impl Actuation {
             self.give_up();
             resume_unwind(panic);
         }
+        self.forget_early_frames();
         self.await_inspection();
         self.latency
     }
@@ -129,7 +144,12 @@ impl Actuation {
             self.raise(Panel::ready, true);
         }
         while !self.turn() {
-            let next = [self.ledger.next_deadline(), self.schedule.next_at(&*self.belt), self.next_edge_at()];
+            let next = [
+                self.ledger.next_deadline(),
+                self.schedule.next_at(&*self.belt),
+                self.next_edge_at(),
+                self.panel.next_at(),
+            ];
             let next = next.into_iter().flatten().min();
             self.shared.clock.wait(&self.shared.act_bell, next);
         }
@@ -141,6 +161,7 @@ impl Actuation {
         let (cap_finished, insp_finished) = (self.shared.cap_finished(), self.shared.insp_finished());
         self.actuate();
         self.take_edges();
+        self.drive_panel();
         self.take_frames(cap_finished);
         // Scores before deadlines: a score in the link at its deadline is for the ledger's late rule to refuse.
         self.take_scores();
@@ -153,16 +174,17 @@ impl Actuation {
         self.actuate();
         self.report_losses();
         self.consider_stopping(cap_finished);
-        self.stopping && cap_finished && self.ledger.is_empty() && self.schedule.is_idle()
+        self.drive_panel();
+        self.stopping && cap_finished && self.ledger.is_empty() && self.schedule.is_idle() && self.panel.is_idle()
     }
 
     fn consider_stopping(&mut self, cap_finished: bool) {
         if !self.stopping {
             let source_ended = match &self.trigger {
                 Trigger::EveryFrame => cap_finished,
-                Trigger::Edge { input, .. } => input.is_exhausted(),
+                Trigger::Edge { input, .. } => input.is_exhausted() || (cap_finished && input.ends_with_camera()),
             };
-            if cap_finished && !source_ended {
+            if cap_finished && !source_ended && self.has_outlived_its_camera() {
                 // Every further part would be uninspected: a policy is for accidents, not for a day without a camera.
                 let message = "the camera has ended while parts still come: check [camera] against [trigger]";
                 self.shared.fail(Error::new(ErrorKind::Disconnected, message));
@@ -180,6 +202,15 @@ impl Actuation {
         if self.stopping && !needs_frames {
             self.shared.end_capture();
         }
+    }
+
+    /// The camera has ended and a part came after its last frame, or may come at any time.
+    ///
+    /// An input that is played knows its edges: those that trail the last frame are still that frame's.
+    fn has_outlived_its_camera(&self) -> bool {
+        let Trigger::Edge { input, exposure_offset, tolerance, .. } = &self.trigger else { return false };
+        let last_frame = self.last_exposure.map_or(Timestamp::ZERO, |at| at + *tolerance);
+        input.next_at().is_none() || self.edges.back().is_some_and(|edge| *edge + *exposure_offset > last_frame)
     }
 
     fn expire(&mut self) {

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::Actuation;
+use super::{Actuation, Panel};
 use crate::clock::Timestamp;
 use crate::decide::{Measures, Settled, Verdict};
 use crate::gpio::{Level, SafeLine};
@@ -18,38 +18,6 @@ use crate::units::PartId;
 const RELEASE_RETRY: Duration = Duration::from_millis(10);
 const RELEASE_TRIES: u32 = 5;
 
-/// The outputs beside the reject line; `None` where not wired. Their safe level is low.
-#[derive(Debug, Default)]
-pub struct Panel {
-    /// High while parts are inspected and the reject output is armed.
-    pub ready: Option<SafeLine>,
-    /// High while something needs a person; stays so until the run ends.
-    pub fault: Option<SafeLine>,
-    /// High asks the line to stop; stays so until the run ends.
-    pub stop_line: Option<SafeLine>,
-}
-
-impl Panel {
-    pub(super) fn ready(&mut self) -> &mut Option<SafeLine> {
-        &mut self.ready
-    }
-
-    fn fault(&mut self) -> &mut Option<SafeLine> {
-        &mut self.fault
-    }
-
-    fn stop_line(&mut self) -> &mut Option<SafeLine> {
-        &mut self.stop_line
-    }
-
-    /// Puts every output to its safe level.
-    pub fn make_safe(&mut self) {
-        for line in [&mut self.ready, &mut self.fault, &mut self.stop_line].into_iter().flatten() {
-            line.make_safe();
-        }
-    }
-}
-
 impl Actuation {
     /// A part has its verdict: plan its pulse, or close it.
     pub(super) fn conclude(&mut self, settled: Settled<Inspection>) {
@@ -60,6 +28,11 @@ impl Actuation {
             Verdict::Uninspected(reason) => self.safety.uninspected(reason),
         };
         self.take_measures(measures);
+        // A dry run tells a controller nothing: it would act on it.
+        if self.settings.enabled && self.panel.give_result(self.safety.releases(settled.verdict)).is_err() {
+            let message = "results wait for their strobes: shorten [outputs] result_valid_ms";
+            self.fault(Fault::StrobeLost, Some(settled.part.id), message.to_owned());
+        }
         if !(measures.reject && self.settings.enabled) {
             self.close(settled, None);
             return;
@@ -70,6 +43,16 @@ impl Actuation {
             Err(_) => {
                 self.fault(Fault::ScheduleFull, Some(settled.part.id), "the pulse schedule is full".to_owned());
                 self.close(settled, Some((PulseOutcome::Failed, self.shared.clock.now())));
+            }
+        }
+    }
+
+    /// Does to the other outputs what is due.
+    pub(super) fn drive_panel(&mut self) {
+        let now = self.shared.clock.now();
+        while let Some(outcome) = self.panel.step(now, !self.needs_person) {
+            if let Err(fault) = outcome {
+                self.fault(Fault::Line, None, fault.to_string());
             }
         }
     }
@@ -156,8 +139,13 @@ impl Actuation {
             self.raise(Panel::stop_line, true);
         }
         if measures.fault {
-            self.raise(Panel::fault, true);
+            self.call_person();
         }
+    }
+
+    fn call_person(&mut self) {
+        self.needs_person = true;
+        self.raise(Panel::fault, true);
     }
 
     /// Sets an output of the panel, if it is wired.
@@ -173,7 +161,7 @@ impl Actuation {
     pub(super) fn fault(&mut self, fault: Fault, part: Option<PartId>, message: String) {
         self.report(fault, part, message);
         if fault.needs_person() {
-            self.raise(Panel::fault, true);
+            self.call_person();
         }
     }
 

@@ -1,0 +1,131 @@
+//! What to tell a person whose line or chip was refused, by the kernel's error number.
+
+use std::path::Path;
+
+use super::chips::{Chip, Place};
+use crate::error::{Error, ErrorKind};
+
+const EPERM: i32 = 1;
+const EACCES: i32 = 13;
+const EBUSY: i32 = 16;
+const EINVAL: i32 = 22;
+/// Inside the kernel only, and given out by some GPIO drivers all the same.
+const ENOTSUPP: i32 = 524;
+const EOPNOTSUPP: i32 = 95;
+
+/// What lets a user in, on a system that has udev.
+const ADMITTANCE: &str = "add the user to the group of the device (`ls -l /dev/gpiochip*`; often `gpio`) and log in \
+                          again, or give the group the device by a udev rule: SUBSYSTEM==\"gpio\", \
+                          KERNEL==\"gpiochip*\", GROUP=\"gpio\", MODE=\"0660\"";
+
+/// The system's error number, where there is one.
+pub(super) fn errno(error: &gpiocdev::Error) -> Option<i32> {
+    match error {
+        gpiocdev::Error::Os(number) => Some(number.0),
+        gpiocdev::Error::Uapi(_, gpiocdev_uapi::Error::Os(number)) => Some(number.0),
+        _ => None,
+    }
+}
+
+/// A chip that cannot be opened or read.
+pub(super) fn of_chip(path: &Path, error: &gpiocdev::Error) -> Error {
+    let at = path.display();
+    match errno(error) {
+        Some(EACCES | EPERM) => Error::new(ErrorKind::Refused, format!("{at}: no permission: {ADMITTANCE}")),
+        _ => Error::new(ErrorKind::Disconnected, format!("{at}: cannot be read: {error}; check its driver")),
+    }
+}
+
+/// A line that may be on a chip which cannot be opened.
+pub(super) fn no_permission(written: &str, chip: &Chip) -> Error {
+    let why = chip.error.as_deref().unwrap_or("it cannot be opened");
+    let message = format!("line {written} is not found, and {} may have it: {why}", chip.path.display());
+    Error::new(ErrorKind::Refused, message)
+}
+
+/// A line that was found and not given; `how` completes "cannot request it …".
+pub(super) fn refused(place: &Place, how: &str, error: &gpiocdev::Error) -> Error {
+    refusal(place, how, errno(error), &error.to_string(), || holder(place))
+}
+
+/// Who holds the line now, as the kernel knows it.
+fn holder(place: &Place) -> Option<String> {
+    let chip = gpiocdev::Chip::from_path(&place.chip).ok()?;
+    let info = chip.line_info(place.offset).ok()?;
+    info.used.then_some(info.consumer)
+}
+
+fn refusal(
+    place: &Place,
+    how: &str,
+    errno: Option<i32>,
+    words: &str,
+    holder: impl FnOnce() -> Option<String>,
+) -> Error {
+    let Place { written, chip, offset } = place;
+    let line = format!("line {written} ({}, offset {offset})", chip.display());
+    let (kind, message) = match errno {
+        Some(EBUSY) => {
+            let who = match holder() {
+                Some(who) if who == super::CONSUMER => {
+                    "is held by `zoomgate`: another zoomgate runs, or the configuration names the line twice".to_owned()
+                }
+                Some(who) if !who.is_empty() => {
+                    format!("is held by `{who}`: stop that program or remove its overlay, or choose another line")
+                }
+                Some(_) => "is held by a program that gives no name: `gpioinfo` and `fuser -v /dev/gpiochip*` may \
+                            show it; stop it, or choose another line"
+                    .to_owned(),
+                None => "was held a moment ago and is free now: try again".to_owned(),
+            };
+            (ErrorKind::Busy, format!("{line} {who}"))
+        }
+        Some(EACCES | EPERM) => (ErrorKind::Refused, format!("{line}: no permission: {ADMITTANCE}")),
+        Some(EINVAL | ENOTSUPP | EOPNOTSUPP) => (
+            ErrorKind::Refused,
+            format!(
+                "{line}: the chip does not give it {how} ({words}): choose another line, or set its bias to \"as_is\" \
+                 and use a resistor"
+            ),
+        ),
+        _ => (ErrorKind::Disconnected, format!("{line}: cannot be requested {how}: {words}; check the chip's driver")),
+    };
+    Error::new(kind, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_line_the_reason_and_the_remedy() {
+        let place = Place { written: "REJECT".to_owned(), chip: "/dev/gpiochip0".into(), offset: 17 };
+        let cases = [
+            (Some(EBUSY), Some("w1"), ErrorKind::Busy, "held by `w1`"),
+            (Some(EBUSY), Some("zoomgate"), ErrorKind::Busy, "another zoomgate runs"),
+            (Some(EBUSY), Some(""), ErrorKind::Busy, "gives no name"),
+            (Some(EBUSY), None, ErrorKind::Busy, "try again"),
+            (Some(EACCES), None, ErrorKind::Refused, "GROUP=\"gpio\""),
+            (Some(EPERM), None, ErrorKind::Refused, "add the user to the group"),
+            (Some(EINVAL), None, ErrorKind::Refused, "set its bias to \"as_is\""),
+            (Some(ENOTSUPP), None, ErrorKind::Refused, "as an output"),
+            (Some(5), None, ErrorKind::Disconnected, "the kernel's words"),
+            (None, None, ErrorKind::Disconnected, "check the chip's driver"),
+        ];
+        for (errno, holder, kind, about) in cases {
+            let error = refusal(&place, "as an output", errno, "the kernel's words", || holder.map(str::to_owned));
+            assert_eq!(error.kind(), kind, "{errno:?}");
+            assert!(error.message().contains(about), "{errno:?}: {error}");
+            assert!(error.message().starts_with("line REJECT (/dev/gpiochip0, offset 17)"), "{error}");
+        }
+    }
+
+    #[test]
+    fn error_numbers_are_found_wherever_the_library_hides_them() {
+        let denied = std::io::Error::from_raw_os_error(EACCES);
+        assert_eq!(errno(&gpiocdev::Error::from(denied)), Some(EACCES));
+        assert_eq!(errno(&gpiocdev::Error::NoGpioChips()), None);
+        let error = of_chip(Path::new("/dev/gpiochip0"), &std::io::Error::from_raw_os_error(EACCES).into());
+        assert!(error.kind() == ErrorKind::Refused && error.message().contains("udev rule"), "{error}");
+    }
+}
