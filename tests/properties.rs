@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use zoomgate::clock::Timestamp;
 use zoomgate::decide::{Ledger, Part, Reason, Receipt, Settled, Verdict};
-use zoomgate::reject::{Belt, ConstantSpeed, Due, Schedule, Settings};
+use zoomgate::reject::{Belt, ConstantSpeed, Due, OnOverlap, Schedule, Settings};
 use zoomgate::units::{Millimetres, MmPerSecond, PartId};
 
 const MS: u64 = 1_000_000;
@@ -97,6 +97,7 @@ proptest! {
             actuator_latency: ms(10),
             pulse_width: ms(12),
             window: ms(4),
+            on_overlap: OnOverlap::Merge,
         };
         let belt = ConstantSpeed::new(settings.belt_speed, Timestamp::ZERO);
         let mut schedule = Schedule::new(&settings);
@@ -125,6 +126,7 @@ proptest! {
                         continue;
                     }
                     Due::Start(part) | Due::Merge(part) | Due::Late(part) => part,
+                    Due::Refuse(part) => panic!("part {part} was refused where pulses are shared"),
                 };
                 let start = start_of(positions[&part]);
                 let last = start + settings.window;

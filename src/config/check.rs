@@ -140,6 +140,11 @@ pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
             actuator_latency: ms("reject.actuator_latency_ms")?,
             pulse_width: ms("reject.pulse_width_ms")?,
             window: ms("reject.window_ms")?,
+            on_overlap: match raw.text("reject.on_overlap")?.as_str() {
+                "merge" => reject::OnOverlap::Merge,
+                "refuse" => reject::OnOverlap::Refuse,
+                _ => return None,
+            },
         },
         outputs: Outputs {
             ready: raw.text("outputs.ready"),

@@ -326,6 +326,16 @@ pub const KEYS: &[Key] = &[
         hint: "a later pulse would hit the neighbour",
     },
     Key {
+        path: "reject.on_overlap",
+        kind: Kind::Choice { offered: &["merge", "refuse"], later: &[] },
+        absent: Absent::Default("\"merge\""),
+        active: None,
+        only_with: None,
+        doc: "A part that comes while the line is active for another: \"merge\" keeps the line active for both (air jet, \
+              gate), \"refuse\" lets it go as a missed reject (a pusher hits once a stroke).",
+        hint: "",
+    },
+    Key {
         path: "outputs.ready",
         kind: Kind::Line,
         absent: Absent::Unset { means: "without it the line is not driven", example: "\"ready\"" },

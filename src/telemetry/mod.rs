@@ -113,6 +113,8 @@ pub struct Counters {
     pub pulses_merged: AtomicU64,
     /// Pulses whose window was over.
     pub pulses_late: AtomicU64,
+    /// Pulses not fired because the line was active for an earlier part.
+    pub pulses_refused: AtomicU64,
     /// Pulses that could not be fired.
     pub pulses_failed: AtomicU64,
     /// Known rejects not fired in their window.
@@ -160,6 +162,7 @@ impl Counters {
                 fired: get(&self.pulses_fired),
                 merged: get(&self.pulses_merged),
                 late: get(&self.pulses_late),
+                refused: get(&self.pulses_refused),
                 failed: get(&self.pulses_failed),
             },
             missed_rejects: get(&self.missed_rejects),
@@ -226,6 +229,8 @@ pub struct Pulses {
     pub merged: u64,
     /// Their window was over.
     pub late: u64,
+    /// The line was active for an earlier part, and pulses are not shared.
+    pub refused: u64,
     /// Could not be fired.
     pub failed: u64,
 }

@@ -20,7 +20,7 @@ use zoomgate::pipeline::actuation::{Panel, Trigger};
 use zoomgate::pipeline::inspection::InspectionCost;
 use zoomgate::pipeline::recording::PartRecord;
 use zoomgate::pipeline::{Capacity, Stop};
-use zoomgate::reject::{ConstantSpeed, Settings};
+use zoomgate::reject::{ConstantSpeed, OnOverlap, Settings};
 use zoomgate::sim::belt::{PhotoEye, Spacing, arrivals};
 use zoomgate::sim::camera::{EXPOSURE_DELAY, SimCamera};
 use zoomgate::sim::{PartSource, Rendered};
@@ -116,6 +116,7 @@ impl Rig {
                 actuator_latency: ms(10),
                 pulse_width: ms(40),
                 window: ms(5),
+                on_overlap: OnOverlap::Merge,
             },
             safety: Safety { on_uninspected: OnUninspected::Reject, on_missed_reject: OnMissedReject::Alarm },
             capacity: Capacity { jobs: 16, ledger: 64 },

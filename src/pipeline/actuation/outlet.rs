@@ -88,6 +88,7 @@ impl Actuation {
                     }
                 },
                 Due::Merge(part) => self.pulse_done(part, PulseOutcome::Merged, now),
+                Due::Refuse(part) => self.pulse_done(part, PulseOutcome::Refused, now),
                 Due::Late(part) => self.pulse_done(part, PulseOutcome::Late, now),
                 Due::Release => self.release(now),
             }
@@ -125,6 +126,7 @@ impl Actuation {
                 PulseOutcome::Fired => &counters.pulses_fired,
                 PulseOutcome::Merged => &counters.pulses_merged,
                 PulseOutcome::Late => &counters.pulses_late,
+                PulseOutcome::Refused => &counters.pulses_refused,
                 PulseOutcome::Failed => &counters.pulses_failed,
             });
             if !outcome.has_hit() {
