@@ -20,11 +20,11 @@ use crate::camera::folder::Replay;
 use crate::camera::{Camera, FolderCamera, Source};
 use crate::clock::{Clock, Seat, Timestamp};
 use crate::config::{self, Config};
-use crate::decide::{OnMissedReject, OnUninspected, Safety};
+use crate::decide::{self, OnMissedReject, OnUninspected, Safety};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpio::{self, Level, Outputs, Recorder, SafeLine, Unconnected};
 use crate::inspect::Inspect;
-use crate::pipeline::actuation::{Actuation, Line, Panel, Trigger};
+use crate::pipeline::actuation::{Actuation, Line, Panel, Sensors, Trigger};
 use crate::pipeline::capture::capture;
 use crate::pipeline::inspection::{InspectionCost, inspection};
 use crate::pipeline::recording::{Observer, Recording};
@@ -59,6 +59,12 @@ pub struct Wiring {
     pub reject: reject::Settings,
     /// The belt.
     pub belt: Box<dyn Belt>,
+    /// The inputs beside the trigger.
+    pub sensors: Sensors,
+    /// Whether and where rejected parts are seen again.
+    pub confirm: Option<reject::confirm::Settings>,
+    /// What many verdicts together say.
+    pub alarms: decide::alarm::Settings,
     /// The plant's choices.
     pub safety: Safety,
     /// Bounds of the links.
@@ -136,6 +142,9 @@ impl Wiring {
             cost: InspectionCost::Measured,
             threshold: config.decision.threshold.unwrap_or(threshold),
             belt: Box::new(ConstantSpeed::new(config.reject.belt_speed, clock.now())),
+            sensors: Sensors::default(),
+            confirm: None,
+            alarms: decide::alarm::Settings::default(),
             safety: config.safety,
             capacity: Capacity::between(config.reject.travel_time(), config.camera.rate_hz),
             reject: config.reject.clone(),
@@ -167,6 +176,9 @@ pub fn run(wiring: Wiring) -> Result<RunReport> {
         trigger: wiring.trigger,
         reject: wiring.reject,
         belt: wiring.belt,
+        sensors: wiring.sensors,
+        confirm: wiring.confirm,
+        alarms: wiring.alarms,
         safety: wiring.safety,
         threshold,
         ledger: capacity.ledger,

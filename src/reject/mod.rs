@@ -15,6 +15,7 @@
 //! Everything here is pure except [`actuator`], which drives one output line.
 
 pub mod actuator;
+pub mod confirm;
 pub mod encoder;
 pub mod schedule;
 
@@ -25,6 +26,7 @@ use crate::gpio::Edge;
 use crate::units::{Millimetres, MmPerSecond};
 
 pub use actuator::Actuator;
+pub use confirm::Confirmations;
 pub use encoder::{Channel, EncoderBelt};
 pub use schedule::{Due, Schedule};
 

@@ -152,7 +152,12 @@ impl Schedule {
         self.entries.is_empty() && self.active.is_none()
     }
 
-    /// Forgets everything planned.
+    /// Forgets what is planned; a pulse on the line still ends.
+    pub fn drop_planned(&mut self) {
+        self.entries.clear();
+    }
+
+    /// Forgets everything, the pulse on the line included.
     pub fn abandon(&mut self) {
         self.active = None;
         self.entries.clear();

@@ -16,7 +16,7 @@ use zoomgate::frame::geometry::Roi;
 use zoomgate::gpio::recorded::Record;
 use zoomgate::gpio::{Level, Outputs, Recorder};
 use zoomgate::inspect::{Crops, Inspect, Inspection};
-use zoomgate::pipeline::actuation::{Panel, Trigger};
+use zoomgate::pipeline::actuation::{Panel, Sensors, Trigger};
 use zoomgate::pipeline::inspection::InspectionCost;
 use zoomgate::pipeline::recording::PartRecord;
 use zoomgate::pipeline::{Capacity, Stop};
@@ -153,6 +153,9 @@ impl Rig {
             cost: self.cost,
             threshold: THRESHOLD,
             belt: Box::new(ConstantSpeed::new(self.reject.belt_speed, clock.now())),
+            sensors: Sensors::default(),
+            confirm: None,
+            alarms: Default::default(),
             reject: self.reject,
             safety: self.safety,
             capacity: self.capacity,

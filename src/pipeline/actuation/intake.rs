@@ -32,7 +32,10 @@ impl Actuation {
         while !self.stopping {
             let Trigger::Edge { input, .. } = &mut self.trigger else { return };
             match input.next_edge(self.shared.clock.now()) {
-                Ok(Some(edge)) if edge.level == Level::High => _ = self.birth(edge.at),
+                Ok(Some(edge)) if edge.level == Level::High => {
+                    self.birth(edge.at);
+                    self.suspect_encoder();
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => return,
                 Err(line) => {
@@ -70,7 +73,9 @@ impl Actuation {
 
     fn take_frame(&mut self, frame: Frame) {
         if let Some(part) = self.part_of(frame.exposure_at) {
-            let job = Job { part: part.id, deadline: part.deadline, frame };
+            // On a measured belt the deadline is a place: who is too late is withdrawn when the belt gets there.
+            let deadline = if self.belt.is_measured() { Timestamp::NEVER } else { part.deadline };
+            let job = Job { part: part.id, deadline, frame };
             if let Some(evicted) = self.shared.jobs.push_evicting(job) {
                 let message = "pushed out before its inspection started: the inspection is slower than the belt";
                 self.refuse(evicted.part, Reason::Overrun, Fault::Overrun, message.to_owned());

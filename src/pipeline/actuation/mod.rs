@@ -1,10 +1,12 @@
 //! The actuation loop (`act`): triggers, ledger, policy, pulses. Waits for time, an edge or a link, never for work.
 //!
 //! It owns the default: a part without a verdict at its deadline is uninspected and meets the plant's policy, whatever
-//! the camera and the inspection do. `intake` is what comes in, `outlet` is what goes out; here is the order of things.
+//! the camera and the inspection do. `intake` and `sensors` are what comes in, `outlet` is what goes out; here is the
+//! order of things.
 
 mod intake;
 mod outlet;
+mod sensors;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -12,15 +14,17 @@ use std::time::Duration;
 
 use super::Shared;
 use crate::clock::Timestamp;
-use crate::decide::{Ledger, Reason, Safety, Settled};
+use crate::decide::{self, Alarms, Ledger, Reason, Safety, Settled};
 use crate::error::{Error, ErrorKind};
 use crate::gpio::{SafeLine, TriggerInput};
 use crate::inspect::Inspection;
-use crate::reject::{self, Actuator, Belt, Schedule};
-use crate::telemetry::{Fault, Latency};
+use crate::reject::{self, Actuator, Belt, Confirmations, Schedule};
+use crate::telemetry::{Counters, Fault, Latency};
 use crate::units::FrameId;
+use sensors::{Hit, Watched};
 
 pub use outlet::Panel;
+pub use sensors::Sensors;
 
 /// What starts a part.
 pub enum Trigger {
@@ -45,6 +49,12 @@ pub struct Line {
     pub reject: reject::Settings,
     /// The belt.
     pub belt: Box<dyn Belt>,
+    /// The inputs beside the trigger.
+    pub sensors: Sensors,
+    /// Whether and where rejected parts are seen again.
+    pub confirm: Option<reject::confirm::Settings>,
+    /// What many verdicts together say.
+    pub alarms: decide::alarm::Settings,
     /// The plant's choices.
     pub safety: Safety,
     /// Scores at or above it reject.
@@ -63,6 +73,10 @@ pub struct Actuation {
     trigger: Trigger,
     settings: reject::Settings,
     belt: Box<dyn Belt>,
+    sensors: Sensors,
+    watched: Watched,
+    confirmations: Option<Confirmations<Hit>>,
+    alarms: Alarms,
     safety: Safety,
     threshold: f32,
     ledger: Ledger,
@@ -73,6 +87,7 @@ pub struct Actuation {
     panel: Panel,
     latency: Latency,
     stopping: bool,
+    stopping_since: Option<Timestamp>,
     /// The number that the next frame should have, and the last exposure seen.
     next_frame: FrameId,
     last_exposure: Option<Timestamp>,
@@ -83,17 +98,24 @@ pub struct Actuation {
 impl Actuation {
     /// A loop at rest: every output at its safe level.
     pub fn new(shared: Arc<Shared>, line: Line) -> Self {
-        let Line { mut trigger, reject: settings, belt, safety, threshold, ledger, actuator, panel } = line;
+        let Line { mut trigger, reject: settings, belt, safety, threshold, ledger, actuator, panel, .. } = line;
+        let Line { mut sensors, confirm, alarms, .. } = line;
         if let Trigger::Edge { input, .. } = &mut trigger {
             input.attach(&shared.clock, &shared.act_bell);
         }
+        sensors.all().for_each(|input| input.attach(&shared.clock, &shared.act_bell));
         Self {
+            confirmations: confirm.map(|confirm| Confirmations::new(&confirm, settings.belt_speed)),
+            alarms: Alarms::new(alarms),
+            sensors,
+            watched: Watched::default(),
             schedule: Schedule::new(&settings),
             awaiting_pulse: Vec::with_capacity(reject::schedule::CAPACITY),
             ledger: Ledger::new(ledger),
             actuator: Actuator::new(actuator),
             latency: Latency::default(),
             stopping: false,
+            stopping_since: None,
             next_frame: FrameId(0),
             last_exposure: None,
             release_failures: 0,
@@ -128,9 +150,15 @@ impl Actuation {
         if self.settings.enabled {
             self.raise(Panel::ready, true);
         }
+        self.start_watching();
         while !self.turn() {
-            let next = [self.ledger.next_deadline(), self.schedule.next_at(&*self.belt), self.next_edge_at()];
-            let next = next.into_iter().flatten().min();
+            let next = [
+                self.ledger.next_deadline(),
+                self.schedule.next_at(&*self.belt),
+                self.next_edge_at(),
+                self.next_watched_at(),
+            ];
+            let next = next.into_iter().flatten().filter(|at| *at != Timestamp::NEVER).min();
             self.shared.clock.wait(&self.shared.act_bell, next);
         }
     }
@@ -139,6 +167,7 @@ impl Actuation {
     fn turn(&mut self) -> bool {
         // Read before the links are emptied: what a finished thread has sent is in them by then.
         let (cap_finished, insp_finished) = (self.shared.cap_finished(), self.shared.insp_finished());
+        self.read_belt();
         self.actuate();
         self.take_edges();
         self.take_frames(cap_finished);
@@ -151,9 +180,11 @@ impl Actuation {
             self.abandon(Reason::InspectionFailed);
         }
         self.actuate();
+        self.take_sensors();
         self.report_losses();
         self.consider_stopping(cap_finished);
-        self.stopping && cap_finished && self.ledger.is_empty() && self.schedule.is_idle()
+        let is_confirmed = self.confirmations.as_ref().is_none_or(Confirmations::is_empty);
+        self.stopping && cap_finished && self.ledger.is_empty() && self.schedule.is_idle() && is_confirmed
     }
 
     fn consider_stopping(&mut self, cap_finished: bool) {
@@ -174,7 +205,11 @@ impl Actuation {
             self.stopping = failure.is_some() || source_ended || self.shared.stop.is_requested();
             if self.stopping {
                 self.raise(Panel::ready, false);
+                self.stopping_since = Some(self.shared.clock.now());
             }
+        }
+        if self.gives_up_belt_at().is_some_and(|at| at <= self.shared.clock.now()) {
+            self.give_up_belt();
         }
         let needs_frames = matches!(self.trigger, Trigger::Edge { .. }) && self.ledger.awaits_frame();
         if self.stopping && !needs_frames {
@@ -185,6 +220,9 @@ impl Actuation {
     fn expire(&mut self) {
         let now = self.shared.clock.now();
         while let Some(settled) = self.ledger.expire(now) {
+            if self.shared.jobs.withdraw(|job| job.part == settled.part.id).is_some() {
+                Counters::add(&self.shared.counters.skipped);
+            }
             self.conclude(settled);
         }
     }
