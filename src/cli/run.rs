@@ -117,10 +117,7 @@ impl From<Pulses> for PulseSummary {
 impl fmt::Display for PulseSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { planned, fired, merged, late, refused, failed } = self;
-        write!(
-            f,
-            "{planned} planned: {fired} fired, {merged} merged, {late} late, {refused} refused, {failed} failed"
-        )
+        write!(f, "{planned} planned: {fired} fired, {merged} merged, {late} late, {refused} refused, {failed} failed")
     }
 }
 

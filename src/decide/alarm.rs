@@ -48,7 +48,8 @@ impl Alarms {
     /// Nothing counted yet; allocates once.
     pub fn new(settings: Settings) -> Self {
         let parts = usize::try_from(settings.uninspected_parts).unwrap_or(usize::MAX);
-        let last = VecDeque::with_capacity(if settings.uninspected_rate.is_some() { parts.saturating_add(1) } else { 0 });
+        let last =
+            VecDeque::with_capacity(if settings.uninspected_rate.is_some() { parts.saturating_add(1) } else { 0 });
         Self { settings, rejects: 0, last, uninspected: 0, raised: [false; 2] }
     }
 
@@ -98,8 +99,7 @@ mod tests {
     const LATE: Verdict = Verdict::Uninspected(Reason::Late);
 
     fn alarms(verdicts: &[Verdict]) -> Vec<(usize, Alarm)> {
-        let settings =
-            Settings { consecutive_rejects: Some(3), uninspected_rate: Some(0.5), uninspected_parts: 4 };
+        let settings = Settings { consecutive_rejects: Some(3), uninspected_rate: Some(0.5), uninspected_parts: 4 };
         let mut alarms = Alarms::new(settings);
         verdicts.iter().enumerate().filter_map(|(i, v)| alarms.count(*v).map(|a| (i, a))).collect()
     }

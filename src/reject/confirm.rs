@@ -90,8 +90,7 @@ mod tests {
 
     /// One millimetre is one millisecond; parts are expected 100 ms after their hit, 20 ms more or less.
     fn confirmations(hits_mm: &[f64]) -> (Confirmations<f64>, ConstantSpeed) {
-        let settings =
-            Settings { line: "bin".into(), travel: Millimetres(100.0), window: Duration::from_millis(20) };
+        let settings = Settings { line: "bin".into(), travel: Millimetres(100.0), window: Duration::from_millis(20) };
         let speed = MmPerSecond(1000.0);
         let mut confirmations = Confirmations::new(&settings, speed);
         for hit in hits_mm {

@@ -11,8 +11,8 @@
 //! Forecast ([`Belt::time_at`]): at the measured speed while edges come when they should. When the next one is overdue
 //! nothing beyond it is forecast before it has come, and the belt is taken to slow down: the forecast moves away in
 //! steps that double, so that a loop that wakes at each forecast wakes a few times and not without end.
-//! A belt stands still when no edge has come for `stopped`, when its edges lead nowhere (one edge trembling under a
-//! sensor, reverse motion), and until the second edge after a stop, because one edge has no speed.
+//! A belt stands still when no edge has come for `stopped`, while it moves in reverse, and until the second edge after a
+//! stop or a turn, because one edge has no speed. An edge that trembles under its sensor turns all the time.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -62,6 +62,8 @@ pub struct EncoderBelt {
     quadrature: Option<Quadrature>,
     now: Timestamp,
     count: i64,
+    /// The last count: one forward or one back.
+    step: i64,
     marks: VecDeque<Mark>,
     /// Millimetres a second, negative in reverse; 0 while unknown.
     speed: f64,
@@ -73,7 +75,7 @@ pub struct EncoderBelt {
 struct Mark {
     at: Timestamp,
     position: f64,
-    /// The belt stood still before it.
+    /// The belt stood still before it, or turned round: no speed goes across it.
     first: bool,
 }
 
@@ -92,6 +94,7 @@ impl EncoderBelt {
             quadrature,
             now: Timestamp::ZERO,
             count: 0,
+            step: 0,
             marks: VecDeque::with_capacity(HISTORY + 1),
             speed: 0.0,
             slips: 0,
@@ -199,7 +202,8 @@ impl Belt for EncoderBelt {
             return;
         }
         let at = self.marks.back().map_or(edge.at, |last| edge.at.max(last.at));
-        let first = self.marks.back().is_none_or(|last| at.since(last.at) >= self.stopped);
+        let first = self.step != step || self.marks.back().is_none_or(|last| at.since(last.at) >= self.stopped);
+        self.step = step;
         // The edge itself lies between the two counts, whichever way it is passed.
         let position = self.count.max(self.count + step) as f64 * self.pitch;
         self.count += step;
@@ -255,10 +259,12 @@ impl Quadrature {
             Channel::A => (&mut self.a, self.b),
             Channel::B => (&mut self.b, self.a),
         };
-        if mine.replace(level) == Some(level) {
+        let before = mine.replace(level);
+        if before == Some(level) {
             return Err(Slip);
         }
-        let Some(other) = other else { return Ok(0) };
+        // The first word of a channel may be its level at the start rather than a change.
+        let (Some(_), Some(other)) = (before, other) else { return Ok(0) };
         // Forward, A rises while B is low and falls while it is high; B rises while A is high and falls while it is low.
         let is_forward = (level == other) == (channel == Channel::B);
         Ok(if is_forward { 1 } else { -1 })
@@ -302,7 +308,8 @@ mod tests {
     #[test]
     fn positions_lie_between_the_edges_and_one_count_ahead_at_most() {
         let belt = belt(&[10, 20, 30]);
-        for (at, mm) in [(0, 2.0), (10, 2.0), (15, 3.0), (20, 4.0), (30, 6.0), (35, 7.0), (40, 8.0), (41, 8.0), (900, 8.0)]
+        for (at, mm) in
+            [(0, 2.0), (10, 2.0), (15, 3.0), (20, 4.0), (30, 6.0), (35, 7.0), (40, 8.0), (41, 8.0), (900, 8.0)]
         {
             assert!((position(&belt, at) - mm).abs() < 1e-9, "at {at} ms: {} mm", position(&belt, at));
         }
@@ -351,6 +358,15 @@ mod tests {
         assert_eq!(time_ms(&belt, 16.0), Some(5040.0));
     }
 
+    /// A belt with two channels, both of which have told that they are low.
+    fn two_channels() -> EncoderBelt {
+        let mut belt = EncoderBelt::new(&settings(true));
+        for channel in [Channel::A, Channel::B] {
+            belt.feed(channel, Edge { at: Timestamp::ZERO, level: Level::Low });
+        }
+        belt
+    }
+
     /// Edges of two channels, `steps` quarter periods from where the channels are, a millisecond each.
     fn turn(belt: &mut EncoderBelt, phase: &mut i64, at: &mut u64, steps: i64) {
         for _ in 0..steps.abs() {
@@ -360,8 +376,7 @@ mod tests {
             *phase += steps.signum();
             *at += 1;
             let after = levels(*phase);
-            let (channel, high) =
-                if before.0 == after.0 { (Channel::B, after.1) } else { (Channel::A, after.0) };
+            let (channel, high) = if before.0 == after.0 { (Channel::B, after.1) } else { (Channel::A, after.0) };
             let level = if high { Level::High } else { Level::Low };
             belt.feed(channel, Edge { at: Timestamp(*at * MS), level });
         }
@@ -369,10 +384,10 @@ mod tests {
 
     #[test]
     fn two_channels_know_the_direction() {
-        let mut belt = EncoderBelt::new(&settings(true));
+        let mut belt = two_channels();
         let (mut phase, mut at) = (0, 0);
-        turn(&mut belt, &mut phase, &mut at, 41);
-        assert_eq!(position(&belt, at), 20.0, "the first edge tells a level, forty count half a millimetre each");
+        turn(&mut belt, &mut phase, &mut at, 40);
+        assert_eq!(position(&belt, at), 20.0, "half a millimetre each");
         assert!((belt.speed - 500.0).abs() < 1e-9);
         turn(&mut belt, &mut phase, &mut at, -12);
         assert_eq!(position(&belt, at), 14.5, "back by twelve edges, the first of them where it turned");
@@ -385,14 +400,14 @@ mod tests {
 
     #[test]
     fn an_edge_that_trembles_under_its_sensor_is_no_motion() {
-        let mut belt = EncoderBelt::new(&settings(true));
+        let mut belt = two_channels();
         let (mut phase, mut at) = (0, 0);
-        turn(&mut belt, &mut phase, &mut at, 21);
+        turn(&mut belt, &mut phase, &mut at, 20);
         for n in 0..200 {
             turn(&mut belt, &mut phase, &mut at, if n % 2 == 0 { -1 } else { 1 });
         }
         assert!((position(&belt, at) - 10.0).abs() <= 0.5, "{}", position(&belt, at));
-        assert!(!belt.is_moving() || belt.speed.abs() < 100.0, "{} mm/s", belt.speed);
+        assert!(!belt.is_moving(), "{} mm/s", belt.speed);
     }
 
     #[test]

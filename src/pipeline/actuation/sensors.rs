@@ -47,8 +47,7 @@ pub struct Sensors {
 
 impl Sensors {
     pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Box<dyn TriggerInput>> {
-        let single =
-            [&mut self.encoder_a, &mut self.encoder_b, &mut self.confirm, &mut self.bin_full, &mut self.reset];
+        let single = [&mut self.encoder_a, &mut self.encoder_b, &mut self.confirm, &mut self.bin_full, &mut self.reset];
         single.into_iter().flatten().chain(&mut self.recipe)
     }
 
