@@ -17,19 +17,19 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::camera::folder::Replay;
-use crate::camera::{Camera, FolderCamera, Source};
+use crate::camera::{Camera, FolderCamera, Source, Tripwire};
 use crate::clock::{Clock, Seat, Timestamp};
 use crate::config::{self, Config};
 use crate::decide::{self, OnMissedReject, OnUninspected, Safety};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gpio::{self, Level, Outputs, Recorder, SafeLine, Unconnected};
+use crate::gpio::{self, InputOptions, Inputs, Level, Outputs, Recorder, SafeLine, Unconnected};
 use crate::inspect::Inspect;
 use crate::pipeline::actuation::{Actuation, Line, Panel, Sensors, Trigger};
 use crate::pipeline::capture::capture;
 use crate::pipeline::inspection::{InspectionCost, inspection};
 use crate::pipeline::recording::{Observer, Recording};
 use crate::pipeline::{Capacity, Shared, Stop, Thread};
-use crate::reject::{self, Actuator, Belt, ConstantSpeed};
+use crate::reject::{self, Actuator, Belt, ConstantSpeed, EncoderBelt};
 use crate::sim::PartSource;
 use crate::sim::belt::{PhotoEye, Spacing, arrivals};
 use crate::sim::camera::{EXPOSURE_DELAY, SimCamera};
@@ -49,6 +49,8 @@ pub struct Wiring {
     pub frame_size: (u32, u32),
     /// What starts a part.
     pub trigger: Trigger,
+    /// Looks at each frame where that starts parts.
+    pub tripwire: Option<Tripwire>,
     /// The model, or a stand-in with a known answer.
     pub inspect: Box<dyn Inspect>,
     /// What an inspection costs on the clock.
@@ -121,6 +123,11 @@ impl Wiring {
                 exposure_delay: EXPOSURE_DELAY,
                 tolerance: MATCH_TOLERANCE,
             },
+            (config::Trigger::Tripwire { exposure_offset, .. }, _) => Trigger::Tripwire {
+                exposure_delay: exposure_offset,
+                // Half a frame: the nearest one is the part's, and only that one.
+                tolerance: Duration::try_from_secs_f64(0.5 / config.camera.rate_hz).unwrap_or(Duration::MAX),
+            },
             (config::Trigger::Simulated, None) => {
                 let message =
                     "[trigger] source = \"simulated\" needs [camera] source = \"simulated\": set \"every_frame\"";
@@ -133,18 +140,27 @@ impl Wiring {
         };
         let reject_line = outputs.request(&config.reject.line, Actuator::rest_level(config.reject.active_low))?;
         let panel = open_panel(&config.outputs, &mut *outputs)?;
+        // Neither backend that there is has inputs.
+        let sensors = open_sensors(config, &mut Unconnected)?;
         let events = config.record.events.as_deref().map(open_events).transpose()?;
         Ok(Self {
             camera,
             frame_size: (config.camera.width, config.camera.height),
+            tripwire: match config.trigger {
+                config::Trigger::Tripwire { wire, .. } => Some(Tripwire::new(wire)),
+                _ => None,
+            },
             trigger,
             inspect,
             cost: InspectionCost::Measured,
             threshold: config.decision.threshold.unwrap_or(threshold),
-            belt: Box::new(ConstantSpeed::new(config.reject.belt_speed, clock.now())),
-            sensors: Sensors::default(),
-            confirm: None,
-            alarms: decide::alarm::Settings::default(),
+            belt: match &config.encoder {
+                Some(encoder) => Box::new(EncoderBelt::new(encoder)),
+                None => Box::new(ConstantSpeed::new(config.reject.belt_speed, clock.now())),
+            },
+            sensors,
+            confirm: config.confirm.clone(),
+            alarms: config.alarm.clone(),
             safety: config.safety,
             capacity: Capacity::between(config.reject.travel_time(), config.camera.rate_hz),
             reject: config.reject.clone(),
@@ -170,6 +186,7 @@ pub fn run(wiring: Wiring) -> Result<RunReport> {
         wiring;
     let started_at = clock.now();
     let shared = Arc::new(Shared::new(Arc::clone(&clock), Arc::clone(&counters), stop, capacity));
+    let tripwire = wiring.tripwire;
     let dry_run = !wiring.reject.enabled;
     let recording = Recording { events: wiring.events, observer: wiring.observer, threshold, dry_run };
     let line = Line {
@@ -192,7 +209,9 @@ pub fn run(wiring: Wiring) -> Result<RunReport> {
     let rec = spawn(Thread::Rec, rec_seat, &shared, |shared| recording.run(shared));
     let act = spawn(Thread::Act, act_seat, &shared, |_| actuation.run());
     let insp = spawn(Thread::Insp, insp_seat, &shared, move |shared| inspection(shared, &mut *inspect, &mut cost));
-    let cap = spawn(Thread::Cap, cap_seat, &shared, move |shared| capture(shared, &mut *camera, frame_size));
+    let cap = spawn(Thread::Cap, cap_seat, &shared, move |shared| {
+        capture(shared, &mut *camera, frame_size, tripwire);
+    });
     let joined = [cap, insp, rec].map(|thread| thread.map(JoinHandle::join));
     let latency = act.map(JoinHandle::join);
 
@@ -332,6 +351,23 @@ fn open_camera(
 fn open_panel(names: &config::Outputs, outputs: &mut dyn Outputs) -> Result<Panel> {
     let mut open = |name: &Option<String>| name.as_deref().map(|n| outputs.request(n, Level::Low)).transpose();
     Ok(Panel { ready: open(&names.ready)?, fault: open(&names.fault)?, stop_line: open(&names.stop_line)? })
+}
+
+/// Requests the inputs beside the trigger.
+fn open_sensors(config: &Config, inputs: &mut dyn Inputs) -> Result<Sensors> {
+    let mut open = |name: Option<&String>| name.map(|n| inputs.request_input(n, InputOptions::default())).transpose();
+    let encoder = config.encoder.as_ref();
+    Ok(Sensors {
+        encoder_a: open(encoder.map(|e| &e.line_a))?,
+        encoder_b: open(encoder.and_then(|e| e.line_b.as_ref()))?,
+        confirm: open(config.confirm.as_ref().map(|c| &c.line))?,
+        bin_full: open(config.inputs.bin_full.as_ref())?,
+        reset: open(config.inputs.reset.as_ref())?,
+        recipe: {
+            let [one, two, four, eight] = config.inputs.recipe.each_ref().map(|name| open(name.as_ref()));
+            [one?, two?, four?, eight?]
+        },
+    })
 }
 
 /// Appends: the record of a shift must survive the restart after a power cut. A `start` event divides the runs.

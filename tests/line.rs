@@ -425,9 +425,13 @@ fn folder_config(pictures: &std::path::Path, folder: &std::path::Path) -> Config
         model: config::Model { recipe: "none.onnx".into() },
         decision: config::Decision { threshold: None },
         reject: reject::Settings { active_low: true, ..Rig::new(0, 0).reject },
+        encoder: None,
+        confirm: None,
         outputs: config::Outputs { ready: Some("ready".into()), fault: None, stop_line: None },
+        inputs: config::Inputs::default(),
         gpio: gpio::Settings { backend: gpio::Backend::Recorded { path: folder.join("edges.jsonl") } },
         safety: Rig::new(0, 0).safety,
+        alarm: Default::default(),
         record: config::Record { events: Some(folder.join("events.jsonl")) },
         log_level: log::LevelFilter::Info,
     }

@@ -111,6 +111,8 @@ struct Storm {
     ledger: Ledger,
     schedule: Schedule,
     now: Timestamp,
+    /// Scores that wait for the loop.
+    scores: Vec<(PartId, Verdict)>,
     fates: BTreeMap<PartId, Fate>,
     /// When the line rose and when it last was told to stay.
     line: Option<(Timestamp, Timestamp)>,
@@ -166,6 +168,7 @@ impl Storm {
             schedule: Schedule::new(&settings),
             jitter: ms([0, 0, 2, 30][rng.random_range(0..4)]),
             now: Timestamp::ZERO,
+            scores: Vec::new(),
             fates: BTreeMap::new(),
             line: None,
             tally: Tally::default(),
@@ -228,18 +231,35 @@ impl Storm {
         self.turn();
     }
 
-    /// A score for one of the last parts, or for one that never was.
+    /// A score for one of the last parts, or for one that never was; sometimes many, waiting while the loop sleeps past
+    /// a deadline.
     fn score(&mut self) {
         let newest = self.ledger.born() + 1;
-        let id = PartId(self.rng.random_range(newest.saturating_sub(24).max(1)..=newest));
+        let oldest = newest.saturating_sub(24).max(1);
         let verdict = if self.rng.random_bool(0.5) { Verdict::Reject } else { Verdict::Pass };
-        if let Receipt::Settled(settled) = self.ledger.settle(id, verdict, Some(()), self.now) {
-            let ahead = settled.part.position.0 - self.truth.position_at(self.now);
-            assert!(ahead > -self.pitch() - EPSILON, "part {id} was settled {} mm past its place", -ahead);
-            self.tally.inspected += 1;
-            self.conclude(settled);
+        match self.ledger.next_deadline() {
+            Some(deadline) if deadline < self.now + ms(100) && self.rng.random_bool(0.1) => {
+                self.scores.extend((oldest..newest).map(|id| (PartId(id), verdict)));
+                let late = Duration::from_micros(self.rng.random_range(0..3) * 500);
+                self.sleep(deadline.max(self.now) + late);
+            }
+            _ => {
+                self.scores.push((PartId(self.rng.random_range(oldest..=newest)), verdict));
+                self.turn();
+            }
         }
-        self.turn();
+    }
+
+    fn take_scores(&mut self) {
+        for (id, verdict) in std::mem::take(&mut self.scores) {
+            if let Receipt::Settled(settled) = self.ledger.settle(id, verdict, Some(()), self.now) {
+                let ahead = settled.part.position.0 - self.truth.position_at(self.now);
+                assert!(ahead > -self.pitch() - EPSILON, "part {id} was settled {} mm past its place", -ahead);
+                assert!(self.now < settled.part.deadline, "part {id} was settled by a score at its deadline");
+                self.tally.inspected += 1;
+                self.conclude(settled);
+            }
+        }
     }
 
     fn pitch(&self) -> f64 {
@@ -293,6 +313,7 @@ impl Storm {
             "the belt is at {truth} mm and is taken to be at {seen}"
         );
         self.actuate();
+        self.take_scores();
         while let Some(settled) = self.ledger.expire::<()>(self.now) {
             let ahead = settled.part.position.0 - truth;
             assert!(ahead <= self.lead(), "part {} expired {ahead} mm before its place", settled.part.id);

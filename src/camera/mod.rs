@@ -4,6 +4,7 @@
 //! means something else for the parts on the belt. Called from `cap` only.
 
 pub mod folder;
+pub mod tripwire;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use crate::frame::Frame;
 use crate::units::FrameId;
 
 pub use folder::FolderCamera;
+pub use tripwire::Tripwire;
 
 /// `[camera]` as used.
 #[derive(Clone, Debug, PartialEq)]

@@ -15,6 +15,7 @@ pub mod render;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -37,12 +38,20 @@ pub struct Config {
     pub decision: Decision,
     /// `[reject]`
     pub reject: reject::Settings,
+    /// `[encoder]`; `None` where the belt's speed is constant.
+    pub encoder: Option<reject::encoder::Settings>,
+    /// `[confirm]`; `None` where nothing confirms.
+    pub confirm: Option<reject::confirm::Settings>,
     /// `[outputs]`: names of the lines, `None` where not wired.
     pub outputs: Outputs,
+    /// `[inputs]`: names of the lines, `None` where not wired.
+    pub inputs: Inputs,
     /// `[gpio]`
     pub gpio: gpio::Settings,
     /// `[safety]`
     pub safety: decide::Safety,
+    /// `[alarm]`
+    pub alarm: decide::alarm::Settings,
     /// `[record]`
     pub record: Record,
     /// `[log] level`
@@ -50,12 +59,14 @@ pub struct Config {
 }
 
 /// `[trigger]` as used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Trigger {
     /// Every frame is a part.
     EveryFrame,
     /// The simulated belt's photo-eye.
     Simulated,
+    /// A strip of the picture; the frame exposed nearest to `exposure_offset` after the trip shows the part.
+    Tripwire { wire: camera::tripwire::Settings, exposure_offset: Duration },
 }
 
 /// `[model]` as used.
@@ -81,6 +92,17 @@ pub struct Outputs {
     pub fault: Option<String>,
     /// High asks the line to stop.
     pub stop_line: Option<String>,
+}
+
+/// `[inputs]` as used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// High while the bin of rejects is full.
+    pub bin_full: Option<String>,
+    /// Rises to acknowledge faults and alarms.
+    pub reset: Option<String>,
+    /// The digits of the recipe number, those that count 1, 2, 4 and 8.
+    pub recipe: [Option<String>; 4],
 }
 
 /// `[record]` as used.

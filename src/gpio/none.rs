@@ -1,7 +1,7 @@
-//! The backend `none`: lines that lead nowhere, for a box without outputs (an offline replay, a first trial).
+//! The backend `none`: outputs that lead nowhere and no inputs, for a box without outputs (an offline replay, a first trial).
 
-use super::{Level, LineFault, OutputLine, Outputs, SafeLine};
-use crate::error::Result;
+use super::{InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine, TriggerInput};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Hands out lines that follow every command and reach nobody.
 #[derive(Clone, Copy, Debug, Default)]
@@ -10,6 +10,14 @@ pub struct Unconnected;
 impl Outputs for Unconnected {
     fn request(&mut self, name: &str, safe: Level) -> Result<SafeLine> {
         Ok(SafeLine::new(Box::new(Nowhere(name.to_owned())), safe))
+    }
+}
+
+impl Inputs for Unconnected {
+    fn request_input(&mut self, name: &str, _options: InputOptions) -> Result<Box<dyn TriggerInput>> {
+        let message =
+            format!("there is no input {name}: this [gpio] backend has none; choose one that has, or unset it");
+        Err(Error::new(ErrorKind::Config, message))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Captured, Shared};
-use crate::camera::{BrokenFrame, Camera, Grab};
+use crate::camera::{BrokenFrame, Camera, Grab, Tripwire};
 use crate::error::{Error, ErrorKind};
 use crate::frame::Frame;
 use crate::telemetry::Counters;
@@ -16,8 +16,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Captures until the camera ends or `act` needs no more frames.
 ///
 /// A frame that is not `size` (width, height) is broken. A frame that finds the link full is dropped: `act` misses its
-/// number.
-pub fn capture(shared: &Shared, camera: &mut dyn Camera, size: (u32, u32)) {
+/// number. A tripwire looks at each frame of that size; that a part came is kept until a frame carries it to `act`.
+pub fn capture(shared: &Shared, camera: &mut dyn Camera, size: (u32, u32), mut tripwire: Option<Tripwire>) {
+    let mut tripped_at = None;
     while !shared.capture_over.load(Ordering::SeqCst) {
         let captured = match camera.grab(&shared.cap_bell) {
             Grab::Idle => continue,
@@ -36,7 +37,19 @@ pub fn capture(shared: &Shared, camera: &mut dyn Camera, size: (u32, u32)) {
                 continue;
             }
         };
-        _ = shared.frames.try_push(captured);
+        let captured = match captured {
+            Captured::Frame(frame) if tripwire.as_mut().is_some_and(|wire| wire.look(&frame)) => {
+                Captured::Trip(frame.exposure_at, frame)
+            }
+            captured => captured,
+        };
+        let captured = match (captured, tripped_at.take()) {
+            (Captured::Frame(frame), Some(at)) => Captured::Trip(at, frame),
+            (captured, _) => captured,
+        };
+        if let Err(Captured::Trip(at, _)) = shared.frames.try_push(captured) {
+            tripped_at = Some(at);
+        }
     }
 }
 

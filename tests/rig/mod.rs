@@ -153,6 +153,7 @@ impl Rig {
             cost: self.cost,
             threshold: THRESHOLD,
             belt: Box::new(ConstantSpeed::new(self.reject.belt_speed, clock.now())),
+            tripwire: None,
             sensors: Sensors::default(),
             confirm: None,
             alarms: Default::default(),

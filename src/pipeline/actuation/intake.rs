@@ -55,6 +55,14 @@ impl Actuation {
                     self.close_gap(frame.id, frame.exposure_at);
                     self.take_frame(frame);
                 }
+                Captured::Trip(tripped_at, frame) => {
+                    self.close_gap(frame.id, frame.exposure_at);
+                    if !self.stopping {
+                        self.birth(tripped_at);
+                        self.suspect_encoder();
+                    }
+                    self.take_frame(frame);
+                }
                 Captured::Broken(broken) => {
                     self.close_gap(broken.id, broken.exposure_at);
                     self.take_broken(broken);
@@ -118,7 +126,7 @@ impl Actuation {
                 self.ledger.mark_seen(part.id);
                 Some(part)
             }
-            Trigger::Edge { exposure_delay, tolerance, .. } => {
+            Trigger::Edge { exposure_delay, tolerance, .. } | Trigger::Tripwire { exposure_delay, tolerance } => {
                 self.ledger.attach(exposure_at, exposure_delay, tolerance)
             }
         };

@@ -39,6 +39,13 @@ pub enum Trigger {
         /// How far from that an exposure may be.
         tolerance: Duration,
     },
+    /// `cap` says in which frame a part comes into view; the frame exposed nearest to `trip + exposure_delay` shows it.
+    Tripwire {
+        /// From the trip to the exposure; zero is the very frame.
+        exposure_delay: Duration,
+        /// How far from that an exposure may be.
+        tolerance: Duration,
+    },
 }
 
 /// What the loop needs beside the links.
@@ -190,7 +197,7 @@ impl Actuation {
     fn consider_stopping(&mut self, cap_finished: bool) {
         if !self.stopping {
             let source_ended = match &self.trigger {
-                Trigger::EveryFrame => cap_finished,
+                Trigger::EveryFrame | Trigger::Tripwire { .. } => cap_finished,
                 Trigger::Edge { input, .. } => input.is_exhausted(),
             };
             if cap_finished && !source_ended {
@@ -211,7 +218,7 @@ impl Actuation {
         if self.gives_up_belt_at().is_some_and(|at| at <= self.shared.clock.now()) {
             self.give_up_belt();
         }
-        let needs_frames = matches!(self.trigger, Trigger::Edge { .. }) && self.ledger.awaits_frame();
+        let needs_frames = !matches!(self.trigger, Trigger::EveryFrame) && self.ledger.awaits_frame();
         if self.stopping && !needs_frames {
             self.shared.end_capture();
         }

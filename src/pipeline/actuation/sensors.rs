@@ -41,19 +41,19 @@ pub struct Sensors {
     pub bin_full: Input,
     /// Rises when a person acknowledges faults and alarms.
     pub reset: Input,
-    /// A binary number, its lowest digit first.
-    pub recipe: Vec<Box<dyn TriggerInput>>,
+    /// The digits of a binary number, those that count 1, 2, 4 and 8; one that is not wired is 0.
+    pub recipe: [Input; 4],
 }
 
 impl Sensors {
     pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Box<dyn TriggerInput>> {
         let single = [&mut self.encoder_a, &mut self.encoder_b, &mut self.confirm, &mut self.bin_full, &mut self.reset];
-        single.into_iter().flatten().chain(&mut self.recipe)
+        single.into_iter().chain(&mut self.recipe).flatten()
     }
 
     fn next_at(&self) -> Option<Timestamp> {
         let single = [&self.encoder_a, &self.encoder_b, &self.confirm, &self.bin_full, &self.reset];
-        single.into_iter().flatten().chain(&self.recipe).filter_map(|input| input.next_at()).min()
+        single.into_iter().chain(&self.recipe).flatten().filter_map(|input| input.next_at()).min()
     }
 }
 
@@ -89,7 +89,7 @@ impl Actuation {
     pub(super) fn start_watching(&mut self) {
         let now = self.shared.clock.now();
         self.watched.standing_since = self.belt.is_measured().then_some(now);
-        self.watched.recipe.changed_at = (!self.sensors.recipe.is_empty()).then_some(now);
+        self.watched.recipe.changed_at = self.sensors.recipe.iter().any(Option::is_some).then_some(now);
     }
 
     /// When an input, the belt or an expectation will have something to say without a ring.
@@ -258,8 +258,8 @@ impl Actuation {
     fn take_recipe(&mut self) {
         let now = self.shared.clock.now();
         for digit in 0..self.sensors.recipe.len() {
-            loop {
-                match self.sensors.recipe[digit].next_edge(now) {
+            while let Some(input) = &mut self.sensors.recipe[digit] {
+                match input.next_edge(now) {
                     Ok(Some(edge)) => {
                         let bit = 1 << digit;
                         let number = self.watched.recipe.number & !bit;
@@ -269,7 +269,7 @@ impl Actuation {
                     Ok(None) => break,
                     Err(line) => {
                         // Half a number is none.
-                        self.sensors.recipe.clear();
+                        self.sensors.recipe = Default::default();
                         self.watched.recipe.changed_at = None;
                         self.fault(Fault::Input, None, line.to_string());
                         return;
