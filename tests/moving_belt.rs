@@ -181,9 +181,9 @@ fn a_stopped_belt_keeps_its_parts_and_goes_on_with_them() {
     let records = watch.one_record_each(20);
     assert!(records.iter().all(|r| r.verdict.reason().is_none()), "nobody became late by waiting");
     assert_eq!(pulses_meet_their_parts(&records, |n| at[n as usize]) as u64, report.counts.rejects);
-    assert_eq!((report.counts.belt_stops, report.counts.fault(Fault::EncoderSilent)), (2, 0), "then it ends for good");
+    assert_eq!((report.counts.belt_stops, report.counts.fault(Fault::EncoderSilent)), (1, 0));
     let moving: Vec<_> = watch.events_of("belt").iter().map(|e| e["moving"].as_bool().unwrap()).collect();
-    assert_eq!(moving, [true, false, true, false]);
+    assert_eq!(moving, [true, false, true]);
     // Whatever the belt does, no pulse is longer than the valve should be open.
     for pulse in watch.edges("reject")[1..].chunks(2) {
         assert_eq!(pulse[1].at.since(pulse[0].at), ms(40));
@@ -211,10 +211,10 @@ fn a_verdict_that_is_missing_when_the_belt_brings_its_part_is_the_policys() {
 
 #[test]
 fn a_run_that_ends_on_a_standing_belt_does_not_wait_for_it() {
-    let story = Story::new(&[(1900, 1000.0)], 7);
-    let at: Vec<_> = (0..=7).map(|n| story.at_actuator(n)).collect();
+    let story = Story::new(&[(2100, 1000.0)], 8);
+    let at: Vec<_> = (0..=8).map(|n| story.at_actuator(n)).collect();
     let (report, watch) = story.run();
-    let records = watch.one_record_each(7);
+    let records = watch.one_record_each(8);
     assert!(report.ended_at < Timestamp(5_000_000_000), "{:?}", report.ended_at);
     for record in &records {
         let has_come = at[record.part.id.0 as usize].is_some();
@@ -278,7 +278,7 @@ fn a_pusher_refuses_the_part_that_comes_too_soon() {
     }
 }
 
-/// A line on which every part is defective when `defective`, with an eye 100 mm behind the actuator.
+/// A line with an eye 100 mm behind the actuator, whose edges `eye` makes of the instants at which rejected parts pass.
 fn confirmed(parts: u64, eye: impl Fn(&[Timestamp]) -> Vec<Timestamp>) -> (RunReport, Watch) {
     let rig = Rig::new(parts, 6);
     let rejected: Vec<_> =
@@ -427,7 +427,8 @@ fn a_tripwire_makes_parts_of_a_film_of_the_belt() {
         wiring.inspect = Box::new(Noting(seen));
         let counts = daemon::run(wiring).unwrap().counts;
         assert_eq!((counts.parts, counts.rejects, counts.passes), (6, 2, 4), "{counts:?}");
-        let triggers: Vec<_> = records.lock().unwrap().iter().map(|r| r.part.trigger_at).collect();
+        let mut triggers: Vec<_> = records.lock().unwrap().iter().map(|r| r.part.trigger_at).collect();
+        triggers.sort_unstable();
         let expected: Vec<_> = triggers.iter().map(|at| *at + exposed_after).collect();
         assert_eq!(*shown.lock().unwrap(), expected, "the frame that is looked at");
     }

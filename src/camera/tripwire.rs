@@ -109,7 +109,7 @@ mod tests {
     use crate::units::FrameId;
 
     const SETTINGS: Settings =
-        Settings { strip: Roi { x: 30, y: 4, width: 4, height: 40 }, trip_level: 20.0, clear_level: 10.0 };
+        Settings { strip: Roi { x: 30, y: 4, width: 4, height: 40 }, trip_level: 30.0, clear_level: 10.0 };
 
     /// A belt of 64×48 pixels with a grain, seen in some light, and a part 16 pixels wide whose right edge is at `part`.
     fn picture(n: u64, light: f32, part: Option<i64>) -> Frame {

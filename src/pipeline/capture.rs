@@ -69,3 +69,68 @@ fn check_size(frame: Frame, (width, height): (u32, u32)) -> Captured {
     let error = Error::new(ErrorKind::Refused, message);
     Captured::Broken(BrokenFrame { id: frame.id, exposure_at: frame.exposure_at, error })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::camera::tripwire;
+    use crate::clock::{Bell, SimClock, Timestamp};
+    use crate::frame::geometry::Roi;
+    use crate::pipeline::queue::Next;
+    use crate::pipeline::{Capacity, Stop};
+
+    /// Empty frames, one with a part, empty ones again.
+    struct Film(u64);
+
+    impl Camera for Film {
+        fn grab(&mut self, _bell: &Bell) -> Grab {
+            self.0 += 1;
+            if self.0 > 40 {
+                return Grab::End;
+            }
+            let grey = if self.0 == 30 { 200 } else { 20 };
+            let mut frame = Frame::still(2, 2, vec![grey; 12]);
+            (frame.id, frame.exposure_at) = (FrameId(self.0 - 1), Timestamp(self.0));
+            Grab::Frame(frame)
+        }
+    }
+
+    #[test]
+    fn a_trip_whose_frame_is_dropped_goes_with_the_next_one() {
+        let capacity = Capacity { jobs: 1, ledger: 1 };
+        let shared = Shared::new(Arc::new(SimClock::new()), Arc::default(), Stop::new(), capacity);
+        let strip = Roi { x: 0, y: 0, width: 2, height: 2 };
+        let wire = || Tripwire::new(tripwire::Settings { strip, trip_level: 20.0, clear_level: 10.0 });
+        // Nobody reads: the eight frames that fit come first, the trip finds the link full and stays with `cap`.
+        let mut film = Film(0);
+        let mut taken = Vec::new();
+        let mut emptied = TakeAt { film: &mut film, shared: &shared, taken: &mut taken };
+        capture(&shared, &mut emptied, (2, 2), Some(wire()));
+        let trips: Vec<_> = taken
+            .iter()
+            .filter_map(|c| if let Captured::Trip(at, frame) = c { Some((at.0, frame.exposure_at.0)) } else { None })
+            .collect();
+        assert_eq!(trips, [(30, 35)], "tripped in frame 30, carried by the first that found room");
+    }
+
+    /// Empties the link before frame 35 and at the end.
+    struct TakeAt<'a> {
+        film: &'a mut Film,
+        shared: &'a Shared,
+        taken: &'a mut Vec<Captured>,
+    }
+
+    impl Camera for TakeAt<'_> {
+        fn grab(&mut self, bell: &Bell) -> Grab {
+            let grab = self.film.grab(bell);
+            if matches!(&grab, Grab::End) || self.film.0 == 35 {
+                while let Next::Item(item) = self.shared.frames.next() {
+                    self.taken.push(item);
+                }
+            }
+            grab
+        }
+    }
+}

@@ -123,15 +123,19 @@ impl Actuation {
         }
     }
 
+    /// When it really came: since the verdict a measured belt may have stopped, or changed its speed.
+    pub(super) fn plan_again(&self, part: &mut Part) {
+        if self.belt.is_measured() {
+            let plan = reject::plan_at(&self.settings, &*self.belt, part.position);
+            (part.fire_at, part.deadline) = (plan.fire_at, plan.deadline);
+        }
+    }
+
     /// The outcome of a pulse is known: its part is done.
     pub(super) fn pulse_done(&mut self, part: PartId, outcome: PulseOutcome, at: Timestamp) {
         let i = self.awaiting_pulse.iter().position(|s| s.part.id == part);
         let mut settled = self.awaiting_pulse.remove(i.expect("every scheduled part awaits its pulse"));
-        if self.belt.is_measured() {
-            // When it really came: since the verdict the belt may have stopped, or changed its speed.
-            let plan = reject::plan_at(&self.settings, &*self.belt, settled.part.position);
-            (settled.part.fire_at, settled.part.deadline) = (plan.fire_at, plan.deadline);
-        }
+        self.plan_again(&mut settled.part);
         if outcome == PulseOutcome::Fired {
             self.latency.record(Stage::Pulse, at.since(settled.part.deadline));
         }

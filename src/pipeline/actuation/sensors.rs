@@ -183,7 +183,8 @@ impl Actuation {
         self.abandon(crate::decide::Reason::Shutdown);
         let now = self.shared.clock.now();
         self.schedule.drop_planned();
-        for settled in std::mem::take(&mut self.awaiting_pulse) {
+        for mut settled in std::mem::take(&mut self.awaiting_pulse) {
+            self.plan_again(&mut settled.part);
             self.close(settled, Some((PulseOutcome::Failed, now)));
         }
         while let Some(hit) = self.confirmations.as_mut().and_then(|c| c.abandon()) {
