@@ -5,9 +5,9 @@
 //! code sees the encoder's edges only; every answer is checked against the true belt. Parts come in bursts, scores come
 //! in any order, twice, late or never, and the loop sleeps through some of it.
 //!
-//! `cargo test` plays 100,000 events. Ten million:
-//! `ZOOMGATE_EVENTS=10000000 cargo test --release --test schedule_storm` (20 seconds even without `--release`). The seeds are fixed; a failure names its shift,
-//! which `ZOOMGATE_SHIFT=n` plays alone.
+//! `cargo test` plays 100,000 events. Ten million, which take half a minute:
+//! `ZOOMGATE_EVENTS=10000000 cargo test --release --test schedule_storm`.
+//! The seeds are fixed; a failure names its shift, which `ZOOMGATE_SHIFT=n` plays alone.
 //!
 //! It was seen to fail with each of these deleted or broken. Ledger: the late rule in `settle`, the one in `expire`,
 //! `replan` doing nothing. Schedule: the `late` rule, the window kept as a time rather than a distance, an entry left in
