@@ -19,20 +19,20 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 #[cfg(feature = "v4l2")]
 use crate::camera;
 use crate::camera::folder::Replay;
-use crate::camera::{Camera, FolderCamera, Source};
+use crate::camera::{Camera, FolderCamera, Source, Tripwire};
 use crate::clock::{Clock, Seat, Timestamp};
 use crate::config::{self, Config};
-use crate::decide::{OnMissedReject, OnUninspected, Safety};
+use crate::decide::{self, OnMissedReject, OnUninspected, Safety};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpio::filter::{HeldOff, Interval};
-use crate::gpio::{self, Cdev, Level, Lines, Recorder, SafeLine, Unconnected};
+use crate::gpio::{self, Cdev, InputOptions, Inputs, Level, Lines, Recorder, SafeLine, Unconnected};
 use crate::inspect::Inspect;
-use crate::pipeline::actuation::{Actuation, Heartbeat, Light, Line, Panel, Results, Trigger};
+use crate::pipeline::actuation::{Actuation, Heartbeat, Light, Line, Panel, Results, Sensors, Trigger};
 use crate::pipeline::capture::capture;
 use crate::pipeline::inspection::{InspectionCost, inspection};
 use crate::pipeline::recording::{Observer, Recording};
 use crate::pipeline::{Capacity, Shared, Stop, Thread};
-use crate::reject::{self, Actuator, Belt, ConstantSpeed};
+use crate::reject::{self, Actuator, Belt, ConstantSpeed, EncoderBelt};
 use crate::sim::PartSource;
 use crate::sim::belt::{PhotoEye, Spacing, arrivals};
 use crate::sim::camera::{EXPOSURE_DELAY, SimCamera};
@@ -52,6 +52,8 @@ pub struct Wiring {
     pub frame_size: (u32, u32),
     /// What starts a part.
     pub trigger: Trigger,
+    /// Looks at each frame where that starts parts.
+    pub tripwire: Option<Tripwire>,
     /// The model, or a stand-in with a known answer.
     pub inspect: Box<dyn Inspect>,
     /// What an inspection costs on the clock.
@@ -62,6 +64,12 @@ pub struct Wiring {
     pub reject: reject::Settings,
     /// The belt.
     pub belt: Box<dyn Belt>,
+    /// The inputs beside the trigger.
+    pub sensors: Sensors,
+    /// Whether and where rejected parts are seen again.
+    pub confirm: Option<reject::confirm::Settings>,
+    /// What many verdicts together say.
+    pub alarms: decide::alarm::Settings,
     /// The plant's choices.
     pub safety: Safety,
     /// Bounds of the links.
@@ -116,15 +124,26 @@ impl Wiring {
         let panel = open_panel(&config.outputs, &mut *lines)?;
         let (camera, arrivals) = open_camera(config, &clock, parts)?;
         let trigger = open_trigger(&config.trigger, &mut *lines, &*clock, arrivals)?;
+        let sensors = open_sensors(config, &mut *lines)?;
         let events = config.record.events.as_deref().map(open_events).transpose()?;
         Ok(Self {
             camera,
             frame_size: (config.camera.width, config.camera.height),
+            tripwire: match &config.trigger {
+                config::Trigger::Tripwire { wire, .. } => Some(Tripwire::new(*wire)),
+                _ => None,
+            },
             trigger,
             inspect,
             cost: InspectionCost::Measured,
             threshold: config.decision.threshold.unwrap_or(threshold),
-            belt: Box::new(ConstantSpeed::new(config.reject.belt_speed, clock.now())),
+            belt: match &config.encoder {
+                Some(encoder) => Box::new(EncoderBelt::new(encoder)),
+                None => Box::new(ConstantSpeed::new(config.reject.belt_speed, clock.now())),
+            },
+            sensors,
+            confirm: config.confirm.clone(),
+            alarms: config.alarm.clone(),
             safety: config.safety,
             capacity: Capacity::between(config.reject.travel_time(), config.camera.rate_hz),
             reject: config.reject.clone(),
@@ -150,12 +169,16 @@ pub fn run(wiring: Wiring) -> Result<RunReport> {
         wiring;
     let started_at = clock.now();
     let shared = Arc::new(Shared::new(Arc::clone(&clock), Arc::clone(&counters), stop, capacity));
+    let tripwire = wiring.tripwire;
     let dry_run = !wiring.reject.enabled;
     let recording = Recording { events: wiring.events, observer: wiring.observer, threshold, dry_run };
     let line = Line {
         trigger: wiring.trigger,
         reject: wiring.reject,
         belt: wiring.belt,
+        sensors: wiring.sensors,
+        confirm: wiring.confirm,
+        alarms: wiring.alarms,
         safety: wiring.safety,
         threshold,
         ledger: capacity.ledger,
@@ -169,7 +192,9 @@ pub fn run(wiring: Wiring) -> Result<RunReport> {
     let rec = spawn(Thread::Rec, rec_seat, &shared, |shared| recording.run(shared));
     let act = spawn(Thread::Act, act_seat, &shared, |_| actuation.run());
     let insp = spawn(Thread::Insp, insp_seat, &shared, move |shared| inspection(shared, &mut *inspect, &mut cost));
-    let cap = spawn(Thread::Cap, cap_seat, &shared, move |shared| capture(shared, &mut *camera, frame_size));
+    let cap = spawn(Thread::Cap, cap_seat, &shared, move |shared| {
+        capture(shared, &mut *camera, frame_size, tripwire);
+    });
     let joined = [cap, insp, rec].map(|thread| thread.map(JoinHandle::join));
     let latency = act.map(JoinHandle::join);
 
@@ -398,6 +423,9 @@ fn open_trigger(
             exposure_offset: exposure.offset,
             tolerance: exposure.tolerance,
         },
+        config::Trigger::Tripwire { exposure, .. } => {
+            Trigger::Tripwire { exposure_offset: exposure.offset, tolerance: exposure.tolerance }
+        }
     })
 }
 
@@ -414,6 +442,23 @@ fn open_panel(names: &config::Outputs, lines: &mut dyn Lines) -> Result<Panel> {
     let light =
         names.light.as_ref().map(|l| Ok::<_, Error>(Light::new(open(&l.line)?, l.delay, l.width))).transpose()?;
     Ok(Panel { ready, fault, stop_line, results, heartbeat, light })
+}
+
+/// Requests the inputs beside the trigger.
+fn open_sensors(config: &Config, inputs: &mut dyn Inputs) -> Result<Sensors> {
+    let mut open = |name: Option<&String>| name.map(|n| inputs.request_input(n, InputOptions::default())).transpose();
+    let encoder = config.encoder.as_ref();
+    Ok(Sensors {
+        encoder_a: open(encoder.map(|e| &e.line_a))?,
+        encoder_b: open(encoder.and_then(|e| e.line_b.as_ref()))?,
+        confirm: open(config.confirm.as_ref().map(|c| &c.line))?,
+        bin_full: open(config.inputs.bin_full.as_ref())?,
+        reset: open(config.inputs.reset.as_ref())?,
+        recipe: {
+            let [one, two, four, eight] = config.inputs.recipe.each_ref().map(|name| open(name.as_ref()));
+            [one?, two?, four?, eight?]
+        },
+    })
 }
 
 /// Appends: the record of a shift must survive the restart after a power cut. A `start` event divides the runs.

@@ -427,12 +427,16 @@ fn folder_config(pictures: &std::path::Path, folder: &std::path::Path) -> Config
         model: config::Model { recipe: "none.onnx".into() },
         decision: config::Decision { threshold: None },
         reject: reject::Settings { active_low: true, ..Rig::new(0, 0).reject },
+        encoder: None,
+        confirm: None,
+        inputs: config::Inputs::default(),
         outputs: config::Outputs { ready: Some("ready".into()), ..config::Outputs::default() },
         gpio: gpio::Settings {
             backend: gpio::Backend::Recorded { path: folder.join("edges.jsonl"), inputs: None },
             chip: None,
         },
         safety: Rig::new(0, 0).safety,
+        alarm: Default::default(),
         record: config::Record { events: Some(folder.join("events.jsonl")) },
         log_level: log::LevelFilter::Info,
     }

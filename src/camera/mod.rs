@@ -5,6 +5,7 @@
 
 pub mod convert;
 pub mod folder;
+pub mod tripwire;
 pub mod v4l2;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use crate::frame::Frame;
 use crate::units::FrameId;
 
 pub use folder::FolderCamera;
+pub use tripwire::Tripwire;
 
 /// `[camera]` as used.
 #[derive(Clone, Debug, PartialEq)]

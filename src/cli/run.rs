@@ -104,19 +104,20 @@ pub(super) struct PulseSummary {
     fired: u64,
     merged: u64,
     late: u64,
+    refused: u64,
     failed: u64,
 }
 
 impl From<Pulses> for PulseSummary {
-    fn from(Pulses { planned, fired, merged, late, failed }: Pulses) -> Self {
-        Self { planned, fired, merged, late, failed }
+    fn from(Pulses { planned, fired, merged, late, refused, failed }: Pulses) -> Self {
+        Self { planned, fired, merged, late, refused, failed }
     }
 }
 
 impl fmt::Display for PulseSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { planned, fired, merged, late, failed } = self;
-        write!(f, "{planned} planned: {fired} fired, {merged} merged, {late} late, {failed} failed")
+        let Self { planned, fired, merged, late, refused, failed } = self;
+        write!(f, "{planned} planned: {fired} fired, {merged} merged, {late} late, {refused} refused, {failed} failed")
     }
 }
 

@@ -9,11 +9,12 @@ use std::time::Duration;
 use super::keys::KEYS;
 use super::raw::{Raw, Value};
 use super::{
-    Config, Decision, Exposure, HeartbeatLine, LightLine, Model, Outputs, Problem, Record, ResultLines, Trigger,
+    Config, Decision, Exposure, HeartbeatLine, Inputs, LightLine, Model, Outputs, Problem, Record, ResultLines, Trigger,
 };
 use crate::clock::Offset;
 use crate::decide::part::EARLY_FRAMES;
-use crate::decide::{OnMissedReject, OnUninspected, Safety};
+use crate::decide::{OnMissedReject, OnUninspected, Safety, alarm};
+use crate::frame::geometry::Roi;
 use crate::units::{Millimetres, MmPerSecond};
 use crate::{camera, gpio, reject};
 
@@ -32,7 +33,18 @@ pub(super) const OUTPUT_LINES: [&str; 8] = [
     "outputs.heartbeat",
     "outputs.light",
 ];
-const INPUT_LINES: [&str; 1] = ["trigger.line"];
+const INPUT_LINES: [&str; 10] = [
+    "trigger.line",
+    "encoder.line",
+    "encoder.second_line",
+    "confirm.line",
+    "inputs.bin_full",
+    "inputs.reset",
+    "inputs.recipe_one",
+    "inputs.recipe_two",
+    "inputs.recipe_four",
+    "inputs.recipe_eight",
+];
 const FILES: [&str; 4] = ["model.recipe", "gpio.edges", "gpio.inputs", "record.events"];
 
 /// Tries every rule between keys.
@@ -85,13 +97,25 @@ pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<P
     let line_keys = [&OUTPUT_LINES[..], &INPUT_LINES[..]].concat();
     for (what, paths) in [("line", &line_keys[..]), ("file", &FILES[..])] {
         for (n, path) in paths.iter().enumerate() {
-            let Some(name) = raw.text(path) else { continue };
-            if let Some(earlier) = paths[..n].iter().find(|earlier| raw.text(earlier).as_ref() == Some(&name)) {
+            let Some(name) = used_name(raw, path) else { continue };
+            if let Some(earlier) = paths[..n].iter().find(|earlier| used_name(raw, earlier).as_ref() == Some(&name)) {
                 // The defaults differ, so at least one of two equal names is written.
                 let (path, other) = if raw.written(path).is_some() { (path, earlier) } else { (earlier, path) };
                 let message = format!("is also {other}; each needs a {what} of its own");
                 problems.push(at(path, message));
             }
+        }
+    }
+    belt_rules(raw, problems);
+    tripwire_rules(raw, problems);
+    let plays_nothing = is("gpio.backend", "recorded") && raw.text("gpio.inputs").is_none();
+    if plays_nothing || is("gpio.backend", "none") {
+        let wanted =
+            [("reject.belt", "encoder"), ("confirm.by", "eye")].into_iter().filter(|(path, word)| is(path, word));
+        let wired = INPUT_LINES.into_iter().filter(|path| path.starts_with("inputs.") && raw.written(path).is_some());
+        for path in wanted.map(|(path, _)| path).chain(wired) {
+            let message = "needs an input line, and this gpio.backend has none: the run will be refused";
+            warnings.push(at(path, message.into()));
         }
     }
     if let (Some(travel), Some(speed), Some(latency)) =
@@ -136,7 +160,6 @@ fn lines(raw: &Raw, problem: &mut dyn FnMut(&str, String), warn: &mut dyn FnMut(
     let is = |path: &str, word: &str| raw.value(path) == Some(Value::Text(word.to_owned()));
     let is_missing = |path: &str| raw.value(path).is_none() && !raw.speaks_of(path);
     let is_eye = is("trigger.source", "photo_eye");
-    let frame_ms = raw.number("camera.rate_hz").map(|rate| 1000.0 / rate);
     if is_eye {
         if is_missing("trigger.line") {
             problem("trigger.line", "is required with trigger.source = \"photo_eye\": its input line".into());
@@ -229,6 +252,7 @@ fn trigger(raw: &Raw) -> Option<Trigger> {
             exposure,
         },
         "interval" => Trigger::Interval { period: ms("trigger.interval_ms")?, exposure },
+        "tripwire" => Trigger::Tripwire { wire: tripwire(raw)?, exposure },
         _ => return None,
     })
 }
@@ -265,6 +289,92 @@ pub(super) fn backend(raw: &Raw, folder: &Path) -> Option<gpio::Settings> {
         },
         chip: raw.text("gpio.chip"),
     })
+}
+
+/// The name at `path`, unless the key it belongs to has another value: an encoder that is not there has no line.
+fn used_name(raw: &Raw, path: &str) -> Option<String> {
+    let owner = KEYS.iter().find(|key| key.path == path)?.only_with;
+    let is_used = owner.is_none_or(|(other, word)| raw.text(other).as_deref() == Some(word));
+    raw.text(path).filter(|_| is_used)
+}
+
+/// Rules about the encoder and the eye at the bin.
+fn belt_rules(raw: &Raw, problems: &mut Vec<Problem>) {
+    let is = |path: &str, word: &str| raw.value(path) == Some(Value::Text(word.to_owned()));
+    let mut problem = |path: &str, message: String| {
+        let value = raw.written(path).map(|written| written.text.clone());
+        problems.push(Problem { value, ..Problem::at(raw.line(path), path, message) });
+    };
+    for (path, other, word, what) in [
+        ("encoder.mm_per_pulse", "reject.belt", "encoder", "count the pulses over a metre of belt"),
+        ("confirm.travel_mm", "confirm.by", "eye", "measure it along the belt, from the actuator to the eye"),
+    ] {
+        if is(other, word) && raw.number(path).is_none() && !raw.speaks_of(path) {
+            problem(path, format!("is required with {other} = \"{word}\": {what}"));
+        }
+    }
+    if !is("reject.belt", "encoder") {
+        return;
+    }
+    if let (Some(pulse), Some(speed), Some(stopped)) =
+        (raw.number("encoder.mm_per_pulse"), raw.number("reject.belt_speed_mm_s"), raw.number("encoder.stopped_ms"))
+    {
+        let period_ms = pulse / speed * 1000.0;
+        if stopped < 2.0 * period_ms {
+            let message = format!(
+                "must be at least {:.1} ms, two pulses of encoder.mm_per_pulse = {pulse} at reject.belt_speed_mm_s = \
+                 {speed}; a belt at full speed would seem to stand",
+                2.0 * period_ms
+            );
+            problem("encoder.stopped_ms", message);
+        }
+    }
+    if let (Some(pulse), Some(travel)) = (raw.number("encoder.mm_per_pulse"), raw.number("reject.travel_mm"))
+        && pulse > travel / 10.0
+    {
+        let message =
+            format!("is too coarse for reject.travel_mm = {travel}: a pulse may miss by as much; a tenth is enough");
+        problem("encoder.mm_per_pulse", message);
+    }
+}
+
+/// Rules about the light barrier made of pixels.
+fn tripwire_rules(raw: &Raw, problems: &mut Vec<Problem>) {
+    let is = |path: &str, word: &str| raw.value(path) == Some(Value::Text(word.to_owned()));
+    if !is("trigger.source", "tripwire") {
+        return;
+    }
+    let mut problem = |path: &str, message: String| {
+        let value = raw.written(path).map(|written| written.text.clone());
+        problems.push(Problem { value, ..Problem::at(raw.line(path), path, message) });
+    };
+    if is("camera.source", "simulated") {
+        let message = "never sees an empty belt with camera.source = \"simulated\", which shows parts only";
+        problem("trigger.source", message.to_owned());
+    }
+    let edge = |from: &str, length: &str| Some((raw.whole(from)?, raw.whole(length)?));
+    for (from, length, frame) in [
+        ("trigger.strip_left_px", "trigger.strip_width_px", "camera.width_px"),
+        ("trigger.strip_top_px", "trigger.strip_height_px", "camera.height_px"),
+    ] {
+        let Some(size) = raw.whole(frame) else { continue };
+        // A height that is not written reaches to the edge.
+        let Some((start, end)) = edge(from, length).or(raw.whole(from).map(|f| (f, 1))).map(|(f, l)| (f, f + l)) else {
+            continue;
+        };
+        if end > size {
+            let path = if start >= size { from } else { length };
+            problem(path, format!("puts the strip beyond {frame} = {size}, from {start} to {end}"));
+        }
+    }
+    if let (Some(on), Some(off)) = (raw.number("trigger.trip_level"), raw.number("trigger.clear_level"))
+        && off >= on
+    {
+        problem(
+            "trigger.clear_level",
+            format!("must be below trigger.trip_level = {on}: noise would start a part twice"),
+        );
+    }
 }
 
 /// The settings of a file without problems; `None` only where [`rules`] or the table let a gap through.
@@ -317,6 +427,38 @@ pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
             actuator_latency: ms("reject.actuator_latency_ms")?,
             pulse_width: ms("reject.pulse_width_ms")?,
             window: ms("reject.window_ms")?,
+            on_overlap: match raw.text("reject.on_overlap")?.as_str() {
+                "merge" => reject::OnOverlap::Merge,
+                "refuse" => reject::OnOverlap::Refuse,
+                _ => return None,
+            },
+        },
+        encoder: match raw.text("reject.belt")?.as_str() {
+            "encoder" => Some(reject::encoder::Settings {
+                line_a: raw.text("encoder.line")?,
+                line_b: raw.text("encoder.second_line"),
+                mm_per_pulse: Millimetres(raw.number("encoder.mm_per_pulse")?),
+                stopped: ms("encoder.stopped_ms")?,
+            }),
+            _ => None,
+        },
+        confirm: match raw.text("confirm.by")?.as_str() {
+            "eye" => Some(reject::confirm::Settings {
+                line: raw.text("confirm.line")?,
+                travel: Millimetres(raw.number("confirm.travel_mm")?),
+                window: ms("confirm.window_ms")?,
+            }),
+            _ => None,
+        },
+        inputs: Inputs {
+            bin_full: raw.text("inputs.bin_full"),
+            reset: raw.text("inputs.reset"),
+            recipe: ["one", "two", "four", "eight"].map(|digit| raw.text(&format!("inputs.recipe_{digit}"))),
+        },
+        alarm: alarm::Settings {
+            consecutive_rejects: whole("alarm.consecutive_rejects"),
+            uninspected_rate: raw.number("alarm.uninspected_rate"),
+            uninspected_parts: whole("alarm.uninspected_parts")?,
         },
         outputs: outputs(raw)?,
         gpio: backend(raw, folder)?,
@@ -335,5 +477,16 @@ pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
         },
         record: Record { events: file("record.events") },
         log_level: raw.text("log.level")?.parse().ok()?,
+    })
+}
+
+fn tripwire(raw: &Raw) -> Option<camera::tripwire::Settings> {
+    let pixels = |path: &str| u32::try_from(raw.whole(path)?).ok();
+    let (x, y) = (pixels("trigger.strip_left_px")?, pixels("trigger.strip_top_px")?);
+    let height = pixels("trigger.strip_height_px").or(pixels("camera.height_px")?.checked_sub(y))?;
+    Some(camera::tripwire::Settings {
+        strip: Roi { x, y, width: pixels("trigger.strip_width_px")?, height },
+        trip_level: raw.number("trigger.trip_level")? as f32,
+        clear_level: raw.number("trigger.clear_level")? as f32,
     })
 }

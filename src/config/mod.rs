@@ -40,12 +40,20 @@ pub struct Config {
     pub decision: Decision,
     /// `[reject]`
     pub reject: reject::Settings,
+    /// `[encoder]`; `None` where the belt's speed is constant.
+    pub encoder: Option<reject::encoder::Settings>,
+    /// `[confirm]`; `None` where nothing confirms.
+    pub confirm: Option<reject::confirm::Settings>,
     /// `[outputs]`: names of the lines, `None` where not wired.
     pub outputs: Outputs,
+    /// `[inputs]`: names of the lines, `None` where not wired.
+    pub inputs: Inputs,
     /// `[gpio]`
     pub gpio: gpio::Settings,
     /// `[safety]`
     pub safety: decide::Safety,
+    /// `[alarm]`
+    pub alarm: decide::alarm::Settings,
     /// `[record]`
     pub record: Record,
     /// `[log] level`
@@ -53,7 +61,7 @@ pub struct Config {
 }
 
 /// `[trigger]` as used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Trigger {
     /// Every frame is a part.
     EveryFrame,
@@ -74,6 +82,13 @@ pub enum Trigger {
     Interval {
         /// From one part to the next.
         period: Duration,
+        /// The part's frame.
+        exposure: Exposure,
+    },
+    /// A strip of the picture.
+    Tripwire {
+        /// The strip and its levels.
+        wire: camera::tripwire::Settings,
         /// The part's frame.
         exposure: Exposure,
     },
@@ -148,6 +163,17 @@ pub struct LightLine {
     pub delay: Duration,
     /// How long it is high.
     pub width: Duration,
+}
+
+/// `[inputs]` as used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// High while the bin of rejects is full.
+    pub bin_full: Option<String>,
+    /// Rises to acknowledge faults and alarms.
+    pub reset: Option<String>,
+    /// The digits of the recipe number, those that count 1, 2, 4 and 8.
+    pub recipe: [Option<String>; 4],
 }
 
 /// `[record]` as used.

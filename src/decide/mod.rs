@@ -3,9 +3,11 @@
 //! | file | holds |
 //! |---|---|
 //! | here | [`Verdict`], [`Reason`], [`decide`] |
+//! | `alarm` | what many verdicts together say: rejects in a row, too many uninspected |
 //! | `part` | the ledger: every part that was born gets exactly one verdict, at its deadline at the latest |
 //! | `policy` | what the plant wants done about parts that were not inspected, and about missed rejects |
 
+pub mod alarm;
 pub mod part;
 pub mod policy;
 
@@ -13,6 +15,7 @@ use std::fmt;
 
 use crate::units::Score;
 
+pub use alarm::{Alarm, Alarms};
 pub use part::{Ledger, Part, Receipt, Settled};
 pub use policy::{Measures, OnMissedReject, OnUninspected, Safety};
 

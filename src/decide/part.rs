@@ -10,6 +10,13 @@
 //! A part leaves the ledger when it is settled, so nothing can settle it again: what comes for it afterwards gets
 //! [`Receipt::TooLate`] and changes nothing. The deadline is exclusive: at that instant the ledger is final, whether
 //! or not anybody has called [`Ledger::expire`] yet.
+//!
+//! The true deadline is a place, where the belt has brought the part so near to the actuator that the line must rise.
+//! Its instant is a plan. On a belt with an encoder [`Ledger::replan`] renews it each time the belt was looked at and
+//! before anything is settled or expired, so that "has the deadline come" always means "has the belt got there".
+//! A belt that stands has a part that waits with it, its deadline [`Timestamp::NEVER`]: a verdict is still welcome, and
+//! one that is missing when the belt brings the part on is the policy's.
+//!
 //! The ledger is owned by one thread (`act`), reads no clock and never grows beyond its capacity.
 
 use std::time::Duration;
@@ -100,6 +107,13 @@ impl Ledger {
         }
         self.open.push(Open { part, seen: false });
         (part, None)
+    }
+
+    /// Plans the open parts again, because the belt did not move as it was thought to.
+    ///
+    /// `plan` gets each open part and sets its `fire_at` and `deadline`.
+    pub fn replan(&mut self, mut plan: impl FnMut(&mut Part)) {
+        self.open.iter_mut().for_each(|o| plan(&mut o.part));
     }
 
     /// Finds the part that a frame shows, marks it as seen and returns it.
@@ -220,6 +234,18 @@ mod tests {
         assert_eq!(settle(&mut ledger, 1, 100), Receipt::TooLate, "even before anybody expired it");
         let expired = ledger.expire::<u32>(Timestamp(100 * MS)).unwrap();
         assert_eq!(expired.verdict, Verdict::Uninspected(Reason::NoFrame));
+    }
+
+    #[test]
+    fn a_deadline_moves_with_the_belt_and_is_final_where_it_ends() {
+        let mut ledger = ledger(&[0, 10]);
+        ledger.replan(|part| part.deadline = Timestamp::NEVER);
+        assert_eq!(ledger.expire::<u32>(Timestamp(10_000 * MS)), None, "the belt stands");
+        assert!(matches!(settle(&mut ledger, 1, 10_000), Receipt::Settled(_)), "a verdict is still welcome");
+        ledger.replan(|part| part.deadline = Timestamp(10_100 * MS));
+        assert_eq!(ledger.next_deadline(), Some(Timestamp(10_100 * MS)));
+        assert_eq!(settle(&mut ledger, 2, 10_100), Receipt::TooLate);
+        assert!(ledger.expire::<u32>(Timestamp(10_100 * MS)).is_some());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The backend `none`: lines that lead nowhere, for a box without outputs (an offline replay, a first trial).
+//! The backend `none`: outputs that lead nowhere and no inputs, for a box without outputs (an offline replay, a first trial).
 
 use super::{InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine, TriggerInput};
 use crate::error::{Error, ErrorKind, Result};

@@ -76,6 +76,8 @@ impl Capacity {
 pub enum Captured {
     /// A frame of the configured size.
     Frame(Frame),
+    /// The same, and the tripwire has tripped: in this frame, or in one since then that found the link full.
+    Trip(Timestamp, Frame),
     /// A frame that cannot be used.
     Broken(BrokenFrame),
     /// The camera does not deliver.

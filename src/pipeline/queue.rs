@@ -66,6 +66,13 @@ impl<T> Link<T> {
         evicted
     }
 
+    /// Takes the oldest item that `is_wanted` back from the reader, who has not taken it yet.
+    pub fn withdraw(&self, is_wanted: impl FnMut(&T) -> bool) -> Option<T> {
+        let mut state = self.state();
+        let at = state.items.iter().position(is_wanted)?;
+        state.items.remove(at)
+    }
+
     /// Takes the oldest item.
     pub fn next(&self) -> Next<T> {
         let mut state = self.state();

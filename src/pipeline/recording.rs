@@ -36,8 +36,14 @@ pub enum Note {
     Part(PartRecord),
     /// A score came when its part's verdict was final; `None` where the inspection failed.
     LateScore { part: PartId, at: Timestamp, score: Option<f32> },
-    /// A known reject was not fired in its window.
+    /// A known reject was not fired in its window, or not seen at the bin.
     MissedReject { part: PartId, at: Timestamp, fire_at: Timestamp, pulse: PulseOutcome },
+    /// The measured belt stopped or moves again.
+    Belt { at: Timestamp, moving: bool },
+    /// A person reset faults and alarms.
+    Acknowledged { at: Timestamp },
+    /// The number on the recipe lines.
+    RecipeSelected { at: Timestamp, number: u32 },
     /// Something went wrong.
     Fault { fault: Fault, at: Timestamp, part: Option<PartId>, message: String },
 }
@@ -101,8 +107,13 @@ impl Recording {
                 self.write(shared, &Event::LateScore { part: part.0, t_ns: at.0, score: *score });
             }
             Note::MissedReject { part, at, fire_at, pulse } => {
-                let (fire_at_ns, pulse) = (fire_at.0, pulse.as_str());
+                let (fire_at_ns, pulse) = (known(*fire_at), pulse.as_str());
                 self.write(shared, &Event::MissedReject { part: part.0, t_ns: at.0, fire_at_ns, pulse });
+            }
+            Note::Belt { at, moving } => self.write(shared, &Event::Belt { t_ns: at.0, moving: *moving }),
+            Note::Acknowledged { at } => self.write(shared, &Event::Acknowledged { t_ns: at.0 }),
+            Note::RecipeSelected { at, number } => {
+                self.write(shared, &Event::RecipeSelected { t_ns: at.0, number: *number });
             }
             Note::Fault { fault, at, part, message } => {
                 let (code, part) = (fault.code(), part.map(|p| p.0));
@@ -136,6 +147,11 @@ fn lost(shared: &Shared, error: &std::io::Error) {
     Counters::add(&shared.counters.events_lost);
 }
 
+/// An instant that the belt has yet to name is not available.
+fn known(at: Timestamp) -> Option<u64> {
+    (at != Timestamp::NEVER).then_some(at.0)
+}
+
 fn verdict_event(record: &PartRecord, threshold: f32) -> VerdictEvent<'static> {
     let crop = |r: &crate::frame::geometry::Roi| Crop { x: r.x, y: r.y, width: r.width, height: r.height };
     VerdictEvent {
@@ -146,7 +162,7 @@ fn verdict_event(record: &PartRecord, threshold: f32) -> VerdictEvent<'static> {
         score: record.inspection.map(|i| i.score.0),
         threshold,
         crops: record.inspection.map(|i| i.crops.as_slice().iter().map(crop).collect()).unwrap_or_default(),
-        fire_at_ns: record.part.fire_at.0,
+        fire_at_ns: known(record.part.fire_at),
         pulse: record.pulse.map(PulseOutcome::as_str),
     }
 }

@@ -7,17 +7,27 @@
 //! | deadline | when the line must rise for that: `fire_at` less the actuator's latency |
 //! | window | a pulse may start from the deadline up to this much later; after that it would hit the neighbour |
 //!
+//! A belt with an encoder changes its speed and stops. Positions stay what they are; instants are planned again from
+//! them whenever the belt has been looked at ([`plan_at`]). While the belt stands, an instant ahead is
+//! [`Timestamp::NEVER`]: nothing becomes due, and nothing late. The window is a distance, what the belt moves in it at
+//! the configured speed, so that a slow belt does not make a pulse late and a fast one does not let it reach further.
+//!
 //! Everything here is pure except [`actuator`], which drives one output line.
 
 pub mod actuator;
+pub mod confirm;
+pub mod encoder;
 pub mod schedule;
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::gpio::Edge;
 use crate::units::{Millimetres, MmPerSecond};
 
 pub use actuator::Actuator;
+pub use confirm::Confirmations;
+pub use encoder::{Channel, EncoderBelt};
 pub use schedule::{Due, Schedule};
 
 /// `[reject]` as used.
@@ -31,7 +41,7 @@ pub struct Settings {
     pub active_low: bool,
     /// Camera trigger to reject actuator along the belt.
     pub travel: Millimetres,
-    /// Constant belt speed.
+    /// Constant belt speed; with an encoder the highest at which the belt runs.
     pub belt_speed: MmPerSecond,
     /// Dead time from the line's edge to the actuator's motion.
     pub actuator_latency: Duration,
@@ -39,12 +49,29 @@ pub struct Settings {
     pub pulse_width: Duration,
     /// A pulse may start up to this much after its planned instant; later it is not fired.
     pub window: Duration,
+    /// What becomes of a pulse whose instant comes while the line is active for an earlier part.
+    pub on_overlap: OnOverlap,
+}
+
+/// What becomes of a pulse whose instant comes while the line is active for an earlier part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnOverlap {
+    /// The line stays active for both: an air jet or a gate hits whatever passes.
+    #[default]
+    Merge,
+    /// The later part is not fired and is a missed reject: a pusher that is out cannot hit a second part.
+    Refuse,
 }
 
 impl Settings {
     /// Time from trigger to actuator at the configured speed; zero for settings that `check` refuses.
     pub fn travel_time(&self) -> Duration {
         Duration::try_from_secs_f64(self.travel.0 / self.belt_speed.0).unwrap_or_default()
+    }
+
+    /// How far the belt moves in the window at the configured speed.
+    pub fn slack(&self) -> Millimetres {
+        Millimetres(self.window.as_secs_f64() * self.belt_speed.0)
     }
 }
 
@@ -57,7 +84,9 @@ pub enum PulseOutcome {
     Merged,
     /// Its window was over; not fired.
     Late,
-    /// The schedule was full, the line did not follow, or the run was aborted; not fired.
+    /// The line was active for an earlier part and `on_overlap` refuses to share a pulse; not fired.
+    Refused,
+    /// The schedule was full, the line did not follow, or the run ended before the belt brought the part; not fired.
     Failed,
 }
 
@@ -68,6 +97,7 @@ impl PulseOutcome {
             Self::Fired => "fired",
             Self::Merged => "merged",
             Self::Late => "late",
+            Self::Refused => "refused",
             Self::Failed => "failed",
         }
     }
@@ -78,13 +108,41 @@ impl PulseOutcome {
     }
 }
 
-/// Maps time to the position of the belt and back. An encoder is a later implementation.
+/// Maps time to the position of the belt and back.
+///
+/// A measured belt answers from what it was told: feed it every edge, then the present, before anything is planned.
 pub trait Belt: Send {
     /// Where the belt is, was or is expected to be at `at`.
     fn position_at(&self, at: Timestamp) -> Millimetres;
 
     /// When the belt gets (or got) to `position`; `None` while it stands still before it.
     fn time_at(&self, position: Millimetres) -> Option<Timestamp>;
+
+    /// Takes an edge of the encoder, oldest first.
+    fn feed(&mut self, _channel: Channel, _edge: Edge) {}
+
+    /// Takes the present instant: that no further edge has come until now is news too.
+    fn observe(&mut self, _now: Timestamp) {}
+
+    /// Whether the belt moves forward.
+    fn is_moving(&self) -> bool {
+        true
+    }
+
+    /// When [`is_moving`](Self::is_moving) changes if no edge comes.
+    fn next_change(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// Whether the belt is measured, so that what was planned can change.
+    fn is_measured(&self) -> bool {
+        false
+    }
+
+    /// Edges that were lost on the way from the encoder, as far as that can be seen.
+    fn slips(&self) -> u64 {
+        0
+    }
 }
 
 /// A belt that always moves at the same speed.
@@ -132,7 +190,11 @@ pub struct Plan {
 
 /// Plans a part triggered at `trigger_at`.
 pub fn plan(settings: &Settings, belt: &dyn Belt, trigger_at: Timestamp) -> Plan {
-    let position = Millimetres(belt.position_at(trigger_at).0 + settings.travel.0);
+    plan_at(settings, belt, Millimetres(belt.position_at(trigger_at).0 + settings.travel.0))
+}
+
+/// Plans a part that lies in front of the actuator when the belt is at `position`, as the belt moves now.
+pub fn plan_at(settings: &Settings, belt: &dyn Belt, position: Millimetres) -> Plan {
     match belt.time_at(position) {
         Some(fire_at) => Plan { position, fire_at, deadline: fire_at - settings.actuator_latency },
         None => Plan { position, fire_at: Timestamp::NEVER, deadline: Timestamp::NEVER },
@@ -154,6 +216,7 @@ mod tests {
             actuator_latency: Duration::from_millis(12),
             pulse_width: Duration::from_millis(40),
             window: Duration::from_millis(5),
+            on_overlap: OnOverlap::Merge,
         };
         // The trigger may be older than the daemon's idea of the belt's origin.
         for origin in [0, 3_000_000_000, 7_000_000_000] {

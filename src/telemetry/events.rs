@@ -6,7 +6,10 @@
 //! | `start` | once, first; carries the schema version |
 //! | `verdict` | once for each part, as soon as the outcome of its pulse is known |
 //! | `late_score` | a score came when its part's verdict was final; it changed nothing |
-//! | `missed_reject` | a known reject was not fired in its window |
+//! | `missed_reject` | a known reject was not fired in its window, or was (`pulse` says so) and not seen at the bin |
+//! | `belt` | the measured belt has stopped, or moves again |
+//! | `acknowledged` | a person reset faults and alarms |
+//! | `recipe_selected` | the number on the recipe lines, at the start and when it changed |
 //! | `fault` | anything else that went wrong |
 //! | `stop` | once, last |
 
@@ -28,7 +31,13 @@ pub enum Event<'a> {
     /// A score came too late.
     LateScore { part: u64, t_ns: u64, score: Option<f32> },
     /// A known reject was not fired.
-    MissedReject { part: u64, t_ns: u64, fire_at_ns: u64, pulse: &'a str },
+    MissedReject { part: u64, t_ns: u64, fire_at_ns: Option<u64>, pulse: &'a str },
+    /// The belt stopped or moves again.
+    Belt { t_ns: u64, moving: bool },
+    /// Faults and alarms were reset.
+    Acknowledged { t_ns: u64 },
+    /// What the recipe lines say.
+    RecipeSelected { t_ns: u64, number: u32 },
     /// Something went wrong.
     Fault { code: &'a str, t_ns: u64, part: Option<u64>, message: &'a str },
     /// The run ends.
@@ -60,9 +69,9 @@ pub struct VerdictEvent<'a> {
     pub threshold: f32,
     /// Where the zoom looked, most suspicious first.
     pub crops: Vec<Crop>,
-    /// When the part lay in front of the actuator.
-    pub fire_at_ns: u64,
-    /// `fired | merged | late | failed`; null where no pulse was planned.
+    /// When the part lay in front of the actuator; null where the belt stood still before it.
+    pub fire_at_ns: Option<u64>,
+    /// `fired | merged | late | refused | failed`; null where no pulse was planned.
     pub pulse: Option<&'a str>,
 }
 
@@ -103,7 +112,7 @@ mod tests {
             score: Some(f32::NAN),
             threshold: 3.5,
             crops,
-            fire_at_ns: 20,
+            fire_at_ns: Some(20),
             pulse: None,
         });
         let mut line = Vec::new();

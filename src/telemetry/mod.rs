@@ -33,12 +33,26 @@ pub enum Fault {
     ScheduleFull,
     /// An output line did not follow.
     Line,
-    /// A known reject was not fired in its window.
+    /// A known reject was not fired in its window, or not seen at the bin.
     MissedReject,
-    /// An uninspected part that the policy rejects was not fired in its window.
+    /// An uninspected part that the policy rejects was not fired in its window, or not seen at the bin.
     MissedUninspected,
     /// A result or a light strobe found no room to wait.
     StrobeLost,
+    /// The encoder can no longer be read.
+    Encoder,
+    /// Parts come while the encoder says that the belt stands.
+    EncoderSilent,
+    /// Edges of the encoder were lost.
+    EncoderSlip,
+    /// An input beside trigger and encoder can no longer be read.
+    Input,
+    /// The bin of rejects is full.
+    BinFull,
+    /// Too many rejects in a row.
+    ConsecutiveRejects,
+    /// Too many of the last parts were not inspected.
+    UninspectedRate,
     /// Events could not be written.
     EventsLost,
     /// The run ends with an error: a thread panicked, or the trigger is lost.
@@ -47,7 +61,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault, in the order of the counters.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 21] = [
         Self::FrameBroken,
         Self::Camera,
         Self::FramesLost,
@@ -60,6 +74,13 @@ impl Fault {
         Self::MissedReject,
         Self::MissedUninspected,
         Self::StrobeLost,
+        Self::Encoder,
+        Self::EncoderSilent,
+        Self::EncoderSlip,
+        Self::Input,
+        Self::BinFull,
+        Self::ConsecutiveRejects,
+        Self::UninspectedRate,
         Self::EventsLost,
         Self::RunFailed,
     ];
@@ -79,6 +100,13 @@ impl Fault {
             Self::MissedReject => "ACT-03",
             Self::MissedUninspected => "ACT-04",
             Self::StrobeLost => "ACT-05",
+            Self::Encoder => "ENC-01",
+            Self::EncoderSilent => "ENC-02",
+            Self::EncoderSlip => "ENC-03",
+            Self::Input => "INP-01",
+            Self::BinFull => "BIN-01",
+            Self::ConsecutiveRejects => "ALM-01",
+            Self::UninspectedRate => "ALM-02",
             Self::EventsLost => "REC-01",
             Self::RunFailed => "SUP-01",
         }
@@ -117,10 +145,18 @@ pub struct Counters {
     pub pulses_merged: AtomicU64,
     /// Pulses whose window was over.
     pub pulses_late: AtomicU64,
+    /// Pulses not fired because the line was active for an earlier part.
+    pub pulses_refused: AtomicU64,
     /// Pulses that could not be fired.
     pub pulses_failed: AtomicU64,
-    /// Known rejects not fired in their window.
+    /// Known rejects not fired in their window, or not seen at the bin.
     pub missed_rejects: AtomicU64,
+    /// Rejected parts that the eye at the bin saw.
+    pub rejects_confirmed: AtomicU64,
+    /// Edges of that eye that no rejected part explains.
+    pub confirmations_unexpected: AtomicU64,
+    /// How often the belt came to a stop.
+    pub belt_stops: AtomicU64,
     /// Faults, in the order of [`Fault::ALL`].
     pub faults: [AtomicU64; Fault::ALL.len()],
     /// Events that could not be written.
@@ -164,9 +200,13 @@ impl Counters {
                 fired: get(&self.pulses_fired),
                 merged: get(&self.pulses_merged),
                 late: get(&self.pulses_late),
+                refused: get(&self.pulses_refused),
                 failed: get(&self.pulses_failed),
             },
             missed_rejects: get(&self.missed_rejects),
+            rejects_confirmed: get(&self.rejects_confirmed),
+            confirmations_unexpected: get(&self.confirmations_unexpected),
+            belt_stops: get(&self.belt_stops),
             faults: Fault::ALL.map(|f| (f, get(&self.faults[f as usize]))),
             events_lost: get(&self.events_lost),
         }
@@ -194,8 +234,14 @@ pub struct Counts {
     pub skipped: u64,
     /// Pulses.
     pub pulses: Pulses,
-    /// Known rejects not fired in their window.
+    /// Known rejects not fired in their window, or not seen at the bin.
     pub missed_rejects: u64,
+    /// Rejected parts that the eye at the bin saw.
+    pub rejects_confirmed: u64,
+    /// Edges of that eye that no rejected part explains.
+    pub confirmations_unexpected: u64,
+    /// How often the belt came to a stop.
+    pub belt_stops: u64,
     /// Faults by kind.
     pub faults: [(Fault, u64); Fault::ALL.len()],
     /// Events that could not be written.
@@ -230,6 +276,8 @@ pub struct Pulses {
     pub merged: u64,
     /// Their window was over.
     pub late: u64,
+    /// The line was active for an earlier part, and pulses are not shared.
+    pub refused: u64,
     /// Could not be fired.
     pub failed: u64,
 }

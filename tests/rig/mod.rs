@@ -16,11 +16,11 @@ use zoomgate::frame::geometry::Roi;
 use zoomgate::gpio::recorded::Record;
 use zoomgate::gpio::{Level, Outputs, Recorder};
 use zoomgate::inspect::{Crops, Inspect, Inspection};
-use zoomgate::pipeline::actuation::{Panel, Trigger};
+use zoomgate::pipeline::actuation::{Panel, Sensors, Trigger};
 use zoomgate::pipeline::inspection::InspectionCost;
 use zoomgate::pipeline::recording::PartRecord;
 use zoomgate::pipeline::{Capacity, Stop};
-use zoomgate::reject::{ConstantSpeed, Settings};
+use zoomgate::reject::{ConstantSpeed, OnOverlap, Settings};
 use zoomgate::sim::belt::{PhotoEye, Spacing, arrivals};
 use zoomgate::sim::camera::{EXPOSURE_DELAY, SimCamera};
 use zoomgate::sim::{PartSource, Rendered};
@@ -116,6 +116,7 @@ impl Rig {
                 actuator_latency: ms(10),
                 pulse_width: ms(40),
                 window: ms(5),
+                on_overlap: OnOverlap::Merge,
             },
             safety: Safety { on_uninspected: OnUninspected::Reject, on_missed_reject: OnMissedReject::Alarm },
             capacity: Capacity { jobs: 16, ledger: 64 },
@@ -157,6 +158,10 @@ impl Rig {
             cost: self.cost,
             threshold: THRESHOLD,
             belt: Box::new(ConstantSpeed::new(self.reject.belt_speed, clock.now())),
+            tripwire: None,
+            sensors: Sensors::default(),
+            confirm: None,
+            alarms: Default::default(),
             reject: self.reject,
             safety: self.safety,
             capacity: self.capacity,

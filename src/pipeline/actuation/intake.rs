@@ -40,7 +40,10 @@ impl Actuation {
         while !self.stopping {
             let Trigger::Edge { input, .. } = &mut self.trigger else { return };
             match input.next_edge(self.shared.clock.now()) {
-                Ok(Some(edge)) if edge.level == Level::High => self.take_edge(edge.at),
+                Ok(Some(edge)) if edge.level == Level::High => {
+                    self.take_edge(edge.at);
+                    self.suspect_encoder();
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => return,
                 Err(line) => {
@@ -58,6 +61,14 @@ impl Actuation {
             match captured {
                 Captured::Frame(frame) => {
                     self.close_gap(frame.id, frame.exposure_at);
+                    self.take_frame(frame);
+                }
+                Captured::Trip(tripped_at, frame) => {
+                    self.close_gap(frame.id, frame.exposure_at);
+                    if !self.stopping {
+                        self.birth(tripped_at);
+                        self.suspect_encoder();
+                    }
                     self.take_frame(frame);
                 }
                 Captured::Broken(broken) => {
@@ -144,7 +155,9 @@ impl Actuation {
     }
 
     fn submit(&mut self, part: &Part, frame: Frame) {
-        let job = Job { part: part.id, deadline: part.deadline, frame };
+        // On a measured belt the deadline is a place: who is too late is withdrawn when the belt gets there.
+        let deadline = if self.belt.is_measured() { Timestamp::NEVER } else { part.deadline };
+        let job = Job { part: part.id, deadline, frame };
         if let Some(evicted) = self.shared.jobs.push_evicting(job) {
             let message = "pushed out before its inspection started: the inspection is slower than the belt";
             self.refuse(evicted.part, Reason::Overrun, Fault::Overrun, message.to_owned());
@@ -187,7 +200,7 @@ impl Actuation {
                 self.ledger.mark_seen(part.id);
                 Some(part)
             }
-            Trigger::Edge { exposure_offset, tolerance, .. } => {
+            Trigger::Edge { exposure_offset, tolerance, .. } | Trigger::Tripwire { exposure_offset, tolerance } => {
                 self.ledger.attach(exposure_at, exposure_offset, tolerance)
             }
         }

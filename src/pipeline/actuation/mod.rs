@@ -1,12 +1,13 @@
 //! The actuation loop (`act`): triggers, ledger, policy, pulses. Waits for time, an edge or a link, never for work.
 //!
 //! It owns the default: a part without a verdict at its deadline is uninspected and meets the plant's policy, whatever
-//! the camera and the inspection do. `intake` is what comes in, `outlet` is what goes out; here is the order of things.
-//! `panel` has the outputs beside the reject line, `strobe` their timing.
+//! the camera and the inspection do. `intake` and `sensors` are what comes in, `outlet` is what goes out; here is the
+//! order of things. `panel` has the outputs beside the reject line, `strobe` their timing.
 
 mod intake;
 mod outlet;
 mod panel;
+mod sensors;
 mod strobe;
 
 use std::collections::VecDeque;
@@ -17,16 +18,18 @@ use std::time::Duration;
 use super::Shared;
 use crate::clock::{Offset, Timestamp};
 use crate::decide::part::EARLY_FRAMES;
-use crate::decide::{Ledger, Reason, Safety, Settled};
+use crate::decide::{self, Alarms, Ledger, Reason, Safety, Settled};
 use crate::error::{Error, ErrorKind};
 use crate::frame::Frame;
 use crate::gpio::{SafeLine, TriggerInput};
 use crate::inspect::Inspection;
-use crate::reject::{self, Actuator, Belt, Schedule};
-use crate::telemetry::{Fault, Latency};
+use crate::reject::{self, Actuator, Belt, Confirmations, Schedule};
+use crate::telemetry::{Counters, Fault, Latency};
 use crate::units::FrameId;
+use sensors::{Hit, Watched};
 
 pub use panel::{Heartbeat, Light, Panel, Results};
+pub use sensors::Sensors;
 
 /// What starts a part.
 pub enum Trigger {
@@ -41,6 +44,13 @@ pub enum Trigger {
         /// How far from that an exposure may be.
         tolerance: Duration,
     },
+    /// `cap` says in which frame a part comes into view; the frame exposed nearest to `trip + exposure_delay` shows it.
+    Tripwire {
+        /// From the trip to the exposure; zero is the very frame.
+        exposure_offset: Offset,
+        /// How far from that an exposure may be.
+        tolerance: Duration,
+    },
 }
 
 /// What the loop needs beside the links.
@@ -51,6 +61,12 @@ pub struct Line {
     pub reject: reject::Settings,
     /// The belt.
     pub belt: Box<dyn Belt>,
+    /// The inputs beside the trigger.
+    pub sensors: Sensors,
+    /// Whether and where rejected parts are seen again.
+    pub confirm: Option<reject::confirm::Settings>,
+    /// What many verdicts together say.
+    pub alarms: decide::alarm::Settings,
     /// The plant's choices.
     pub safety: Safety,
     /// Scores at or above it reject.
@@ -69,6 +85,10 @@ pub struct Actuation {
     trigger: Trigger,
     settings: reject::Settings,
     belt: Box<dyn Belt>,
+    sensors: Sensors,
+    watched: Watched,
+    confirmations: Option<Confirmations<Hit>>,
+    alarms: Alarms,
     safety: Safety,
     threshold: f32,
     ledger: Ledger,
@@ -79,6 +99,7 @@ pub struct Actuation {
     panel: Panel,
     latency: Latency,
     stopping: bool,
+    stopping_since: Option<Timestamp>,
     /// The number that the next frame should have, and the last exposure seen.
     next_frame: FrameId,
     last_exposure: Option<Timestamp>,
@@ -94,17 +115,24 @@ pub struct Actuation {
 impl Actuation {
     /// A loop at rest: every output at its safe level.
     pub fn new(shared: Arc<Shared>, line: Line) -> Self {
-        let Line { mut trigger, reject: settings, belt, safety, threshold, ledger, actuator, panel } = line;
+        let Line { mut trigger, reject: settings, belt, safety, threshold, ledger, actuator, panel, .. } = line;
+        let Line { mut sensors, confirm, alarms, .. } = line;
         if let Trigger::Edge { input, .. } = &mut trigger {
             input.attach(&shared.clock, &shared.act_bell);
         }
+        sensors.all().for_each(|input| input.attach(&shared.clock, &shared.act_bell));
         Self {
+            confirmations: confirm.map(|confirm| Confirmations::new(&confirm, settings.belt_speed)),
+            alarms: Alarms::new(alarms),
+            sensors,
+            watched: Watched::default(),
             schedule: Schedule::new(&settings),
             awaiting_pulse: Vec::with_capacity(reject::schedule::CAPACITY),
             ledger: Ledger::new(ledger),
             actuator: Actuator::new(actuator),
             latency: Latency::default(),
             stopping: false,
+            stopping_since: None,
             next_frame: FrameId(0),
             last_exposure: None,
             early: VecDeque::with_capacity(EARLY_FRAMES),
@@ -143,14 +171,16 @@ impl Actuation {
         if self.settings.enabled {
             self.raise(Panel::ready, true);
         }
+        self.start_watching();
         while !self.turn() {
             let next = [
                 self.ledger.next_deadline(),
                 self.schedule.next_at(&*self.belt),
                 self.next_edge_at(),
                 self.panel.next_at(),
+                self.next_watched_at(),
             ];
-            let next = next.into_iter().flatten().min();
+            let next = next.into_iter().flatten().filter(|at| *at != Timestamp::NEVER).min();
             self.shared.clock.wait(&self.shared.act_bell, next);
         }
     }
@@ -159,6 +189,7 @@ impl Actuation {
     fn turn(&mut self) -> bool {
         // Read before the links are emptied: what a finished thread has sent is in them by then.
         let (cap_finished, insp_finished) = (self.shared.cap_finished(), self.shared.insp_finished());
+        self.read_belt();
         self.actuate();
         self.take_edges();
         self.drive_panel();
@@ -172,16 +203,19 @@ impl Actuation {
             self.abandon(Reason::InspectionFailed);
         }
         self.actuate();
+        self.take_sensors();
         self.report_losses();
         self.consider_stopping(cap_finished);
         self.drive_panel();
-        self.stopping && cap_finished && self.ledger.is_empty() && self.schedule.is_idle() && self.panel.is_idle()
+        let is_confirmed = self.confirmations.as_ref().is_none_or(Confirmations::is_empty);
+        let is_served = self.schedule.is_idle() && self.panel.is_idle() && is_confirmed;
+        self.stopping && cap_finished && self.ledger.is_empty() && is_served
     }
 
     fn consider_stopping(&mut self, cap_finished: bool) {
         if !self.stopping {
             let source_ended = match &self.trigger {
-                Trigger::EveryFrame => cap_finished,
+                Trigger::EveryFrame | Trigger::Tripwire { .. } => cap_finished,
                 Trigger::Edge { input, .. } => input.is_exhausted() || (cap_finished && input.ends_with_camera()),
             };
             if cap_finished && !source_ended && self.has_outlived_its_camera() {
@@ -196,9 +230,13 @@ impl Actuation {
             self.stopping = failure.is_some() || source_ended || self.shared.stop.is_requested();
             if self.stopping {
                 self.raise(Panel::ready, false);
+                self.stopping_since = Some(self.shared.clock.now());
             }
         }
-        let needs_frames = matches!(self.trigger, Trigger::Edge { .. }) && self.ledger.awaits_frame();
+        if self.gives_up_belt_at().is_some_and(|at| at <= self.shared.clock.now()) {
+            self.give_up_belt();
+        }
+        let needs_frames = !matches!(self.trigger, Trigger::EveryFrame) && self.ledger.awaits_frame();
         if self.stopping && !needs_frames {
             self.shared.end_capture();
         }
@@ -216,6 +254,9 @@ impl Actuation {
     fn expire(&mut self) {
         let now = self.shared.clock.now();
         while let Some(settled) = self.ledger.expire(now) {
+            if self.shared.jobs.withdraw(|job| job.part == settled.part.id).is_some() {
+                Counters::add(&self.shared.counters.skipped);
+            }
             self.conclude(settled);
         }
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::{Actuation, Panel};
 use crate::clock::Timestamp;
-use crate::decide::{Measures, Settled, Verdict};
+use crate::decide::{Alarm, Measures, Part, Settled, Verdict};
 use crate::gpio::{Level, SafeLine};
 use crate::inspect::Inspection;
 use crate::pipeline::recording::{Note, PartRecord};
-use crate::reject::{Due, PulseOutcome};
+use crate::reject::{self, Due, PulseOutcome};
 use crate::telemetry::{Counters, Fault, Stage};
 use crate::units::PartId;
 
@@ -33,6 +33,7 @@ impl Actuation {
             let message = "results wait for their strobes: shorten [outputs] result_valid_ms";
             self.fault(Fault::StrobeLost, Some(settled.part.id), message.to_owned());
         }
+        self.watch_verdicts(settled.verdict);
         if !(measures.reject && self.settings.enabled) {
             self.close(settled, None);
             return;
@@ -57,6 +58,20 @@ impl Actuation {
         }
     }
 
+    fn watch_verdicts(&mut self, verdict: Verdict) {
+        match self.alarms.count(verdict) {
+            Some(Alarm::ConsecutiveRejects(n)) => {
+                let message = format!("{n} rejects in a row: look at the parts and at the camera's picture");
+                self.fault(Fault::ConsecutiveRejects, None, message);
+            }
+            Some(Alarm::UninspectedRate { uninspected, parts }) => {
+                let message = format!("{uninspected} of the last {parts} parts were not inspected: the faults say why");
+                self.fault(Fault::UninspectedRate, None, message);
+            }
+            None => {}
+        }
+    }
+
     /// Does to the reject line what is due.
     pub(super) fn actuate(&mut self) {
         let now = self.shared.clock.now();
@@ -71,6 +86,7 @@ impl Actuation {
                     }
                 },
                 Due::Merge(part) => self.pulse_done(part, PulseOutcome::Merged, now),
+                Due::Refuse(part) => self.pulse_done(part, PulseOutcome::Refused, now),
                 Due::Late(part) => self.pulse_done(part, PulseOutcome::Late, now),
                 Due::Release => self.release(now),
             }
@@ -90,10 +106,19 @@ impl Actuation {
         }
     }
 
+    /// When it really came: since the verdict a measured belt may have stopped, or changed its speed.
+    pub(super) fn plan_again(&self, part: &mut Part) {
+        if self.belt.is_measured() {
+            let plan = reject::plan_at(&self.settings, &*self.belt, part.position);
+            (part.fire_at, part.deadline) = (plan.fire_at, plan.deadline);
+        }
+    }
+
     /// The outcome of a pulse is known: its part is done.
     pub(super) fn pulse_done(&mut self, part: PartId, outcome: PulseOutcome, at: Timestamp) {
         let i = self.awaiting_pulse.iter().position(|s| s.part.id == part);
-        let settled = self.awaiting_pulse.remove(i.expect("every scheduled part awaits its pulse"));
+        let mut settled = self.awaiting_pulse.remove(i.expect("every scheduled part awaits its pulse"));
+        self.plan_again(&mut settled.part);
         if outcome == PulseOutcome::Fired {
             self.latency.record(Stage::Pulse, at.since(settled.part.deadline));
         }
@@ -108,32 +133,38 @@ impl Actuation {
                 PulseOutcome::Fired => &counters.pulses_fired,
                 PulseOutcome::Merged => &counters.pulses_merged,
                 PulseOutcome::Late => &counters.pulses_late,
+                PulseOutcome::Refused => &counters.pulses_refused,
                 PulseOutcome::Failed => &counters.pulses_failed,
             });
-            if !outcome.has_hit() {
-                self.missed(&settled, outcome, at);
+            if outcome.has_hit() {
+                self.expect_at_bin(part, verdict, outcome, at);
+            } else {
+                self.missed(part, verdict, outcome, at);
             }
         }
         let (pulse, pulse_at) = pulse.unzip();
         self.note(Note::Part(PartRecord { part, verdict, settled_at, inspection: evidence, pulse, pulse_at }));
     }
 
-    fn missed(&mut self, settled: &Settled<Inspection>, pulse: PulseOutcome, at: Timestamp) {
-        let part = settled.part;
-        if settled.verdict == Verdict::Reject {
+    /// A part that was to be rejected is still on the belt, as far as anybody knows.
+    pub(super) fn missed(&mut self, part: Part, verdict: Verdict, pulse: PulseOutcome, at: Timestamp) {
+        let what = match pulse.has_hit() {
+            true => "the eye at the bin did not see it".to_owned(),
+            false => format!("its window was missed ({})", pulse.as_str()),
+        };
+        if verdict == Verdict::Reject {
             Counters::add(&self.shared.counters.missed_rejects);
             if self.shared.counters.count_fault(Fault::MissedReject) {
-                log::error!("part {} was to be rejected and its window was missed ({})", part.id, pulse.as_str());
+                log::error!("part {} was to be rejected and {what}", part.id);
             }
             self.note(Note::MissedReject { part: part.id, at, fire_at: part.fire_at, pulse });
             self.take_measures(self.safety.missed_reject());
         } else {
-            let message = format!("not inspected, and its reject window was missed ({})", pulse.as_str());
-            self.fault(Fault::MissedUninspected, Some(part.id), message);
+            self.fault(Fault::MissedUninspected, Some(part.id), format!("not inspected, and {what}"));
         }
     }
 
-    fn take_measures(&mut self, measures: Measures) {
+    pub(super) fn take_measures(&mut self, measures: Measures) {
         // A dry run asks nobody to stop; what it would have done stands in the events.
         if measures.stop_line && self.settings.enabled {
             self.raise(Panel::stop_line, true);
