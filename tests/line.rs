@@ -429,6 +429,8 @@ fn folder_config(pictures: &std::path::Path, folder: &std::path::Path) -> Config
         gpio: gpio::Settings { backend: gpio::Backend::Recorded { path: folder.join("edges.jsonl") } },
         safety: Rig::new(0, 0).safety,
         record: config::Record { events: Some(folder.join("events.jsonl")) },
+        realtime: config::Realtime::default(),
+        status: config::Status::default(),
         log_level: log::LevelFilter::Info,
     }
 }

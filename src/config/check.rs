@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::keys::KEYS;
 use super::raw::{Raw, Value};
-use super::{Config, Decision, Model, Outputs, Problem, Record, Trigger};
+use super::{Config, Decision, Model, Outputs, Problem, Realtime, Record, Status, Trigger};
 use crate::decide::{OnMissedReject, OnUninspected, Safety};
 use crate::units::{Millimetres, MmPerSecond};
 use crate::{camera, gpio, reject};
@@ -18,7 +18,7 @@ use crate::{camera, gpio, reject};
 pub const INSPECTION_MS_MIN: f64 = 20.0;
 
 const OUTPUT_LINES: [&str; 4] = ["reject.line", "outputs.ready", "outputs.fault", "outputs.stop_line"];
-const FILES: [&str; 3] = ["model.recipe", "gpio.edges", "record.events"];
+const FILES: [&str; 4] = ["model.recipe", "gpio.edges", "record.events", "status.socket"];
 
 /// Tries every rule between keys.
 pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
@@ -167,6 +167,11 @@ pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
             },
         },
         record: Record { events: file("record.events") },
+        realtime: Realtime {
+            priority: u8::try_from(whole("realtime.priority")?).ok().filter(|&priority| priority > 0),
+            lock_memory: raw.flag("realtime.lock_memory")?,
+        },
+        status: Status { socket: file("status.socket") },
         log_level: raw.text("log.level")?.parse().ok()?,
     })
 }

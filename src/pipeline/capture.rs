@@ -18,9 +18,14 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A frame that is not `size` (width, height) is broken. A frame that finds the link full is dropped: `act` misses its
 /// number.
 pub fn capture(shared: &Shared, camera: &mut dyn Camera, size: (u32, u32)) {
+    let beats = &shared.board.beats;
     while !shared.capture_over.load(Ordering::SeqCst) {
         let captured = match camera.grab(&shared.cap_bell) {
-            Grab::Idle => continue,
+            Grab::Idle => {
+                beats.idle.set(shared.clock.now());
+                beats.camera_down.clear();
+                continue;
+            }
             Grab::End => return,
             Grab::Frame(frame) => {
                 note_frame(shared, frame.id);
@@ -31,6 +36,7 @@ pub fn capture(shared: &Shared, camera: &mut dyn Camera, size: (u32, u32)) {
                 Captured::Broken(broken)
             }
             Grab::Fault(fault, error) => {
+                beats.camera_down.begin(shared.clock.now());
                 _ = shared.frames.try_push(Captured::Fault(fault, error));
                 shared.clock.wait(&shared.cap_bell, Some(shared.clock.now() + RETRY));
                 continue;
@@ -42,6 +48,8 @@ pub fn capture(shared: &Shared, camera: &mut dyn Camera, size: (u32, u32)) {
 
 fn note_frame(shared: &Shared, id: FrameId) {
     Counters::add(&shared.counters.frames);
+    shared.board.beats.frame.set(shared.clock.now());
+    shared.board.beats.camera_down.clear();
     shared.exposed.store(id.0 + 1, Ordering::SeqCst);
 }
 

@@ -7,6 +7,7 @@
 //! | `verdict` | once for each part, as soon as the outcome of its pulse is known |
 //! | `late_score` | a score came when its part's verdict was final; it changed nothing |
 //! | `missed_reject` | a known reject was not fired in its window |
+//! | `realtime` | once after `start`, where real-time scheduling or locked memory was asked for: what was permitted |
 //! | `fault` | anything else that went wrong |
 //! | `stop` | once, last |
 
@@ -31,6 +32,8 @@ pub enum Event<'a> {
     MissedReject { part: u64, t_ns: u64, fire_at_ns: u64, pulse: &'a str },
     /// Something went wrong.
     Fault { code: &'a str, t_ns: u64, part: Option<u64>, message: &'a str },
+    /// How the actuation thread is scheduled.
+    Realtime { t_ns: u64, fifo_priority: Option<u8>, memory_locked: bool, refused: &'a [String] },
     /// The run ends.
     Stop {
         t_ns: u64,

@@ -71,6 +71,8 @@ impl Actuation {
     fn take_frame(&mut self, frame: Frame) {
         if let Some(part) = self.part_of(frame.exposure_at) {
             let job = Job { part: part.id, deadline: part.deadline, frame };
+            // Before the job: what takes it must not be overtaken by this.
+            self.shared.board.beats.inspecting.begin(self.shared.clock.now());
             if let Some(evicted) = self.shared.jobs.push_evicting(job) {
                 let message = "pushed out before its inspection started: the inspection is slower than the belt";
                 self.refuse(evicted.part, Reason::Overrun, Fault::Overrun, message.to_owned());
