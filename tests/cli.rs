@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use zoomgate::sim::DefectKind;
 
-const COMMANDS: [&str; 7] = ["demo", "run", "check", "teach", "trial", "eval", "inspect"];
+const COMMANDS: [&str; 9] = ["demo", "run", "status", "doctor", "check", "teach", "trial", "eval", "inspect"];
 
 /// A dataset and a recipe taught from it, made once.
 struct Taught {

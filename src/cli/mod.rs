@@ -3,6 +3,7 @@
 pub mod check;
 #[cfg(feature = "teach")]
 pub mod demo;
+pub mod doctor;
 pub mod inspect;
 #[cfg(feature = "teach")]
 pub mod lesson;
@@ -12,6 +13,7 @@ pub mod overlay;
 #[cfg(feature = "teach")]
 pub mod progress;
 pub mod run;
+pub mod status;
 
 use clap::{Parser, Subcommand};
 
@@ -32,6 +34,10 @@ enum Command {
     Demo(demo::Args),
     /// Inspect every part until the camera ends or a signal comes.
     Run(run::RunArgs),
+    /// See how the running daemon is.
+    Status(status::Args),
+    /// Find out what keeps this machine from inspecting, and what to do about it.
+    Doctor(doctor::Args),
     /// Find every mistake in a configuration at once.
     Check(check::Args),
     /// Make a recipe from good pictures and a few known bad ones.
@@ -57,6 +63,8 @@ impl Cli {
             #[cfg(feature = "teach")]
             Command::Demo(args) => demo::run(&args),
             Command::Run(args) => run::run(&args),
+            Command::Status(args) => status::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
             Command::Check(args) => check::run(&args),
             #[cfg(feature = "teach")]
             Command::Teach(args) => lesson::run_teach(&args),
