@@ -2,6 +2,7 @@
 //!
 //! It runs only where somebody listens (`NOTIFY_SOCKET` is set), takes no lock that the line takes, and is the only
 //! thread that writes to the service manager's socket: whatever that does, the line does not wait.
+//! The first fault of each kind also goes to the journal under the identifier that `systemd/zoomgate.catalog` explains.
 //! What to say is decided in [`telemetry::watchdog`](crate::telemetry::watchdog); here it is said.
 //!
 //! A stall is reported (`SUP-02`). With a watchdog it also ends the run: a loop that still turns settles the parts on the
@@ -9,6 +10,9 @@
 //! itself, `ExecStopPost` of the unit puts the lines to rest.
 
 use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -32,18 +36,60 @@ pub type Send = Box<dyn FnMut(&[NotifyState<'_>]) -> io::Result<()> + std::marke
 pub struct Notifier {
     send: Send,
     period: Option<Duration>,
+    journal: Option<UnixDatagram>,
+    journalled: [bool; Fault::ALL.len()],
 }
+
+/// Where journald takes entries with fields (systemd, "Native Journal Protocol").
+const JOURNAL: &str = "/run/systemd/journal/socket";
 
 impl Notifier {
     /// The one that started this process, if there is one: `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`.
     pub fn from_environment() -> Option<Self> {
         std::env::var_os("NOTIFY_SOCKET")?;
-        Some(Self::new(Box::new(sd_notify::notify), sd_notify::watchdog_enabled()))
+        let notifier = Self::new(Box::new(sd_notify::notify), sd_notify::watchdog_enabled());
+        if std::env::var_os("JOURNAL_STREAM").is_none() {
+            return Some(notifier);
+        }
+        let with_journal = Self::new(Box::new(sd_notify::notify), notifier.period).with_journal(Path::new(JOURNAL));
+        Some(with_journal.unwrap_or_else(|error| {
+            log::warn!("faults will not be explained in the journal: {error}");
+            notifier
+        }))
     }
 
     /// One that is reached through `send` and restarts what has not fed its watchdog for `period`.
     pub fn new(send: Send, period: Option<Duration>) -> Self {
-        Self { send, period }
+        Self { send, period, journal: None, journalled: [false; Fault::ALL.len()] }
+    }
+
+    /// The same, with a journal that listens at `socket`.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub fn with_journal(mut self, socket: &Path) -> io::Result<Self> {
+        let journal = UnixDatagram::unbound()?;
+        journal.connect(socket)?;
+        self.journal = Some(journal);
+        Ok(self)
+    }
+
+    /// Writes the first fault of each kind to the journal.
+    fn journal_faults(&mut self, counters: &Counters) {
+        let Some(journal) = &self.journal else { return };
+        for (fault, was_told) in Fault::ALL.into_iter().zip(&mut self.journalled) {
+            if *was_told || counters.faults[fault as usize].load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            *was_told = true;
+            let (code, name, id) = (fault.code(), fault.name(), fault.message_id());
+            let entry = format!(
+                "PRIORITY=4\nSYSLOG_IDENTIFIER=zoomgate\nMESSAGE_ID={id}\nZOOMGATE_CODE={code}\nMESSAGE={code} {name}\n"
+            );
+            if let Err(error) = journal.send(entry.as_bytes()) {
+                log::warn!("cannot write {code} to the journal: {error}");
+            }
+        }
     }
 
     fn tell(&mut self, states: &[NotifyState<'_>]) {
@@ -63,7 +109,7 @@ pub(super) fn watch(shared: &Shared, limits: Limits, mut notifier: Notifier) {
         let now = shared.clock.now();
         shared.clock.wait(&shared.watch_bell, Some(now + dog.tick()));
         let now = shared.clock.now();
-        let is_ending = shared.stopping.load(std::sync::atomic::Ordering::SeqCst) || shared.rec_finished();
+        let is_ending = shared.stopping.load(Ordering::SeqCst) || shared.rec_finished();
         for say in dog.turn(&shared.board.beats.read(), is_ending, now).into_iter().flatten() {
             match say {
                 Say::Ready => notifier.tell(&[NotifyState::Ready]),
@@ -74,6 +120,7 @@ pub(super) fn watch(shared: &Shared, limits: Limits, mut notifier: Notifier) {
                 Say::Trigger => notifier.tell(&[NotifyState::WatchdogTrigger]),
             }
         }
+        notifier.journal_faults(&shared.counters);
         let is_due = told.1.is_none_or(|at| now.since(at) >= STATUS_PERIOD);
         let line = if is_due { status::sentence(&shared.board, now) } else { String::new() };
         if is_due && line != told.0 {

@@ -108,6 +108,14 @@ impl Fault {
         }
     }
 
+    /// The identifier of its journal entries, 128 bits in hexadecimal: "zoomgate" and the code, in ASCII.
+    ///
+    /// `systemd/zoomgate.catalog` explains each; `journalctl -x` shows that below the entry.
+    pub fn message_id(self) -> String {
+        let bytes = b"zoomgate".iter().copied().chain(self.code().bytes()).chain(std::iter::repeat(0));
+        bytes.take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Whether the fault output shall call a person. A single damaged frame is the plant's policy's business.
     pub fn needs_person(self) -> bool {
         self != Self::FrameBroken
