@@ -248,7 +248,8 @@ fn heard_of_a_camera(says: fn() -> Grab, every_frame: bool) -> Vec<String> {
 #[test]
 fn a_camera_that_was_never_seen_is_not_ready_and_an_idle_one_only_where_an_edge_starts_a_part() {
     let down = || Grab::Fault(CameraFault::Disconnected, Error::new(ErrorKind::Disconnected, "unplugged"));
-    let cases: [(&str, fn() -> Grab, bool, bool); 3] = [
+    type Says = fn() -> Grab;
+    let cases: [(&str, Says, bool, bool); 3] = [
         ("idle between edges", || Grab::Idle, false, true),
         ("idle where every frame is a part", || Grab::Idle, true, false),
         ("down", down, false, false),

@@ -96,7 +96,7 @@ fn serve(listener: &UnixListener, wake: &UnixStream, board: &Board, clock: &dyn 
             let mut fds = [PollFd::new(wake, PollFlags::IN), PollFd::new(listener, PollFlags::IN)];
             poll(&mut fds, None).is_ok() && !fds[0].revents().is_empty()
         } else {
-            let pause = Timespec { tv_sec: 0, tv_nsec: PAUSE.subsec_nanos().into() };
+            let pause = Timespec::try_from(PAUSE).expect("a tenth of a second fits every timespec");
             served.0 = 0;
             let mut fds = [PollFd::new(wake, PollFlags::IN)];
             poll(&mut fds, Some(&pause)).is_ok() && !fds[0].revents().is_empty()

@@ -13,7 +13,9 @@ const HOT: f64 = 85.0;
 
 pub(super) fn clock(subject: &Subject) -> Finding {
     let resolution = rustix::time::clock_getres(rustix::time::ClockId::Monotonic);
-    let ns = u64::try_from(resolution.tv_sec * 1_000_000_000 + i64::from(resolution.tv_nsec)).unwrap_or(u64::MAX);
+    // Whoever counts in whole seconds is judged all the same, and nanoseconds of a timespec never are negative.
+    let seconds = u64::try_from(resolution.tv_sec).unwrap_or(u64::MAX);
+    let ns = seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(resolution.tv_nsec).unwrap_or(0));
     let source = subject.read("sys/devices/system/clocksource/clocksource0/current_clocksource");
     judge_clock(ns, source.as_deref())
 }

@@ -69,7 +69,8 @@ fn the_machine_is_judged_by_what_its_files_say() {
     let arm = "processor\t: 0\nFeatures\t: fp asimd crc32 asimddp\n\nprocessor\t: 1\nFeatures\t: fp asimd\n";
     let old = "processor\t: 0\nflags\t\t: fpu sse sse2\n\nprocessor\t: 1\n";
     let single = "processor\t: 0\nflags\t\t: fpu avx2\n";
-    let cases: Vec<(&str, Vec<(String, &str)>, Outcome, &str)> = vec![
+    type Files = Vec<(String, &'static str)>;
+    let cases: Vec<(&str, Files, Outcome, &str)> = vec![
         ("temperature", vec![], Outcome::Ok, "no temperature"),
         ("temperature", vec![(zone(0), "41000\n"), (zone(1), "52300\n")], Outcome::Ok, "52 °C"),
         ("temperature", vec![(zone(0), "79000\n")], Outcome::Warn, "79 °C"),

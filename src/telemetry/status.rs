@@ -240,7 +240,8 @@ mod tests {
     #[test]
     fn states_are_those_of_the_watchdog() {
         let (now, long_ago) = (Timestamp(100_000_000_000), Timestamp(1));
-        let cases: [(&str, fn(&Board, Timestamp, Timestamp)); 4] = [
+        type Prepare = fn(&Board, Timestamp, Timestamp);
+        let cases: [(&str, Prepare); 4] = [
             ("starting", |_, _, _| {}),
             ("starting", |b, now, _| b.beats.turned.set(now)),
             ("running", |b, now, _| {
