@@ -4,11 +4,15 @@
 //! The end of a run is staged: no new parts, verdicts and pulses for those on the belt up to the last window, outputs
 //! safe, threads joined. A second signal ends the process at once.
 
+pub mod realtime;
+pub mod status;
+pub mod watch;
+
 use std::any::Any;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
@@ -30,12 +34,14 @@ use crate::inspect::Inspect;
 use crate::pipeline::actuation::{Actuation, Heartbeat, Light, Line, Panel, Results, Sensors, Trigger};
 use crate::pipeline::capture::capture;
 use crate::pipeline::inspection::{InspectionCost, inspection};
-use crate::pipeline::recording::{Observer, Recording};
+use crate::pipeline::recording::{Note, Observer, Recording};
 use crate::pipeline::{Capacity, Shared, Stop, Thread};
 use crate::reject::{self, Actuator, Belt, ConstantSpeed, EncoderBelt};
 use crate::sim::PartSource;
 use crate::sim::belt::{PhotoEye, Spacing, arrivals};
 use crate::sim::camera::{EXPOSURE_DELAY, SimCamera};
+use crate::telemetry::board::{About, Board};
+use crate::telemetry::watchdog::Limits;
 use crate::telemetry::{Counters, Counts, Latency};
 
 /// How far an exposure may be from where its trigger says. Chosen: half of the closest spacing that parts on a belt at
@@ -86,6 +92,37 @@ pub struct Wiring {
     pub stop: Stop,
     /// Counts while the run goes on.
     pub counters: Arc<Counters>,
+    /// What makes a service of it; by default nothing.
+    pub service: Service,
+}
+
+/// What a daemon needs beside the line: supervision, status, real time. The default is none of it, which costs nothing.
+#[derive(Default)]
+pub struct Service {
+    /// The recipe's file, for `status`.
+    pub recipe: String,
+    /// When what is stale.
+    pub limits: Limits,
+    /// Who is told that the run is ready, alive and stopping.
+    pub notifier: Option<watch::Notifier>,
+    /// Where the running daemon tells how it is.
+    pub status_socket: Option<PathBuf>,
+    /// Scheduling of `act` and locked memory.
+    pub realtime: config::Realtime,
+}
+
+impl Service {
+    /// What the configuration and the environment of this process ask for.
+    pub fn from_config(config: &Config) -> Self {
+        let may_idle = config.trigger != config::Trigger::EveryFrame;
+        Self {
+            recipe: config.model.recipe.display().to_string(),
+            limits: Limits::at_rate(config.camera.rate_hz, may_idle),
+            notifier: watch::Notifier::from_environment(),
+            status_socket: status::path(config.status.socket.as_deref()),
+            realtime: config.realtime,
+        }
+    }
 }
 
 /// What a run came to.
@@ -153,6 +190,7 @@ impl Wiring {
             observer: None,
             stop: Stop::new(),
             counters: Arc::default(),
+            service: Service::default(),
             clock,
         })
     }
@@ -168,9 +206,12 @@ pub fn run(wiring: Wiring) -> Result<RunReport> {
     let Wiring { clock, mut camera, frame_size, mut inspect, mut cost, threshold, capacity, stop, counters, .. } =
         wiring;
     let started_at = clock.now();
-    let shared = Arc::new(Shared::new(Arc::clone(&clock), Arc::clone(&counters), stop, capacity));
     let tripwire = wiring.tripwire;
     let dry_run = !wiring.reject.enabled;
+    let Service { recipe, limits, notifier, status_socket, realtime } = wiring.service;
+    let about = About { recipe, threshold, dry_run, limits, started_at };
+    let board = Arc::new(Board::new(about, Arc::clone(&counters)));
+    let shared = Arc::new(Shared::new(Arc::clone(&clock), board, stop, capacity));
     let recording = Recording { events: wiring.events, observer: wiring.observer, threshold, dry_run };
     let line = Line {
         trigger: wiring.trigger,
@@ -189,14 +230,23 @@ pub fn run(wiring: Wiring) -> Result<RunReport> {
 
     // All seats before the first thread: a simulated clock schedules by their order.
     let [cap_seat, insp_seat, act_seat, rec_seat] = Thread::ALL.map(|t| Seat::reserve(&clock, t.name()));
+    let watch_seat = notifier.is_some().then(|| Seat::reserve(&clock, watch::NAME));
+    let _socket = status_socket.and_then(|path| serve_status(&path, &shared));
     let rec = spawn(Thread::Rec, rec_seat, &shared, |shared| recording.run(shared));
-    let act = spawn(Thread::Act, act_seat, &shared, |_| actuation.run());
+    let act = spawn(Thread::Act, act_seat, &shared, move |shared| {
+        enter_realtime(shared, realtime);
+        actuation.run()
+    });
     let insp = spawn(Thread::Insp, insp_seat, &shared, move |shared| inspection(shared, &mut *inspect, &mut cost));
     let cap = spawn(Thread::Cap, cap_seat, &shared, move |shared| {
         capture(shared, &mut *camera, frame_size, tripwire);
     });
+    let watch = notifier.zip(watch_seat).map(|(notifier, seat)| spawn_watch(&shared, seat, limits, notifier));
     let joined = [cap, insp, rec].map(|thread| thread.map(JoinHandle::join));
     let latency = act.map(JoinHandle::join);
+    if watch.transpose()?.is_some_and(|thread| thread.join().is_err()) {
+        log::error!("the thread {} panicked", watch::NAME);
+    }
 
     if let Some(failure) = shared.take_failure() {
         return Err(failure);
@@ -233,6 +283,42 @@ fn spawn<T: Send + 'static>(
         shared.thread_ended(thread);
         Error::new(ErrorKind::Internal, message).caused_by(e)
     })
+}
+
+/// Starts the thread that tells the service manager; without it a supervised run would be killed, so it must start.
+fn spawn_watch(shared: &Arc<Shared>, seat: Seat, limits: Limits, notifier: watch::Notifier) -> Result<JoinHandle<()>> {
+    let theirs = Arc::clone(shared);
+    let started = thread::Builder::new().name(watch::NAME.to_owned()).spawn(move || {
+        seat.take();
+        watch::watch(&theirs, limits, notifier);
+    });
+    started.map_err(|e| {
+        let message = format!("cannot start thread {}: check the limits on threads and memory", watch::NAME);
+        shared.fail(Error::new(ErrorKind::Internal, message.clone()));
+        Error::new(ErrorKind::Internal, message).caused_by(e)
+    })
+}
+
+/// Called in `act`, before it touches an output.
+fn enter_realtime(shared: &Shared, wanted: config::Realtime) {
+    if wanted == config::Realtime::default() {
+        return;
+    }
+    let realtime = realtime::enter(wanted);
+    for refusal in &realtime.refused {
+        log::warn!("not permitted: {refusal}");
+    }
+    shared.board.note_realtime(realtime.clone());
+    let at = shared.clock.now();
+    if shared.notes.try_push(Note::Realtime { at, realtime }).is_err() {
+        Counters::add(&shared.counters.events_lost);
+    }
+}
+
+/// Nobody can ask a daemon without its socket; parts are inspected all the same.
+fn serve_status(path: &Path, shared: &Shared) -> Option<status::StatusSocket> {
+    let opened = status::StatusSocket::open(path, Arc::clone(&shared.board), Arc::clone(&shared.clock));
+    opened.inspect_err(|error| log::warn!("`zoomgate status` will not work: {error}")).ok()
 }
 
 fn story(panic: &(dyn Any + Send)) -> &str {

@@ -37,3 +37,4 @@ pub mod teach;
 
 pub mod cli;
 pub mod daemon;
+pub mod doctor;

@@ -13,7 +13,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use zoomgate::sim::DefectKind;
 
-const COMMANDS: [&str; 8] = ["demo", "run", "failsafe", "check", "teach", "trial", "eval", "inspect"];
+const COMMANDS: [&str; 11] =
+    ["demo", "run", "status", "doctor", "failsafe", "check", "devices", "teach", "trial", "eval", "inspect"];
 
 /// A dataset and a recipe taught from it, made once.
 struct Taught {

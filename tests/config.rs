@@ -122,6 +122,8 @@ fn every_value_reaches_its_setting() {
         gpio = { backend = "recorded", edges = "/tmp/e.jsonl", inputs = "i.jsonl" }
         safety = { on_uninspected = "stop_line", on_missed_reject = "stop_line" }
         record.events = "v.jsonl"
+        realtime = { priority = 7, lock_memory = false }
+        status.socket = "s.sock"
         log.level = "trace"
     "#;
     let expected = Config {
@@ -184,6 +186,8 @@ fn every_value_reaches_its_setting() {
         },
         safety: Safety { on_uninspected: OnUninspected::StopLine, on_missed_reject: OnMissedReject::StopLine },
         record: config::Record { events: Some("etc/v.jsonl".into()) },
+        realtime: config::Realtime { priority: Some(7), lock_memory: false },
+        status: config::Status { socket: Some("etc/s.sock".into()) },
         log_level: log::LevelFilter::Trace,
     };
     assert_eq!(config::parse(text, Path::new("etc/config.toml")).unwrap(), expected);
@@ -207,6 +211,7 @@ fn every_value_reaches_its_setting() {
         reject = { travel_mm = 700, belt_speed_mm_s = 250 }
         gpio.backend = "none"
         safety = { on_uninspected = "pass", on_missed_reject = "alarm" }
+        realtime.priority = 0
     "#;
     let config = config::parse(simulated, Path::new("config.toml")).unwrap();
     assert_eq!(config.camera.source, camera::Source::Simulated { seed: 9, parts: 8, defect_rate: 0.25 });
@@ -215,6 +220,7 @@ fn every_value_reaches_its_setting() {
     assert_eq!(config.safety.on_missed_reject, OnMissedReject::Alarm);
     assert_eq!((config.outputs, config.record.events, config.decision.threshold), Default::default());
     assert!(!config.reject.enabled);
+    assert_eq!((config.realtime.priority, config.realtime.lock_memory, config.status.socket), (None, true, None));
 }
 
 #[test]

@@ -438,6 +438,8 @@ fn folder_config(pictures: &std::path::Path, folder: &std::path::Path) -> Config
         safety: Rig::new(0, 0).safety,
         alarm: Default::default(),
         record: config::Record { events: Some(folder.join("events.jsonl")) },
+        realtime: config::Realtime::default(),
+        status: config::Status::default(),
         log_level: log::LevelFilter::Info,
     }
 }

@@ -10,7 +10,7 @@ use zoomgate::telemetry::Fault;
 
 /// What each module may import besides itself; `base` is everything that knows nothing of inspection.
 const BASE: [&str; 4] = ["units", "clock", "error", "storage"];
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("units", &[]),
     ("error", &[]),
     ("clock", &["error"]),
@@ -28,11 +28,12 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("sim", &["camera", "gpio", "frame", "base"]),
     ("teach", &["inspect", "nn", "frame", "base"]),
     ("daemon", &["*"]),
+    ("doctor", &["*"]),
     ("cli", &["*"]),
 ];
 
 /// Crates that appear in one room only, so that replacing one is a change to one room.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("tract_onnx", &["src/nn/"]),
     ("prost", &["src/nn/"]),
     ("candle_core", &["src/teach/"]),
@@ -43,9 +44,11 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("gpiocdev", &["src/gpio/cdev"]),
     ("gpiocdev_uapi", &["src/gpio/cdev"]),
     ("rppal", &["src/gpio/rppal.rs"]),
-    ("rustix", &["src/clock/"]),
     ("v4l", &["src/camera/v4l2/device.rs", "src/camera/v4l2/survey.rs"]),
     ("zune_jpeg", &["src/camera/convert/jpeg.rs"]),
+    ("rustix", &["src/clock/", "src/daemon/", "src/doctor/"]),
+    ("sd_notify", &["src/daemon/watch.rs"]),
+    ("thread_priority", &["src/daemon/realtime.rs"]),
     ("signal_hook", &["src/daemon.rs"]),
     ("clap", &["src/cli/", "src/main.rs"]),
     ("indicatif", &["src/cli/"]),

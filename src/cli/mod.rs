@@ -6,6 +6,7 @@ pub mod demo;
 pub mod devices;
 pub mod devices_gpio;
 pub mod failsafe;
+pub mod doctor;
 pub mod inspect;
 #[cfg(feature = "teach")]
 pub mod lesson;
@@ -15,6 +16,7 @@ pub mod overlay;
 #[cfg(feature = "teach")]
 pub mod progress;
 pub mod run;
+pub mod status;
 
 use clap::{Parser, Subcommand};
 
@@ -37,6 +39,10 @@ enum Command {
     Run(run::RunArgs),
     /// Put every output to its safe level and hold it there; for `ExecStopPost=`.
     Failsafe(failsafe::Args),
+    /// See how the running daemon is.
+    Status(status::Args),
+    /// Find out what keeps this machine from inspecting, and what to do about it.
+    Doctor(doctor::Args),
     /// Find every mistake in a configuration at once.
     Check(check::Args),
     /// List the cameras and GPIO lines of this machine, with what each of them offers.
@@ -65,6 +71,8 @@ impl Cli {
             Command::Demo(args) => demo::run(&args),
             Command::Run(args) => run::run(&args),
             Command::Failsafe(args) => failsafe::run(&args),
+            Command::Status(args) => status::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Devices(args) => devices::run(&args),
             #[cfg(feature = "teach")]

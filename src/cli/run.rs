@@ -11,7 +11,7 @@ use super::output::print_json;
 use crate::camera::{self, Source};
 use crate::clock::MonotonicClock;
 use crate::config;
-use crate::daemon::{self, RunReport, Wiring};
+use crate::daemon::{self, RunReport, Service, Wiring};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::model::Model;
 use crate::sim::PartSource;
@@ -39,7 +39,8 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let model = open_recipe(&config.model.recipe)?;
     let inspect = Box::new(model.inspector()?);
     let clock = Arc::new(MonotonicClock);
-    let wiring = Wiring::from_config(&config, clock, inspect, model.recipe().threshold, scene(&config.camera))?;
+    let mut wiring = Wiring::from_config(&config, clock, inspect, model.recipe().threshold, scene(&config.camera))?;
+    wiring.service = Service::from_config(&config);
     let _signals = daemon::stop_on_signals(&wiring.stop)?;
     let report = daemon::run(wiring)?;
     let summary = Summary::of(&report);

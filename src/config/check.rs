@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::keys::KEYS;
 use super::raw::{Raw, Value};
 use super::{
-    Config, Decision, Exposure, HeartbeatLine, Inputs, LightLine, Model, Outputs, Problem, Record, ResultLines, Trigger,
+    Config, Decision, Exposure, HeartbeatLine, Inputs, LightLine, Model, Outputs, Problem, Realtime, Record, ResultLines,
+    Status, Trigger,
 };
 use crate::clock::Offset;
 use crate::decide::part::EARLY_FRAMES;
@@ -45,7 +46,7 @@ const INPUT_LINES: [&str; 10] = [
     "inputs.recipe_four",
     "inputs.recipe_eight",
 ];
-const FILES: [&str; 4] = ["model.recipe", "gpio.edges", "gpio.inputs", "record.events"];
+const FILES: [&str; 5] = ["model.recipe", "gpio.edges", "gpio.inputs", "record.events", "status.socket"];
 
 /// Tries every rule between keys.
 pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
@@ -476,6 +477,11 @@ pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
             },
         },
         record: Record { events: file("record.events") },
+        realtime: Realtime {
+            priority: u8::try_from(whole("realtime.priority")?).ok().filter(|&priority| priority > 0),
+            lock_memory: raw.flag("realtime.lock_memory")?,
+        },
+        status: Status { socket: file("status.socket") },
         log_level: raw.text("log.level")?.parse().ok()?,
     })
 }

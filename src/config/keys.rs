@@ -133,6 +133,8 @@ pub const SECTIONS: &[Section] = &[
     reserved("metrics", "Counters for a scraper.", "the scraper's endpoint"),
     reserved("teach", "Limits for teaching on the device.", "teaching from the page"),
     reserved("update", "Signed updates over SSH.", "`zoomgate update`"),
+    used("realtime", "What keeps pulses exact while the machine is busy; said in the log where it is not permitted."),
+    used("status", "What a running daemon tells about itself."),
     used("log", "What the program says on stderr."),
 ];
 
@@ -913,6 +915,37 @@ pub const KEYS: &[Key] = &[
         active: Some("\"events.jsonl\""),
         only_with: None,
         doc: "The file of verdict events, one JSON object a line.",
+        hint: "",
+    },
+    Key {
+        path: "realtime.priority",
+        kind: Kind::Integer { min: 0, max: 98, unit: "" },
+        absent: Absent::Default("40"),
+        active: None,
+        only_with: None,
+        doc: "SCHED_FIFO priority of the thread that fires pulses; 0 leaves it among the others. The kernel's interrupt \
+              threads run at 50.",
+        hint: "",
+    },
+    Key {
+        path: "realtime.lock_memory",
+        kind: Kind::Boolean,
+        absent: Absent::Default("true"),
+        active: None,
+        only_with: None,
+        doc: "Keeps the program's memory from being swapped out or dropped.",
+        hint: "",
+    },
+    Key {
+        path: "status.socket",
+        kind: Kind::Path,
+        absent: Absent::Unset {
+            means: "without it /run/zoomgate/status.sock, where that folder exists",
+            example: "\"status.sock\"",
+        },
+        active: None,
+        only_with: None,
+        doc: "The local socket that `zoomgate status` asks.",
         hint: "",
     },
     Key {

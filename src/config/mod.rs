@@ -56,6 +56,10 @@ pub struct Config {
     pub alarm: decide::alarm::Settings,
     /// `[record]`
     pub record: Record,
+    /// `[realtime]`
+    pub realtime: Realtime,
+    /// `[status]`
+    pub status: Status,
     /// `[log] level`
     pub log_level: log::LevelFilter,
 }
@@ -181,6 +185,22 @@ pub struct Inputs {
 pub struct Record {
     /// JSON-lines file of verdict events.
     pub events: Option<PathBuf>,
+}
+
+/// `[realtime]` as used; the default asks for nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Realtime {
+    /// SCHED_FIFO priority of the actuation thread, 1 to 98; `None` leaves it among the others.
+    pub priority: Option<u8>,
+    /// Whether the kernel may not take the process's memory away.
+    pub lock_memory: bool,
+}
+
+/// `[status]` as used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The socket on which a running daemon tells how it is; `None` is the default place, where its folder exists.
+    pub socket: Option<PathBuf>,
 }
 
 /// One thing to mend, or, as a warning, to think about.

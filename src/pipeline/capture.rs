@@ -19,9 +19,14 @@ const RETRY: Duration = Duration::from_secs(1);
 /// number. A tripwire looks at each frame of that size; that a part came is kept until a frame carries it to `act`.
 pub fn capture(shared: &Shared, camera: &mut dyn Camera, size: (u32, u32), mut tripwire: Option<Tripwire>) {
     let mut tripped_at = None;
+    let beats = &shared.board.beats;
     while !shared.capture_over.load(Ordering::SeqCst) {
         let captured = match camera.grab(&shared.cap_bell) {
-            Grab::Idle => continue,
+            Grab::Idle => {
+                beats.idle.set(shared.clock.now());
+                beats.camera_down.clear();
+                continue;
+            }
             Grab::End => return,
             Grab::Frame(frame) => {
                 note_frame(shared, frame.id);
@@ -32,6 +37,7 @@ pub fn capture(shared: &Shared, camera: &mut dyn Camera, size: (u32, u32), mut t
                 Captured::Broken(broken)
             }
             Grab::Fault(fault, error) => {
+                beats.camera_down.begin(shared.clock.now());
                 _ = shared.frames.try_push(Captured::Fault(fault, error));
                 shared.clock.wait(&shared.cap_bell, Some(shared.clock.now() + RETRY));
                 continue;
@@ -55,6 +61,8 @@ pub fn capture(shared: &Shared, camera: &mut dyn Camera, size: (u32, u32), mut t
 
 fn note_frame(shared: &Shared, id: FrameId) {
     Counters::add(&shared.counters.frames);
+    shared.board.beats.frame.set(shared.clock.now());
+    shared.board.beats.camera_down.clear();
     shared.exposed.store(id.0 + 1, Ordering::SeqCst);
 }
 

@@ -40,13 +40,18 @@ pub fn inspection(shared: &Shared, inspect: &mut dyn Inspect, cost: &mut Inspect
     loop {
         let job = match shared.jobs.next() {
             Next::Item(job) => job,
-            Next::Closed => return,
+            Next::Closed => {
+                shared.board.beats.inspecting.clear();
+                return;
+            }
             Next::Empty => {
+                shared.board.beats.inspecting.clear();
                 shared.clock.wait(&shared.insp_bell, None);
                 continue;
             }
         };
         let started_at = shared.clock.now();
+        shared.board.beats.inspecting.set(started_at);
         if started_at >= job.deadline {
             Counters::add(&shared.counters.skipped);
             continue;

@@ -41,6 +41,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::inspect::Inspection;
 use crate::telemetry::Counters;
+use crate::telemetry::board::Board;
 use crate::units::PartId;
 use queue::Link;
 use recording::Note;
@@ -146,8 +147,10 @@ impl Stop {
 pub struct Shared {
     /// The run's clock.
     pub clock: Arc<dyn Clock>,
-    /// What is counted.
+    /// What is counted; the board's.
     pub counters: Arc<Counters>,
+    /// What everybody may read while the run goes on.
+    pub board: Arc<Board>,
     /// The request to end the run.
     pub stop: Stop,
     /// cap → act.
@@ -166,6 +169,10 @@ pub struct Shared {
     pub act_bell: Bell,
     /// Wakes `rec`.
     pub rec_bell: Bell,
+    /// Wakes the thread that watches the others, if there is one.
+    pub watch_bell: Bell,
+    /// Set by `act`: no more parts are taken.
+    pub stopping: AtomicBool,
     /// Set by `act`: no more frames are needed.
     pub capture_over: AtomicBool,
     /// One more than the number of the last frame that the camera spoke of.
@@ -174,13 +181,14 @@ pub struct Shared {
     pub scores_lost: AtomicU64,
     cap_finished: AtomicBool,
     insp_finished: AtomicBool,
+    rec_finished: AtomicBool,
     failure: Mutex<Option<Error>>,
 }
 
 impl Shared {
     /// Links and bells for one run.
-    pub fn new(clock: Arc<dyn Clock>, counters: Arc<Counters>, stop: Stop, capacity: Capacity) -> Self {
-        let [cap_bell, insp_bell, act_bell, rec_bell] = std::array::from_fn(|_| Bell::new());
+    pub fn new(clock: Arc<dyn Clock>, board: Arc<Board>, stop: Stop, capacity: Capacity) -> Self {
+        let [cap_bell, insp_bell, act_bell, rec_bell, watch_bell] = std::array::from_fn(|_| Bell::new());
         stop.attach(&clock, &act_bell);
         Self {
             frames: Link::new(FRAMES, Arc::clone(&clock), act_bell.clone()),
@@ -188,17 +196,21 @@ impl Shared {
             scores: Link::new(2 * capacity.jobs, Arc::clone(&clock), act_bell.clone()),
             notes: Link::new(NOTES, Arc::clone(&clock), rec_bell.clone()),
             clock,
-            counters,
+            counters: Arc::clone(&board.counters),
+            board,
             stop,
             cap_bell,
             insp_bell,
             act_bell,
             rec_bell,
+            watch_bell,
+            stopping: AtomicBool::new(false),
             capture_over: AtomicBool::new(false),
             exposed: AtomicU64::new(0),
             scores_lost: AtomicU64::new(0),
             cap_finished: AtomicBool::new(false),
             insp_finished: AtomicBool::new(false),
+            rec_finished: AtomicBool::new(false),
             failure: Mutex::new(None),
         }
     }
@@ -226,17 +238,29 @@ impl Shared {
         }
     }
 
+    /// `act` takes no more parts.
+    pub fn announce_stopping(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.clock.ring(&self.watch_bell);
+    }
+
     /// A thread has ended, by return or by panic: tells those who wait for it.
     pub fn thread_ended(&self, thread: Thread) {
         match thread {
-            Thread::Cap => self.cap_finished.store(true, Ordering::SeqCst),
+            Thread::Cap => {
+                self.board.beats.camera_ended.set(self.clock.now());
+                self.cap_finished.store(true, Ordering::SeqCst);
+            }
             Thread::Insp => self.insp_finished.store(true, Ordering::SeqCst),
             Thread::Act => {
                 self.end_capture();
                 self.jobs.close();
                 self.notes.close();
             }
-            Thread::Rec => {}
+            Thread::Rec => {
+                self.rec_finished.store(true, Ordering::SeqCst);
+                self.clock.ring(&self.watch_bell);
+            }
         }
         self.clock.ring(&self.act_bell);
     }
@@ -247,6 +271,11 @@ impl Shared {
 
     fn insp_finished(&self) -> bool {
         self.insp_finished.load(Ordering::SeqCst)
+    }
+
+    /// Whether the events are written, which is the last thing that a run does.
+    pub fn rec_finished(&self) -> bool {
+        self.rec_finished.load(Ordering::SeqCst)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::decide::{Part, Verdict};
 use crate::inspect::Inspection;
 use crate::reject::PulseOutcome;
+use crate::telemetry::board::{Realtime, Remembered};
 use crate::telemetry::events::{self, Crop, Event, VerdictEvent};
 use crate::telemetry::{Counters, Fault};
 use crate::units::PartId;
@@ -46,6 +47,8 @@ pub enum Note {
     RecipeSelected { at: Timestamp, number: u32 },
     /// Something went wrong.
     Fault { fault: Fault, at: Timestamp, part: Option<PartId>, message: String },
+    /// How `act` is scheduled, where that was asked for.
+    Realtime { at: Timestamp, realtime: Realtime },
 }
 
 /// Called on `rec` for each part as soon as it is done; it may be slow, it must not panic.
@@ -99,6 +102,7 @@ impl Recording {
         match note {
             Note::Part(record) => {
                 self.write(shared, &Event::Verdict(verdict_event(record, self.threshold)));
+                shared.board.remember(remembered(record));
                 if let Some(observer) = &mut self.observer {
                     observer(record);
                 }
@@ -118,6 +122,10 @@ impl Recording {
             Note::Fault { fault, at, part, message } => {
                 let (code, part) = (fault.code(), part.map(|p| p.0));
                 self.write(shared, &Event::Fault { code, t_ns: at.0, part, message });
+            }
+            Note::Realtime { at, realtime } => {
+                let Realtime { fifo_priority, memory_locked, ref refused } = *realtime;
+                self.write(shared, &Event::Realtime { t_ns: at.0, fifo_priority, memory_locked, refused });
             }
         }
     }
@@ -150,6 +158,15 @@ fn lost(shared: &Shared, error: &std::io::Error) {
 /// An instant that the belt has yet to name is not available.
 fn known(at: Timestamp) -> Option<u64> {
     (at != Timestamp::NEVER).then_some(at.0)
+}
+
+fn remembered(record: &PartRecord) -> Remembered {
+    Remembered {
+        part: record.part.id,
+        verdict: record.verdict,
+        score: record.inspection.map(|i| i.score.0),
+        pulse: record.pulse.map(PulseOutcome::as_str),
+    }
 }
 
 fn verdict_event(record: &PartRecord, threshold: f32) -> VerdictEvent<'static> {

@@ -10,6 +10,7 @@
 //! | `belt` | the measured belt has stopped, or moves again |
 //! | `acknowledged` | a person reset faults and alarms |
 //! | `recipe_selected` | the number on the recipe lines, at the start and when it changed |
+//! | `realtime` | once after `start`, where real-time scheduling or locked memory was asked for: what was permitted |
 //! | `fault` | anything else that went wrong |
 //! | `stop` | once, last |
 
@@ -40,6 +41,8 @@ pub enum Event<'a> {
     RecipeSelected { t_ns: u64, number: u32 },
     /// Something went wrong.
     Fault { code: &'a str, t_ns: u64, part: Option<u64>, message: &'a str },
+    /// How the actuation thread is scheduled.
+    Realtime { t_ns: u64, fifo_priority: Option<u8>, memory_locked: bool, refused: &'a [String] },
     /// The run ends.
     Stop {
         t_ns: u64,

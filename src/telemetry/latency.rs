@@ -1,9 +1,11 @@
-//! Latency by stage: histograms with fixed buckets, exact maxima, no allocation after the start.
+//! Latency by stage: histograms with fixed buckets, exact maxima, no allocation after the start. Recorded by one thread,
+//! read by any.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Buckets per doubling: a reported percentile is at most 1/16 above the true one.
 const PER_OCTAVE: usize = 16;
@@ -58,7 +60,7 @@ pub struct Latency {
 
 impl Latency {
     /// Adds one measurement.
-    pub fn record(&mut self, stage: Stage, took: Duration) {
+    pub fn record(&self, stage: Stage, took: Duration) {
         self.stages[stage as usize].record(took);
     }
 
@@ -74,24 +76,24 @@ impl Latency {
         LatencyMs {
             p50: total.map(|t| t.p50),
             p99: total.map(|t| t.p99),
-            by_stage: Stage::ALL.into_iter().map(|stage| (stage.as_str(), stage_ms(stage))).collect(),
+            by_stage: Stage::ALL.into_iter().map(|stage| (stage.as_str().to_owned(), stage_ms(stage))).collect(),
         }
     }
 }
 
 /// `latency_ms` of a `--json` object: milliseconds, null where nothing was measured.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LatencyMs {
     /// Median from frame to verdict.
     pub p50: Option<f64>,
     /// 99th percentile from frame to verdict.
     pub p99: Option<f64>,
     /// Each stage by its name.
-    pub by_stage: BTreeMap<&'static str, Option<StageMs>>,
+    pub by_stage: BTreeMap<String, Option<StageMs>>,
 }
 
 /// Percentiles of one stage in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageMs {
     /// Median.
     pub p50: f64,
@@ -100,50 +102,61 @@ pub struct StageMs {
 }
 
 /// A histogram of durations.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Histogram {
-    buckets: Box<[u64]>,
-    count: u64,
-    max: Duration,
+    buckets: Box<[AtomicU64]>,
+    count: AtomicU64,
+    max_ns: AtomicU64,
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { buckets: vec![0; OCTAVES * PER_OCTAVE + 1].into(), count: 0, max: Duration::ZERO }
+        let buckets = std::iter::repeat_with(AtomicU64::default).take(OCTAVES * PER_OCTAVE + 1).collect();
+        Self { buckets, count: AtomicU64::new(0), max_ns: AtomicU64::new(0) }
+    }
+}
+
+impl Clone for Histogram {
+    fn clone(&self) -> Self {
+        let copy = |n: &AtomicU64| AtomicU64::new(n.load(Ordering::Relaxed));
+        Self { buckets: self.buckets.iter().map(copy).collect(), count: copy(&self.count), max_ns: copy(&self.max_ns) }
     }
 }
 
 impl Histogram {
     /// Adds one measurement.
-    pub fn record(&mut self, took: Duration) {
-        self.buckets[bucket(took)] += 1;
-        self.count += 1;
-        self.max = self.max.max(took);
+    pub fn record(&self, took: Duration) {
+        self.buckets[bucket(took)].fetch_add(1, Ordering::Relaxed);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.max_ns.fetch_max(ns, Ordering::Relaxed);
     }
 
     /// How many were added.
     pub fn count(&self) -> u64 {
-        self.count
+        self.count.load(Ordering::Relaxed)
     }
 
     /// The longest; zero when empty.
     pub fn max(&self) -> Duration {
-        self.max
+        Duration::from_nanos(self.max_ns.load(Ordering::Relaxed))
     }
 
     /// The duration that the fraction `q` (0..=1) of the measurements do not exceed, rounded up to a bucket's edge;
     /// `None` when empty.
     pub fn quantile(&self, q: f64) -> Option<Duration> {
-        if self.count == 0 {
+        let count = self.count();
+        if count == 0 {
             return None;
         }
-        let rank = ((q * self.count as f64).ceil() as u64).clamp(1, self.count);
+        let rank = ((q * count as f64).ceil() as u64).clamp(1, count);
         let mut below = 0;
         let bucket = self.buckets.iter().position(|n| {
-            below += n;
+            below += n.load(Ordering::Relaxed);
             below >= rank
         });
-        Some(bucket.map_or(self.max, |i| upper_edge(i).min(self.max)))
+        let max = self.max();
+        Some(bucket.map_or(max, |i| upper_edge(i).min(max)))
     }
 
     /// Median and 99th percentile in milliseconds; `None` when empty.
@@ -175,7 +188,7 @@ mod tests {
 
     #[test]
     fn quantiles_are_within_a_bucket() {
-        let mut histogram = Histogram::default();
+        let histogram = Histogram::default();
         assert_eq!(histogram.quantile(0.5), None);
         for ms in 1..=1000 {
             histogram.record(Duration::from_millis(ms));
@@ -189,7 +202,7 @@ mod tests {
 
     #[test]
     fn extremes_have_a_bucket() {
-        let mut histogram = Histogram::default();
+        let histogram = Histogram::default();
         histogram.record(Duration::ZERO);
         histogram.record(Duration::from_secs(100_000));
         assert_eq!(histogram.quantile(0.5), Some(Duration::from_nanos(FLOOR_NS)));

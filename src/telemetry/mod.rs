@@ -1,10 +1,14 @@
 //! Counters, latency and events: what a run tells about itself. Never in the way of a part.
 //!
-//! Counters are atomics that any thread may read while the run goes on; latencies belong to `act`; events are written
-//! by `rec`. Imports only base and the words of `decide`.
+//! Counters, latencies and heartbeats are atomics that any thread may read while the run goes on; events are written by
+//! `rec`. [`watchdog`] judges the heartbeats, [`status`] is what a running daemon tells. Imports only base and the words
+//! of `decide`.
 
+pub mod board;
 pub mod events;
 pub mod latency;
+pub mod status;
+pub mod watchdog;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -57,11 +61,13 @@ pub enum Fault {
     EventsLost,
     /// The run ends with an error: a thread panicked, or the trigger is lost.
     RunFailed,
+    /// The camera, the inspection or the actuation loop makes no progress.
+    Stalled,
 }
 
 impl Fault {
     /// Every fault, in the order of the counters.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::FrameBroken,
         Self::Camera,
         Self::FramesLost,
@@ -83,6 +89,7 @@ impl Fault {
         Self::UninspectedRate,
         Self::EventsLost,
         Self::RunFailed,
+        Self::Stalled,
     ];
 
     /// The stable code in events, logs and the manual.
@@ -109,7 +116,36 @@ impl Fault {
             Self::UninspectedRate => "ALM-02",
             Self::EventsLost => "REC-01",
             Self::RunFailed => "SUP-01",
+            Self::Stalled => "SUP-02",
         }
+    }
+
+    /// What it means, in the words of `status` and of the journal's catalogue.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FrameBroken => "a frame is damaged or has another size",
+            Self::Camera => "the camera does not deliver",
+            Self::FramesLost => "frames were exposed and never arrived",
+            Self::Trigger => "the trigger input cannot be read",
+            Self::Overrun => "parts come faster than they are inspected",
+            Self::Inspection => "an inspection fails, or its score is no number",
+            Self::ScoreLost => "a score found its link full",
+            Self::ScheduleFull => "the pulse schedule is full",
+            Self::Line => "an output line does not follow",
+            Self::MissedReject => "a known reject missed its window",
+            Self::MissedUninspected => "an uninspected part that should be rejected missed its window",
+            Self::EventsLost => "events cannot be written",
+            Self::RunFailed => "the run ended with an error",
+            Self::Stalled => "a part of the line makes no progress",
+        }
+    }
+
+    /// The identifier of its journal entries, 128 bits in hexadecimal: "zoomgate" and the code, in ASCII.
+    ///
+    /// `systemd/zoomgate.catalog` explains each; `journalctl -x` shows that below the entry.
+    pub fn message_id(self) -> String {
+        let bytes = b"zoomgate".iter().copied().chain(self.code().bytes()).chain(std::iter::repeat(0));
+        bytes.take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Whether the fault output shall call a person. A single damaged frame is the plant's policy's business.
@@ -292,6 +328,7 @@ mod tests {
         assert_eq!(codes.len(), Fault::ALL.len());
         for (i, fault) in Fault::ALL.into_iter().enumerate() {
             assert_eq!(fault as usize, i);
+            assert!(!fault.name().is_empty());
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use zoomgate::clock::{Clock, SimClock, Timestamp};
-use zoomgate::daemon::{self, MATCH_TOLERANCE, RunReport, Wiring};
+use zoomgate::daemon::{self, MATCH_TOLERANCE, RunReport, Service, Wiring};
 use zoomgate::decide::{OnMissedReject, OnUninspected, Safety};
 use zoomgate::error::Result;
 use zoomgate::frame::Frame;
@@ -171,6 +171,7 @@ impl Rig {
             observer: Some(Box::new(move |record| seen.lock().unwrap().push(*record))),
             stop: Stop::new(),
             counters: Arc::default(),
+            service: Service::default(),
             clock,
         };
         (wiring, Watch { recorder, events, records })

@@ -158,6 +158,8 @@ impl Actuation {
         // On a measured belt the deadline is a place: who is too late is withdrawn when the belt gets there.
         let deadline = if self.belt.is_measured() { Timestamp::NEVER } else { part.deadline };
         let job = Job { part: part.id, deadline, frame };
+        // Before the job: what takes it must not be overtaken by this.
+        self.shared.board.beats.inspecting.begin(self.shared.clock.now());
         if let Some(evicted) = self.shared.jobs.push_evicting(job) {
             let message = "pushed out before its inspection started: the inspection is slower than the belt";
             self.refuse(evicted.part, Reason::Overrun, Fault::Overrun, message.to_owned());

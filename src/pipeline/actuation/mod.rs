@@ -97,7 +97,7 @@ pub struct Actuation {
     awaiting_pulse: Vec<Settled<Inspection>>,
     actuator: Actuator,
     panel: Panel,
-    latency: Latency,
+    latency: Arc<Latency>,
     stopping: bool,
     stopping_since: Option<Timestamp>,
     /// The number that the next frame should have, and the last exposure seen.
@@ -130,7 +130,7 @@ impl Actuation {
             awaiting_pulse: Vec::with_capacity(reject::schedule::CAPACITY),
             ledger: Ledger::new(ledger),
             actuator: Actuator::new(actuator),
-            latency: Latency::default(),
+            latency: Arc::clone(&shared.board.latency),
             stopping: false,
             stopping_since: None,
             next_frame: FrameId(0),
@@ -164,7 +164,7 @@ impl Actuation {
         }
         self.forget_early_frames();
         self.await_inspection();
-        self.latency
+        Latency::clone(&self.latency)
     }
 
     fn run_line(&mut self) {
@@ -187,6 +187,7 @@ impl Actuation {
 
     /// One round of everything that is due; whether the line is done.
     fn turn(&mut self) -> bool {
+        self.shared.board.beats.turned.set(self.shared.clock.now());
         // Read before the links are emptied: what a finished thread has sent is in them by then.
         let (cap_finished, insp_finished) = (self.shared.cap_finished(), self.shared.insp_finished());
         self.read_belt();
@@ -229,6 +230,7 @@ impl Actuation {
             }
             self.stopping = failure.is_some() || source_ended || self.shared.stop.is_requested();
             if self.stopping {
+                self.shared.announce_stopping();
                 self.raise(Panel::ready, false);
                 self.stopping_since = Some(self.shared.clock.now());
             }
@@ -283,6 +285,7 @@ impl Actuation {
     fn await_inspection(&mut self) {
         self.shared.jobs.close();
         loop {
+            self.shared.board.beats.turned.set(self.shared.clock.now());
             let finished = self.shared.insp_finished();
             self.take_scores();
             if finished {
