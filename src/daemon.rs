@@ -345,7 +345,7 @@ pub fn stop_on_signals(stop: &Stop) -> Result<SignalGuard> {
     let stop = stop.clone();
     let listener = thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
-            log::info!("signal {signal}: ending after the parts on the belt; a second one ends at once");
+            log::info!("signal {signal}: ending in order; a second one ends at once");
             stop.request();
         }
     });

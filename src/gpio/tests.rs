@@ -245,14 +245,13 @@ fn an_input_gives_every_edge_both_ways_in_order_with_its_time() {
 fn an_input_that_is_debounced_gives_only_what_holds() {
     for mut bench in with_inputs() {
         let name = bench.inputs[0].clone();
-        let options = InputOptions { debounce: STEP * 2, ..InputOptions::default() };
+        // Far above a step: a machine under load stretches those.
+        let options = InputOptions { debounce: STEP * 25, ..InputOptions::default() };
         let mut input = bench.lines.request_input(&name, options).unwrap();
         if let Some(drive) = &bench.drive {
             drive(&name, 3);
         }
-        // Each level holds half as long as it would have to, but for the last.
-        let came = edges(&bench, &mut *input, 1);
-        let levels: Vec<_> = came.iter().map(|e| e.level).collect();
-        assert!(levels.is_empty() || levels == [Level::Low], "{levels:?}");
+        // The last level holds, and is the one that the line had before.
+        assert_eq!(edges(&bench, &mut *input, 1), []);
     }
 }
