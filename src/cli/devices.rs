@@ -151,13 +151,13 @@ Cameras
 
     #[test]
     fn json_has_every_camera_as_plain_data() {
-        let report = serde_json::to_value(report(Some(vec![webcam()]))).unwrap();
-        assert_eq!(report["schema"], 1);
-        let camera = &report["cameras"][0];
+        let listed = serde_json::to_value(report(Some(vec![webcam()]))).unwrap();
+        assert_eq!(listed["schema"], 1);
+        let camera = &listed["cameras"][0];
         assert_eq!(camera["stable_paths"][0], "/dev/v4l/by-id/usb-cam-index0");
         assert_eq!(camera["formats"][0]["sizes"][0]["intervals"][0]["one"]["denominator"], 30);
         assert_eq!(camera["controls"][0]["max"], 2);
-        let none = serde_json::to_value(report(None)).unwrap();
-        assert!(none["cameras"].is_null());
+
+        assert!(serde_json::to_value(report(None)).unwrap()["cameras"].is_null());
     }
 }

@@ -5,8 +5,8 @@ pub mod check;
 pub mod demo;
 pub mod devices;
 pub mod devices_gpio;
-pub mod failsafe;
 pub mod doctor;
+pub mod failsafe;
 pub mod inspect;
 #[cfg(feature = "teach")]
 pub mod lesson;

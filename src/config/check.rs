@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::keys::KEYS;
 use super::raw::{Raw, Value};
 use super::{
-    Config, Decision, Exposure, HeartbeatLine, Inputs, LightLine, Model, Outputs, Problem, Realtime, Record, ResultLines,
-    Status, Trigger,
+    Config, Decision, Exposure, HeartbeatLine, Inputs, LightLine, Model, Outputs, Problem, Realtime, Record,
+    ResultLines, Status, Trigger,
 };
 use crate::clock::Offset;
 use crate::decide::part::EARLY_FRAMES;
@@ -161,6 +161,7 @@ fn lines(raw: &Raw, problem: &mut dyn FnMut(&str, String), warn: &mut dyn FnMut(
     let is = |path: &str, word: &str| raw.value(path) == Some(Value::Text(word.to_owned()));
     let is_missing = |path: &str| raw.value(path).is_none() && !raw.speaks_of(path);
     let is_eye = is("trigger.source", "photo_eye");
+    let frame_ms = raw.number("camera.rate_hz").map(|rate| 1000.0 / rate);
     if is_eye {
         if is_missing("trigger.line") {
             problem("trigger.line", "is required with trigger.source = \"photo_eye\": its input line".into());

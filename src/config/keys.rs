@@ -333,10 +333,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "trigger.source",
-        kind: Kind::Choice {
-            offered: &["every_frame", "simulated", "photo_eye", "interval", "tripwire"],
-            later: &[],
-        },
+        kind: Kind::Choice { offered: &["every_frame", "simulated", "photo_eye", "interval", "tripwire"], later: &[] },
         absent: Absent::Required(
             "\"photo_eye\" is an input line, \"tripwire\" a strip of the picture that changes when a part comes, \
              \"interval\" only counts time, \"every_frame\" makes each frame a part, \"simulated\" is the simulated belt's \

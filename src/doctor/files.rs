@@ -51,7 +51,7 @@ pub(super) fn recipe(subject: &Subject) -> Finding {
 fn written(subject: &Subject) -> Option<Vec<(&'static str, &Path)>> {
     let config = subject.config()?;
     let edges = match &config.gpio.backend {
-        Backend::Recorded { path } => Some(("gpio.edges", path.as_path())),
+        Backend::Recorded { path, .. } => Some(("gpio.edges", path.as_path())),
         _ => None,
     };
     Some(config.record.events.iter().map(|path| ("record.events", path.as_path())).chain(edges).collect())

@@ -10,7 +10,7 @@ use crate::pipeline::recording::Note;
 use crate::reject::{self, Channel, PulseOutcome};
 use crate::telemetry::{Counters, Fault};
 
-use super::outlet::Panel;
+use super::Panel;
 
 /// The lines of a recipe number need not switch at the same instant; it counts when they have rested this long. Chosen:
 /// longer than the contacts of a selector switch bounce.
