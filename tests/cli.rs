@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use zoomgate::sim::DefectKind;
 
 const COMMANDS: [&str; 11] =
-    ["demo", "run", "status", "doctor", "failsafe", "check", "devices", "teach", "trial", "eval", "inspect"];
+    ["demo", "run", "failsafe", "status", "doctor", "check", "devices", "teach", "trial", "eval", "inspect"];
 
 /// A dataset and a recipe taught from it, made once.
 struct Taught {

@@ -202,7 +202,7 @@ fn every_value_reaches_its_setting() {
     "#;
     let strip = Roi { x: 300, y: 20, width: 8, height: 80 };
     let wire = camera::tripwire::Settings { strip, trip_level: 9.0, clear_level: 4.0 };
-    let exposure = Exposure { offset: Offset(40_000_000), tolerance: Duration::from_millis(250) };
+    let exposure = config::Exposure { offset: Offset(40_000_000), tolerance: Duration::from_millis(250) };
     let expected = Trigger::Tripwire { wire, exposure };
     assert_eq!(config::parse(tripwire, Path::new("config.toml")).unwrap().trigger, expected);
 
