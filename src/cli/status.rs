@@ -21,7 +21,7 @@ pub struct Args {
     /// Prints the daemon's answer as it is, one JSON object.
     #[arg(long)]
     pub json: bool,
-    /// The daemon's socket: [status] socket of its configuration.
+    /// The daemon's socket: `[status] socket` of its configuration.
     #[arg(long, value_name = "PATH", default_value = DEFAULT)]
     pub socket: PathBuf,
 }
