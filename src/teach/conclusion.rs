@@ -114,7 +114,7 @@ impl Lesson<'_> {
             warnings.push(format!(
                 "{} held-out good pictures prove at most 1 false reject in {:.0} good parts; {} would prove 1 in 100",
                 held.len(),
-                1.0 / recipe.promise.overkill_max,
+                (1.0 / recipe.promise.overkill_max).floor(),
                 recipe.promise.good_needed
             ));
         }
