@@ -447,14 +447,15 @@ fn open_camera(
 #[cfg(feature = "v4l2")]
 const FRAMES_BYTES_MAX: usize = 256 << 20;
 
-/// How many frames a run holds at the same time: those that wait for `act` and for their inspection, the one that is
-/// inspected, and one to write into; as many of them as [`FRAMES_BYTES_MAX`] has room for.
+/// How many frames a run holds at the same time: those that wait for `act`, for their edge and for their inspection, the
+/// one that is inspected, and one to write into; as many of them as [`FRAMES_BYTES_MAX`] has room for.
 #[cfg(feature = "v4l2")]
 fn frames_on_their_way(config: &Config) -> usize {
     let camera = &config.camera;
     let jobs = Capacity::between(config.reject.travel_time(), camera.rate_hz).jobs;
     let bytes = camera.width as usize * camera.height as usize * 3;
-    (crate::pipeline::FRAMES + jobs + 2).min((FRAMES_BYTES_MAX / bytes.max(1)).max(4))
+    (crate::pipeline::FRAMES + jobs + crate::decide::part::EARLY_FRAMES + 2)
+        .min((FRAMES_BYTES_MAX / bytes.max(1)).max(4))
 }
 
 /// Opens the backend of the lines and requests none of them.
