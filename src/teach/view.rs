@@ -85,8 +85,7 @@ impl Known {
     ///
     /// They may be parts that it was fitted on: it is the pattern of places that matters, the scale is measured again on
     /// the finished graph. They must not be those that the threshold comes from: what is usual would be learnt from
-    /// the very parts that stand for unknown ones, which then look more usual than those (9 to 15 % of the good parts
-    /// of three simulated belts were rejected at a threshold above all of 36 held-out ones).
+    /// the very parts that stand for unknown ones, which then look more usual than those.
     pub fn measure(space: &FeatureGraph, head: Head, lie: Lie, goods: &[Codes]) -> Self {
         let maps: Vec<_> = goods.par_iter().map(|c| head.map(space, c)).collect();
         Self { usual: lie.usual(&maps, space), head }
