@@ -171,8 +171,8 @@ impl Inspector {
         let converted = Instant::now();
         let out = self.full.run(&self.input)?;
         let full = evidence(&out[1]);
-        let [_, _, rows, columns] = out[0].shape[..] else {
-            return Err(Error::new(ErrorKind::Internal, format!("full_map has shape {:?}", out[0].shape)));
+        let [_, _, rows, columns] = *out[0].shape() else {
+            return Err(Error::new(ErrorKind::Internal, format!("full_map has shape {:?}", out[0].shape())));
         };
         self.grid = (columns, rows);
         self.recipe.full.suspicion(out[0].f32(), &mut self.suspicion);

@@ -214,7 +214,7 @@ impl Backbone {
                 }
                 let r = ranges.entry(name).or_insert((lo, hi));
                 *r = (r.0.min(lo), r.1.max(hi));
-                shapes.entry(name).or_insert_with(|| out.shape.clone());
+                shapes.entry(name).or_insert_with(|| out.shape().to_vec());
             }
         }
         let features =

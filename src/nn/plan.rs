@@ -20,24 +20,28 @@ pub struct Plan {
 /// One thread's running state of a [`Plan`]; keep it for as long as the thread runs, making one costs.
 pub struct Running {
     state: TypedSimpleState,
-    input_shape: [usize; 4],
-    elem: Elem,
+    /// Shared with the graph while it runs.
+    input: Arc<Tensor>,
 }
 
 /// One output of a run.
-pub struct Output {
-    /// Its shape.
-    pub shape: Vec<usize>,
-    tensor: TValue,
-}
+pub struct Output(TValue);
+
+/// The outputs of a run, in the order in which they were asked for; up to four need no list on the heap.
+pub type Outputs = TVec<Output>;
 
 impl Output {
+    /// Its shape.
+    pub fn shape(&self) -> &[usize] {
+        self.0.shape()
+    }
+
     /// The values of a float output, row-major.
     ///
     /// # Panics
     /// If the output is not f32: which outputs a graph has is known where it is asked for.
     pub fn f32(&self) -> &[f32] {
-        self.tensor.try_as_plain_ram().and_then(|t| t.as_slice::<f32>()).expect("a float output")
+        self.0.try_as_plain_ram().and_then(|t| t.as_slice::<f32>()).expect("a float output")
     }
 
     /// The values of a u8 output, row-major.
@@ -45,7 +49,7 @@ impl Output {
     /// # Panics
     /// If the output is not u8.
     pub fn u8(&self) -> &[u8] {
-        self.tensor.try_as_plain_ram().map(|t| t.as_bytes()).expect("a u8 output")
+        self.0.try_as_plain_ram().map(|t| t.as_bytes()).expect("a u8 output")
     }
 }
 
@@ -94,36 +98,42 @@ impl Plan {
     /// # Errors
     /// When an operator cannot be initialised.
     pub fn spawn(&self) -> Result<Running> {
-        let state = self.runnable.spawn().map_err(|e| failed("the model", e))?;
-        Ok(Running { state, input_shape: self.input_shape, elem: self.elem })
+        let failed = |e| failed("the model", e);
+        let state = self.runnable.spawn().map_err(failed)?;
+        let dt = match self.elem {
+            Elem::U8 => u8::datum_type(),
+            Elem::F32 => f32::datum_type(),
+        };
+        let input = Tensor::zero_dt(dt, &self.input_shape).map_err(failed)?;
+        Ok(Running { state, input: Arc::new(input) })
     }
 }
 
 impl Running {
     /// Runs one input: `[1, 3, H, W]` u8, planar RGB (converted to float for a graph with a float input).
     ///
+    /// Beside what tract allocates for its operators, always as often, it allocates nothing.
+    ///
     /// # Errors
     /// When the input has the wrong length or an operator fails.
-    pub fn run(&mut self, input: &[u8]) -> Result<Vec<Output>> {
-        let want: usize = self.input_shape.iter().product();
-        if input.len() != want {
-            return Err(Error::new(
-                ErrorKind::Internal,
-                format!("model input {:?} takes {want} bytes, got {}", self.input_shape, input.len()),
-            ));
+    pub fn run(&mut self, input: &[u8]) -> Result<Outputs> {
+        if input.len() != self.input.len() {
+            let (shape, want) = (self.input.shape(), self.input.len());
+            let message = format!("model input {shape:?} takes {want} bytes, got {}", input.len());
+            return Err(Error::new(ErrorKind::Internal, message));
         }
-        let run = |state: &mut TypedSimpleState| -> TractResult<TVec<TValue>> {
-            let tensor = match self.elem {
-                Elem::U8 => Tensor::from_shape(&self.input_shape, input)?,
-                Elem::F32 => {
-                    let floats: Vec<f32> = input.iter().map(|&v| f32::from(v)).collect();
-                    Tensor::from_shape(&self.input_shape, &floats)?
-                }
-            };
-            state.run(tvec!(tensor.into_tvalue()))
+        let run = |state: &mut TypedSimpleState, tensor: &mut Arc<Tensor>| -> TractResult<Outputs> {
+            // No operator keeps its input, so that ours is alone again; if one did, it would keep the old one.
+            let mut room = Arc::make_mut(tensor).try_as_plain_ram_mut()?;
+            if let Ok(bytes) = room.as_slice_mut::<u8>() {
+                bytes.copy_from_slice(input);
+            } else {
+                room.as_slice_mut::<f32>()?.iter_mut().zip(input).for_each(|(float, &byte)| *float = f32::from(byte));
+            }
+            let outputs = state.run(tvec!(TValue::from_const(Arc::clone(tensor))))?;
+            Ok(outputs.into_iter().map(Output).collect())
         };
-        let outputs = run(&mut self.state).map_err(|e| failed("the model", e))?;
-        Ok(outputs.into_iter().map(|tensor| Output { shape: tensor.shape().to_vec(), tensor }).collect())
+        run(&mut self.state, &mut self.input).map_err(|e| failed("the model", e))
     }
 }
 

@@ -6,7 +6,8 @@ use super::Shared;
 use super::queue::Next;
 use crate::clock::Timestamp;
 use crate::decide::{Part, Verdict};
-use crate::inspect::Inspection;
+use crate::frame::geometry::Roi;
+use crate::inspect::{CROPS_MAX, Inspection};
 use crate::reject::PulseOutcome;
 use crate::telemetry::board::{Realtime, Remembered};
 use crate::telemetry::events::{self, Crop, Event, VerdictEvent};
@@ -101,7 +102,7 @@ impl Recording {
     fn record(&mut self, shared: &Shared, note: &Note) {
         match note {
             Note::Part(record) => {
-                self.write(shared, &Event::Verdict(verdict_event(record, self.threshold)));
+                self.write_verdict(shared, record);
                 shared.board.remember(remembered(record));
                 if let Some(observer) = &mut self.observer {
                     observer(record);
@@ -128,6 +129,27 @@ impl Recording {
                 self.write(shared, &Event::Realtime { t_ns: at.0, fifo_priority, memory_locked, refused });
             }
         }
+    }
+
+    fn write_verdict(&mut self, shared: &Shared, record: &PartRecord) {
+        // Beside the event rather than in it: a list of its own would be an allocation for each part.
+        let mut crops = [Crop::default(); CROPS_MAX];
+        let found = record.inspection.as_ref().map_or(&[][..], |i| i.crops.as_slice());
+        for (crop, &Roi { x, y, width, height }) in crops.iter_mut().zip(found) {
+            *crop = Crop { x, y, width, height };
+        }
+        let event = VerdictEvent {
+            part: record.part.id.0,
+            trigger_ns: record.part.trigger_at.0,
+            verdict: record.verdict.as_str(),
+            reason: record.verdict.reason().map(|r| r.as_str()),
+            score: record.inspection.map(|i| i.score.0),
+            threshold: self.threshold,
+            crops: &crops[..found.len()],
+            fire_at_ns: known(record.part.fire_at),
+            pulse: record.pulse.map(PulseOutcome::as_str),
+        };
+        self.write(shared, &Event::Verdict(event));
     }
 
     fn write(&mut self, shared: &Shared, event: &Event<'_>) {
@@ -165,21 +187,6 @@ fn remembered(record: &PartRecord) -> Remembered {
         part: record.part.id,
         verdict: record.verdict,
         score: record.inspection.map(|i| i.score.0),
-        pulse: record.pulse.map(PulseOutcome::as_str),
-    }
-}
-
-fn verdict_event(record: &PartRecord, threshold: f32) -> VerdictEvent<'static> {
-    let crop = |r: &crate::frame::geometry::Roi| Crop { x: r.x, y: r.y, width: r.width, height: r.height };
-    VerdictEvent {
-        part: record.part.id.0,
-        trigger_ns: record.part.trigger_at.0,
-        verdict: record.verdict.as_str(),
-        reason: record.verdict.reason().map(|r| r.as_str()),
-        score: record.inspection.map(|i| i.score.0),
-        threshold,
-        crops: record.inspection.map(|i| i.crops.as_slice().iter().map(crop).collect()).unwrap_or_default(),
-        fire_at_ns: known(record.part.fire_at),
         pulse: record.pulse.map(PulseOutcome::as_str),
     }
 }

@@ -71,7 +71,7 @@ pub struct VerdictEvent<'a> {
     /// The threshold it was compared with.
     pub threshold: f32,
     /// Where the zoom looked, most suspicious first.
-    pub crops: Vec<Crop>,
+    pub crops: &'a [Crop],
     /// When the part lay in front of the actuator; null where the belt stood still before it.
     pub fire_at_ns: Option<u64>,
     /// `fired | merged | late | refused | failed`; null where no pulse was planned.
@@ -79,7 +79,7 @@ pub struct VerdictEvent<'a> {
 }
 
 /// A crop in frame pixels.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Crop {
     /// Left edge.
     pub x: u32,
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_verdict_has_every_field_in_order() {
-        let crops = vec![Crop { x: 1, y: 2, width: 3, height: 4 }];
+        let crops = &[Crop { x: 1, y: 2, width: 3, height: 4 }];
         let event = Event::Verdict(VerdictEvent {
             part: 7,
             trigger_ns: 10,
