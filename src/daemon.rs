@@ -114,10 +114,9 @@ pub struct Service {
 impl Service {
     /// What the configuration and the environment of this process ask for.
     pub fn from_config(config: &Config) -> Self {
-        let may_idle = config.trigger != config::Trigger::EveryFrame;
         Self {
             recipe: config.model.recipe.display().to_string(),
-            limits: Limits::at_rate(config.camera.rate_hz, may_idle),
+            limits: Limits::at_rate(config.camera.rate_hz, config.trigger.starts_at_an_edge()),
             notifier: watch::Notifier::from_environment(),
             status_socket: status::path(config.status.socket.as_deref()),
             realtime: config.realtime,

@@ -20,10 +20,11 @@ use lesson::{SIZE, write_recipe, zoomgate};
 use rig::{ByPixel, Rig, ms};
 use sd_notify::NotifyState;
 use serde_json::Value;
-use zoomgate::camera::{Camera, CameraFault, Grab};
+use zoomgate::camera::{Camera, CameraFault, Grab, Tripwire};
 use zoomgate::clock::{Bell, Clock, MonotonicClock, SimClock};
+use zoomgate::config::{self, Config};
 use zoomgate::daemon::watch::Notifier;
-use zoomgate::daemon::{self, Wiring};
+use zoomgate::daemon::{self, Service, Wiring};
 use zoomgate::decide::{Reason, Verdict};
 use zoomgate::error::{Error, ErrorKind, Result};
 use zoomgate::frame::Frame;
@@ -230,32 +231,66 @@ impl Camera for Monotonous {
     }
 }
 
-/// What the manager hears in 30 s of a camera that never shows a frame.
-fn heard_of_a_camera(says: fn() -> Grab, every_frame: bool) -> Vec<String> {
+/// What the manager hears in 30 s of a camera that never shows a frame, with a configured trigger.
+fn heard_of_a_camera(says: fn() -> Grab, trigger: &str) -> Vec<String> {
     let clock: Arc<dyn Clock> = Arc::new(SimClock::new());
     let (mut wiring, _watch) = Rig::new(120, 1).wire_on(Arc::clone(&clock));
-    wiring.camera = Box::new(Monotonous { clock, times: 300, says });
-    if every_frame {
-        wiring.trigger = Trigger::EveryFrame;
+    let config = configured(trigger);
+    match config.trigger {
+        config::Trigger::EveryFrame => wiring.trigger = Trigger::EveryFrame,
+        config::Trigger::Tripwire { wire, exposure } => {
+            wiring.tripwire = Some(Tripwire::new(wire));
+            wiring.trigger = Trigger::Tripwire { exposure_offset: exposure.offset, tolerance: exposure.tolerance };
+        }
+        // The rig's own: edges that are known beforehand.
+        _ => {}
     }
-    wiring.service.limits = Limits::at_rate(4.0, !every_frame);
+    wiring.camera = Box::new(Monotonous { clock, times: 300, says });
+    wiring.service.limits = Service::from_config(&config).limits;
     let (notifier, heard) = remembering(Some(ms(1000)));
     wiring.service.notifier = Some(notifier);
     _ = daemon::run(wiring);
     Arc::into_inner(heard).unwrap().into_inner().unwrap()
 }
 
+fn configured(trigger: &str) -> Config {
+    let camera = match trigger {
+        "simulated" => r#"source = "simulated", parts = 9"#,
+        _ => r#"source = "folder", folder = ".""#,
+    };
+    let more = match trigger {
+        "photo_eye" => r#", line = "eye""#,
+        "interval" => ", interval_ms = 100",
+        "tripwire" => ", strip_left_px = 300, strip_top_px = 20, strip_width_px = 8",
+        _ => "",
+    };
+    let text = format!(
+        r#"
+        camera = {{ {camera}, rate_hz = 4 }}
+        trigger = {{ source = "{trigger}"{more} }}
+        reject = {{ travel_mm = 600, belt_speed_mm_s = 1000 }}
+        gpio = {{ backend = "recorded", inputs = "in", edges = "out" }}
+        safety = {{ on_uninspected = "reject", on_missed_reject = "alarm" }}
+        "#
+    );
+    config::parse(&text, Path::new("config.toml")).unwrap_or_else(|e| panic!("{e}"))
+}
+
 #[test]
 fn a_camera_that_was_never_seen_is_not_ready_and_an_idle_one_only_where_an_edge_starts_a_part() {
     let down = || Grab::Fault(CameraFault::Disconnected, Error::new(ErrorKind::Disconnected, "unplugged"));
+    let idle = || Grab::Idle;
     type Says = fn() -> Grab;
-    let cases: [(&str, Says, bool, bool); 3] = [
-        ("idle between edges", || Grab::Idle, false, true),
-        ("idle where every frame is a part", || Grab::Idle, true, false),
-        ("down", down, false, false),
+    let cases: [(&str, Says, &str, bool); 6] = [
+        ("idle between edges", idle, "photo_eye", true),
+        ("idle between simulated edges", idle, "simulated", true),
+        ("idle where every frame is a part", idle, "every_frame", false),
+        ("idle where the picture tells that a part comes", idle, "tripwire", false),
+        ("idle where the clock asks for parts", idle, "interval", false),
+        ("down", down, "photo_eye", false),
     ];
-    for (name, says, every_frame, ready) in cases {
-        let heard = heard_of_a_camera(says, every_frame);
+    for (name, says, trigger, ready) in cases {
+        let heard = heard_of_a_camera(says, trigger);
         assert_eq!(count(&heard, "READY=1"), usize::from(ready), "{name}: {heard:?}");
         let fed = heard.iter().take_while(|s| *s != "STOPPING=1").filter(|s| *s == "WATCHDOG=1").count();
         assert_eq!(fed > 40, ready, "{name}: fed {fed} times");

@@ -98,6 +98,18 @@ pub enum Trigger {
     },
 }
 
+impl Trigger {
+    /// Whether parts start at edges of an input, so that no frame may be due for as long as no part comes.
+    ///
+    /// With every other trigger the camera runs freely: one that shows nothing has stopped.
+    pub fn starts_at_an_edge(&self) -> bool {
+        match self {
+            Self::Simulated | Self::PhotoEye { .. } => true,
+            Self::EveryFrame | Self::Interval { .. } | Self::Tripwire { .. } => false,
+        }
+    }
+}
+
 /// Which frame shows a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exposure {
