@@ -210,6 +210,10 @@ pub fn run(wiring: Wiring) -> Result<RunReport> {
     let Service { recipe, limits, notifier, status_socket, realtime } = wiring.service;
     let about = About { recipe, threshold, dry_run, limits, started_at };
     let board = Arc::new(Board::new(about, Arc::clone(&counters)));
+    if tripwire.is_some() {
+        // Before any thread: `act` must not find the line ready in the meantime.
+        board.beats.learning.begin(started_at);
+    }
     let shared = Arc::new(Shared::new(Arc::clone(&clock), board, stop, capacity));
     let recording = Recording { events: wiring.events, observer: wiring.observer, threshold, dry_run };
     let line = Line {

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use rig::{Pixels, Rig, Watch, is_defective, ms};
 use zoomgate::clock::{Bell, Clock, Timestamp};
 use zoomgate::config::{self, Config};
+use zoomgate::daemon::watch::Notifier;
 use zoomgate::daemon::{self, RunReport, Wiring};
 use zoomgate::decide::{OnMissedReject, OnUninspected, Reason, Verdict, alarm};
-use zoomgate::gpio::{Edge, Level, LineFault, TriggerInput};
-use zoomgate::pipeline::actuation::Trigger;
+use zoomgate::gpio::{Edge, Level, LineFault, Outputs, Recorder, TriggerInput};
+use zoomgate::pipeline::actuation::{Heartbeat, Trigger};
 use zoomgate::pipeline::inspection::InspectionCost;
 use zoomgate::pipeline::recording::PartRecord;
 use zoomgate::reject::{EncoderBelt, OnOverlap, PulseOutcome, confirm, encoder};
@@ -395,7 +396,7 @@ fn belt_pictures(folder: &std::path::Path, parts: u32) {
 }
 
 #[test]
-fn a_tripwire_makes_parts_of_a_film_of_the_belt() {
+fn a_tripwire_makes_parts_of_a_film_of_the_belt_and_is_ready_when_it_knows_the_belt() {
     let folder = tempfile::tempdir().unwrap();
     let pictures = folder.path().join("pictures");
     std::fs::create_dir(&pictures).unwrap();
@@ -425,7 +426,29 @@ fn a_tripwire_makes_parts_of_a_film_of_the_belt() {
         wiring.observer = Some(Box::new(move |record| keep.lock().unwrap().push(*record)));
         let seen = Arc::clone(&shown);
         wiring.inspect = Box::new(Noting(seen));
+        let mut recorder = Recorder::in_memory(Arc::clone(&wiring.clock));
+        let mut output = |name| recorder.request(name, Level::Low).unwrap();
+        wiring.panel.ready = Some(output("ready"));
+        wiring.panel.heartbeat = Some(Heartbeat::new(output("heartbeat"), ms(20)));
+        let (clock, ready_at) = (Arc::clone(&wiring.clock), Arc::new(std::sync::Mutex::new(None)));
+        let told = Arc::clone(&ready_at);
+        let send = move |states: &[sd_notify::NotifyState<'_>]| {
+            if states.iter().any(|state| matches!(state, sd_notify::NotifyState::Ready)) {
+                *told.lock().unwrap() = Some(clock.now());
+            }
+            Ok(())
+        };
+        wiring.service.notifier = Some(Notifier::new(Box::new(send), None));
         let counts = daemon::run(wiring).unwrap().counts;
+        // The fifteenth picture, one each 20 ms: from then on a part would be seen.
+        let rises = |line: &str| {
+            let edges = recorder.records().into_iter();
+            edges.filter(|r| r.line == line && r.level == Level::High).map(|r| r.at).collect::<Vec<_>>()
+        };
+        assert_eq!(rises("ready"), [Timestamp(300_000_000)], "the belt is learnt");
+        assert_eq!(rises("heartbeat")[0], Timestamp(300_000_000));
+        let ready_at = ready_at.lock().unwrap().expect("READY=1 was said");
+        assert!((Timestamp(300_000_000)..Timestamp(400_000_000)).contains(&ready_at), "{ready_at:?}");
         assert_eq!((counts.parts, counts.rejects, counts.passes), (6, 2, 4), "{counts:?}");
         let mut triggers: Vec<_> = records.lock().unwrap().iter().map(|r| r.part.trigger_at).collect();
         triggers.sort_unstable();

@@ -52,6 +52,11 @@ impl Tripwire {
         Self { settings, seen, empty: Vec::with_capacity(pixels), is_occupied: false }
     }
 
+    /// Whether it knows the empty belt, so that parts are seen.
+    pub fn has_learnt(&self) -> bool {
+        !self.empty.is_empty()
+    }
+
     /// Looks at the next frame; whether a part starts with it. Cost: one pass over the strip, no allocation.
     ///
     /// A frame that does not hold the strip says nothing.
@@ -60,7 +65,7 @@ impl Tripwire {
         if x + width > frame.width || y + height > frame.height {
             return false;
         }
-        if self.empty.is_empty() {
+        if !self.has_learnt() {
             self.learn(frame);
             return false;
         }

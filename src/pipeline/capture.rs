@@ -20,6 +20,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub fn capture(shared: &Shared, camera: &mut dyn Camera, size: (u32, u32), mut tripwire: Option<Tripwire>) {
     let mut tripped_at = None;
     let beats = &shared.board.beats;
+    let mut is_learning = tripwire.is_some();
     while !shared.capture_over.load(Ordering::SeqCst) {
         let captured = match camera.grab(&shared.cap_bell) {
             Grab::Idle => {
@@ -49,6 +50,11 @@ pub fn capture(shared: &Shared, camera: &mut dyn Camera, size: (u32, u32), mut t
             }
             captured => captured,
         };
+        if is_learning && tripwire.as_ref().is_some_and(Tripwire::has_learnt) {
+            // Before the frame, which wakes `act`: with it the line is ready.
+            beats.learning.clear();
+            is_learning = false;
+        }
         let captured = match (captured, tripped_at.take()) {
             (Captured::Frame(frame), Some(at)) => Captured::Trip(at, frame),
             (captured, _) => captured,

@@ -130,6 +130,7 @@ impl Status {
         let stale = beats.stale(limits, now);
         let was_seen = beats.frame.is_some() || beats.idle.is_some() || beats.camera_ended.is_some();
         let state = match stale {
+            None if beats.learning.is_some() => "starting",
             None => "running",
             Some(Stale::Camera | Stale::Actuation) if !was_seen => "starting",
             Some(_) => "stalled",

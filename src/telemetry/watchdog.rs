@@ -63,6 +63,8 @@ pub struct Heartbeats {
     pub camera_down: Beat,
     /// `cap`: the camera has said that no frame will come any more.
     pub camera_ended: Beat,
+    /// `cap`: since when the tripwire learns its empty belt; until it knows that, no part starts.
+    pub learning: Beat,
     /// `insp`: since when the inspection owes an answer: it is at work, or a job waits and was not taken.
     pub inspecting: Beat,
     /// `act`: the last turn of its loop.
@@ -77,6 +79,7 @@ impl Heartbeats {
             idle: self.idle.get(),
             camera_down: self.camera_down.get(),
             camera_ended: self.camera_ended.get(),
+            learning: self.learning.get(),
             inspecting: self.inspecting.get(),
             turned: self.turned.get(),
         }
@@ -94,6 +97,8 @@ pub struct Beats {
     pub camera_down: Option<Timestamp>,
     /// Since when the camera has ended.
     pub camera_ended: Option<Timestamp>,
+    /// Since when the tripwire learns.
+    pub learning: Option<Timestamp>,
     /// Since when the inspection owes an answer.
     pub inspecting: Option<Timestamp>,
     /// The last turn of the actuation loop.
@@ -215,10 +220,10 @@ impl Beats {
         }
     }
 
-    /// Whether the camera, the inspection and the loop have all shown that they work.
+    /// Whether the camera, the inspection and the loop have all shown that they work, and parts are seen.
     pub fn is_ready(&self, limits: &Limits, now: Timestamp) -> bool {
         let camera = matches!(self.camera(limits, now), CameraState::Fresh | CameraState::Idle | CameraState::Ended);
-        camera && self.stale(limits, now).is_none()
+        camera && self.learning.is_none() && self.stale(limits, now).is_none()
     }
 
     /// What makes no progress, the worst first: without the loop nothing reaches the outputs.

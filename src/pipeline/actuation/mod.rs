@@ -106,6 +106,8 @@ pub struct Actuation {
     /// Frames that came before the edge of their part, if they are any part's; and the last edges.
     early: VecDeque<Frame>,
     edges: VecDeque<Timestamp>,
+    /// Parts are seen; the ready output says so unless the run is dry.
+    is_ready: bool,
     /// The fault output was asked for.
     needs_person: bool,
     release_failures: u32,
@@ -137,6 +139,7 @@ impl Actuation {
             last_exposure: None,
             early: VecDeque::with_capacity(EARLY_FRAMES),
             edges: VecDeque::with_capacity(EARLY_FRAMES),
+            is_ready: false,
             needs_person: false,
             release_failures: 0,
             reported_losses: [false; 2],
@@ -168,9 +171,6 @@ impl Actuation {
     }
 
     fn run_line(&mut self) {
-        if self.settings.enabled {
-            self.raise(Panel::ready, true);
-        }
         self.start_watching();
         while !self.turn() {
             let next = [
@@ -190,6 +190,7 @@ impl Actuation {
         self.shared.board.beats.turned.set(self.shared.clock.now());
         // Read before the links are emptied: what a finished thread has sent is in them by then.
         let (cap_finished, insp_finished) = (self.shared.cap_finished(), self.shared.insp_finished());
+        self.become_ready();
         self.read_belt();
         self.actuate();
         self.take_edges();
@@ -211,6 +212,17 @@ impl Actuation {
         let is_confirmed = self.confirmations.as_ref().is_none_or(Confirmations::is_empty);
         let is_served = self.schedule.is_idle() && self.panel.is_idle() && is_confirmed;
         self.stopping && cap_finished && self.ledger.is_empty() && is_served
+    }
+
+    /// Parts are seen from here on: at once, or when the tripwire knows its empty belt.
+    fn become_ready(&mut self) {
+        if self.is_ready || self.stopping || self.shared.board.beats.read().learning.is_some() {
+            return;
+        }
+        self.is_ready = true;
+        if self.settings.enabled {
+            self.raise(Panel::ready, true);
+        }
     }
 
     fn consider_stopping(&mut self, cap_finished: bool) {

@@ -9,7 +9,7 @@ use crate::gpio::{Level, LineFault, SafeLine};
 /// The outputs beside the reject line; `None` where not wired. Their safe level is low.
 #[derive(Debug, Default)]
 pub struct Panel {
-    /// High while parts are inspected and the reject output is armed.
+    /// High while parts are seen, inspected and the reject output is armed.
     pub ready: Option<SafeLine>,
     /// High while something needs a person; stays so until the run ends.
     pub fault: Option<SafeLine>,
@@ -17,7 +17,7 @@ pub struct Panel {
     pub stop_line: Option<SafeLine>,
     /// Each part's result, for a controller.
     pub results: Option<Results>,
-    /// Toggles while outputs are served and nothing needs a person.
+    /// Toggles while parts are seen, outputs are served and nothing needs a person.
     pub heartbeat: Option<Heartbeat>,
     /// A strobe at each trigger edge.
     pub light: Option<Light>,

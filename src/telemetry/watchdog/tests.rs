@@ -60,6 +60,13 @@ fn a_line_whose_camera_is_down_is_not_ready() {
 }
 
 #[test]
+fn a_tripwire_that_learns_is_no_stall_and_not_ready() {
+    let learning = Beats { learning: Some(s(1)), ..fresh() };
+    assert_eq!((learning.stale(&limits(false), s(100)), learning.is_ready(&limits(false), s(100))), (None, false));
+    assert!(fresh().is_ready(&limits(false), s(100)));
+}
+
+#[test]
 fn camera_states_have_words_of_their_own() {
     let words: std::collections::BTreeSet<_> = CameraState::ALL.iter().map(|state| state.as_str()).collect();
     assert_eq!(words.len(), CameraState::ALL.len());
