@@ -4,6 +4,7 @@ mod rig;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rig::{ByPixel, Rig, SIZE, THRESHOLD, Watch, is_defective, ms};
 use zoomgate::camera::{Camera, CameraFault, Grab};
@@ -13,7 +14,8 @@ use zoomgate::daemon::{self, Wiring};
 use zoomgate::decide::{OnMissedReject, OnUninspected, Reason, Verdict};
 use zoomgate::error::{Error, ErrorKind, Result};
 use zoomgate::frame::Frame;
-use zoomgate::gpio::{self, Level, LineFault, OutputLine, SafeLine};
+use zoomgate::gpio::recorded::Record;
+use zoomgate::gpio::{self, InputOptions, Inputs, Level, LineFault, OutputLine, SafeLine};
 use zoomgate::inspect::{Inspect, Inspection};
 use zoomgate::pipeline::Capacity;
 use zoomgate::pipeline::actuation::Trigger;
@@ -340,7 +342,7 @@ fn a_camera_that_goes_away_is_asked_again() {
     impl Camera for Flaky {
         fn grab(&mut self, bell: &Bell) -> Grab {
             self.1 += 1;
-            if self.1 == 5 {
+            if (5..10).contains(&self.1) {
                 return Grab::Fault(CameraFault::Disconnected, Error::new(ErrorKind::Disconnected, "unplugged"));
             }
             self.0.grab(bell)
@@ -353,6 +355,48 @@ fn a_camera_that_goes_away_is_asked_again() {
     assert_eq!(counts.fault(Fault::Camera), 1);
     let uninspected = records.iter().filter(|r| r.verdict.reason().is_some()).count();
     assert!((1..6).contains(&uninspected), "{uninspected} parts passed while the camera was away");
+}
+
+#[test]
+fn a_camera_that_stays_away_is_spoken_of_once_a_minute_and_back_within_two_seconds_of_its_cable() {
+    let (pulled, plugged) = (Timestamp(5_100_000_000), Timestamp(160_130_000_000));
+    /// Away between two instants; each look at it says so again.
+    struct Unplugged(Box<dyn Camera>, Arc<dyn Clock>, std::ops::Range<Timestamp>);
+    impl Camera for Unplugged {
+        fn grab(&mut self, bell: &Bell) -> Grab {
+            if self.2.contains(&self.1.now()) {
+                return Grab::Fault(CameraFault::Disconnected, Error::new(ErrorKind::Disconnected, "unplugged"));
+            }
+            self.0.grab(bell)
+        }
+    }
+    let (mut wiring, watch) = Rig::new(800, 10).wire();
+    wiring.camera = Box::new(Unplugged(wiring.camera, Arc::clone(&wiring.clock), pulled..plugged));
+    // A person looks in between and resets: what is still there comes back at once.
+    let mut recorder = watch.recorder.clone().playing(vec![Record {
+        at: Timestamp(100_000_000_000),
+        line: "reset".to_owned(),
+        level: Level::High,
+    }]);
+    wiring.sensors.reset = Some(recorder.request_input("reset", InputOptions::default()).unwrap());
+    let counts = daemon::run(wiring).unwrap().counts;
+    let records = watch.one_record_each(800);
+
+    let faults = watch.events_of("fault");
+    let told: Vec<f64> =
+        faults.iter().filter(|e| e["code"] == "CAM-02").map(|e| e["t_ns"].as_f64().unwrap() / 1e9).collect();
+    assert_eq!((told.len() as u64, counts.fault(Fault::Camera)), (3, 3), "{told:?}");
+    assert!((5.0..5.5).contains(&told[0]) && told.windows(2).all(|t| t[1] - t[0] >= 60.0), "{told:?}");
+    let back = watch.events_of("camera_back");
+    assert_eq!(back.len(), 1, "{back:?}");
+    let down_s = back[0]["down_s"].as_f64().unwrap();
+    assert!((154.9..155.6).contains(&down_s), "{down_s} s");
+    let first_seen = records.iter().find(|r| r.part.trigger_at >= plugged && r.verdict.reason().is_none());
+    let after = first_seen.unwrap().part.trigger_at.since(plugged);
+    assert!(after < Duration::from_secs(1), "the first part that is inspected again comes {after:?} after the plug");
+    let fault: Vec<_> =
+        watch.edges("fault").into_iter().skip(1).filter(|e| e.at < Timestamp(100_500_000_000)).collect();
+    assert_eq!(fault.last().map(|e| e.level), Some(Level::High), "a reset does not hide a camera that is away");
 }
 
 #[test]

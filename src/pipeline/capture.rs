@@ -4,42 +4,56 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Captured, Shared};
-use crate::camera::{BrokenFrame, Camera, Grab, Tripwire};
+use crate::camera::{BrokenFrame, Camera, CameraFault, Grab, Tripwire};
+use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::frame::Frame;
 use crate::telemetry::Counters;
 use crate::units::FrameId;
 
-/// Pause before a camera that does not deliver is asked again. Chosen: a USB camera needs about a second to come back.
-const RETRY: Duration = Duration::from_secs(1);
+/// Pause before a camera that does not deliver is asked again. Chosen: a USB camera needs about a second to come back, and
+/// is to deliver within two; asking for one that is not there is a call that fails at once.
+pub const RETRY: Duration = Duration::from_millis(250);
+
+/// How often a camera that stays away is spoken of again.
+pub const REMINDER: Duration = Duration::from_secs(60);
 
 /// Captures until the camera ends or `act` needs no more frames.
 ///
 /// A frame that is not `size` (width, height) is broken. A frame that finds the link full is dropped: `act` misses its
 /// number. A tripwire looks at each frame of that size; that a part came is kept until a frame carries it to `act`.
+/// A camera that does not deliver is asked again each [`RETRY`]; `act` hears of it when it goes, each [`REMINDER`] and
+/// when it is back.
 pub fn capture(shared: &Shared, camera: &mut dyn Camera, size: (u32, u32), mut tripwire: Option<Tripwire>) {
     let mut tripped_at = None;
     let beats = &shared.board.beats;
     let mut is_learning = tripwire.is_some();
+    let mut outage = None;
     while !shared.capture_over.load(Ordering::SeqCst) {
         let captured = match camera.grab(&shared.cap_bell) {
             Grab::Idle => {
                 beats.idle.set(shared.clock.now());
                 beats.camera_down.clear();
+                // One that was silent, or spoke of another time, has to show a frame before it is believed.
+                if outage.as_ref().is_some_and(|o: &Outage| o.fault == CameraFault::Disconnected) {
+                    tell_back(shared, &mut outage);
+                }
                 continue;
             }
             Grab::End => return,
             Grab::Frame(frame) => {
                 note_frame(shared, frame.id);
+                tell_back(shared, &mut outage);
                 check_size(frame, size)
             }
             Grab::Broken(broken) => {
                 note_frame(shared, broken.id);
+                tell_back(shared, &mut outage);
                 Captured::Broken(broken)
             }
             Grab::Fault(fault, error) => {
                 beats.camera_down.begin(shared.clock.now());
-                _ = shared.frames.try_push(Captured::Fault(fault, error));
+                tell_down(shared, &mut outage, fault, error);
                 shared.clock.wait(&shared.cap_bell, Some(shared.clock.now() + RETRY));
                 continue;
             }
@@ -62,6 +76,32 @@ pub fn capture(shared: &Shared, camera: &mut dyn Camera, size: (u32, u32), mut t
         if let Err(Captured::Trip(at, _)) = shared.frames.try_push(captured) {
             tripped_at = Some(at);
         }
+    }
+}
+
+/// Since when the camera does not deliver, and when `act` last heard of it.
+struct Outage {
+    since: Timestamp,
+    told_at: Option<Timestamp>,
+    fault: CameraFault,
+}
+
+fn tell_down(shared: &Shared, outage: &mut Option<Outage>, fault: CameraFault, error: Error) {
+    let now = shared.clock.now();
+    let outage = outage.get_or_insert(Outage { since: now, told_at: None, fault });
+    outage.fault = fault;
+    let is_due = outage.told_at.is_none_or(|at| now.since(at) >= REMINDER);
+    // What finds the link full is told at the next try.
+    if is_due && shared.frames.try_push(Captured::Fault(fault, error)).is_ok() {
+        outage.told_at = Some(now);
+    }
+}
+
+fn tell_back(shared: &Shared, outage: &mut Option<Outage>) {
+    let Some(Outage { since, told_at, .. }) = *outage else { return };
+    let down = shared.clock.now().since(since);
+    if told_at.is_none() || shared.frames.try_push(Captured::Back(down)).is_ok() {
+        *outage = None;
     }
 }
 

@@ -83,6 +83,8 @@ pub enum Captured {
     Broken(BrokenFrame),
     /// The camera does not deliver.
     Fault(CameraFault, Error),
+    /// It delivers again, after so long.
+    Back(Duration),
 }
 
 /// What `act` sends to `insp`.

@@ -1,6 +1,7 @@
 //! The recording loop (`rec`): notes to events and to the observer. The only thread of the line that touches a disk.
 
 use std::io::Write;
+use std::time::Duration;
 
 use super::Shared;
 use super::queue::Next;
@@ -42,6 +43,8 @@ pub enum Note {
     MissedReject { part: PartId, at: Timestamp, fire_at: Timestamp, pulse: PulseOutcome },
     /// The measured belt stopped or moves again.
     Belt { at: Timestamp, moving: bool },
+    /// The camera delivers again.
+    CameraBack { at: Timestamp, down: Duration },
     /// A person reset faults and alarms.
     Acknowledged { at: Timestamp },
     /// The number on the recipe lines.
@@ -116,6 +119,10 @@ impl Recording {
                 self.write(shared, &Event::MissedReject { part: part.0, t_ns: at.0, fire_at_ns, pulse });
             }
             Note::Belt { at, moving } => self.write(shared, &Event::Belt { t_ns: at.0, moving: *moving }),
+            Note::CameraBack { at, down } => {
+                log::info!("the camera is back after {:.1} s", down.as_secs_f64());
+                self.write(shared, &Event::CameraBack { t_ns: at.0, down_s: down.as_secs_f64() });
+            }
             Note::Acknowledged { at } => self.write(shared, &Event::Acknowledged { t_ns: at.0 }),
             Note::RecipeSelected { at, number } => {
                 self.write(shared, &Event::RecipeSelected { t_ns: at.0, number: *number });

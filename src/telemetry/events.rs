@@ -8,6 +8,7 @@
 //! | `late_score` | a score came when its part's verdict was final; it changed nothing |
 //! | `missed_reject` | a known reject was not fired in its window, or was (`pulse` says so) and not seen at the bin |
 //! | `belt` | the measured belt has stopped, or moves again |
+//! | `camera_back` | the camera delivers again; `down_s` is for how long it did not |
 //! | `acknowledged` | a person reset faults and alarms |
 //! | `recipe_selected` | the number on the recipe lines, at the start and when it changed |
 //! | `realtime` | once after `start`, where real-time scheduling or locked memory was asked for: what was permitted |
@@ -35,6 +36,8 @@ pub enum Event<'a> {
     MissedReject { part: u64, t_ns: u64, fire_at_ns: Option<u64>, pulse: &'a str },
     /// The belt stopped or moves again.
     Belt { t_ns: u64, moving: bool },
+    /// The camera delivers again.
+    CameraBack { t_ns: u64, down_s: f64 },
     /// Faults and alarms were reset.
     Acknowledged { t_ns: u64 },
     /// What the recipe lines say.

@@ -21,7 +21,7 @@ pub use latency::{Histogram, Latency, LatencyMs, Stage, StageMs};
 pub enum Fault {
     /// A frame arrived damaged or with the wrong size.
     FrameBroken,
-    /// The camera does not deliver.
+    /// The camera does not deliver; once when it goes, then once a minute.
     Camera,
     /// Frames were exposed and never arrived, or found the link to `act` full.
     FramesLost,

@@ -115,7 +115,7 @@ impl<D: Driver> V4l2Camera<D> {
                 self.numbering.restart();
                 let now = self.clock.now();
                 self.state = State::Up { stream, heard_at: now };
-                log::info!("{} is back after {:.1} s", self.setup.device.display(), now.since(since).as_secs_f64());
+                log::debug!("{} is open after {:.1} s", self.setup.device.display(), now.since(since).as_secs_f64());
                 Ok(stream)
             }
         }

@@ -75,7 +75,14 @@ impl Actuation {
                     self.close_gap(broken.id, broken.exposure_at);
                     self.take_broken(broken);
                 }
-                Captured::Fault(fault, error) => self.fault(Fault::Camera, None, format!("{fault}: {error}")),
+                Captured::Fault(fault, error) => {
+                    self.watched.camera_is_down = true;
+                    self.fault(Fault::Camera, None, format!("{fault}: {error}"));
+                }
+                Captured::Back(down) => {
+                    self.watched.camera_is_down = false;
+                    self.note(Note::CameraBack { at: self.shared.clock.now(), down });
+                }
             }
         }
         if cap_finished {

@@ -198,8 +198,8 @@ impl Actuation {
 
     fn report(&mut self, fault: Fault, part: Option<PartId>, message: String) {
         let about = part.map(|p| format!("part {p}: ")).unwrap_or_default();
-        // The first of a kind is news, the others are in the events and the counters.
-        if self.shared.counters.count_fault(fault) {
+        // The first of a kind is news, and each time that the camera goes; the others are in the events and the counters.
+        if self.shared.counters.count_fault(fault) || fault == Fault::Camera {
             log::warn!("{} {about}{message}", fault.code());
         } else {
             log::debug!("{} {about}{message}", fault.code());

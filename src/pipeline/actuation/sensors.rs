@@ -64,6 +64,8 @@ pub(super) struct Watched {
     pending: [Option<Edge>; 2],
     slips: u64,
     bin_is_full: bool,
+    /// By the camera's own words.
+    pub(super) camera_is_down: bool,
     recipe: Recipe,
     parts_standing: u32,
     /// Since when the belt stands; `None` while it moves.
@@ -251,9 +253,9 @@ impl Actuation {
     fn acknowledge(&mut self) {
         self.alarms.acknowledge();
         self.watched.parts_standing = 0;
-        self.needs_person = self.watched.bin_is_full;
+        self.needs_person = self.watched.bin_is_full || self.watched.camera_is_down;
         self.raise(Panel::stop_line, false);
-        self.raise(Panel::fault, self.watched.bin_is_full);
+        self.raise(Panel::fault, self.needs_person);
         self.note(Note::Acknowledged { at: self.shared.clock.now() });
     }
 
