@@ -8,6 +8,7 @@
 //! Reads one file and nothing else: whether the recipe exists or a line is free is asked by those who open them.
 //! A bad file yields no [`Config`] at all, so that nothing runs on half of one.
 
+mod build;
 mod check;
 pub mod keys;
 mod raw;
@@ -308,7 +309,7 @@ pub fn examine(text: &str, origin: &Path) -> Findings {
     let file = origin.display().to_string();
     let config = if problems.is_empty() {
         let folder = origin.parent().unwrap_or(Path::new(""));
-        Ok(check::build(&raw, folder).expect("a file without problems has every value that a Config needs"))
+        Ok(build::build(&raw, folder).expect("a file without problems has every value that a Config needs"))
     } else {
         Err(ConfigProblems { file: file.clone(), problems })
     };

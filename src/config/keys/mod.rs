@@ -1,7 +1,7 @@
 //! The key table: every section and key of `config.toml` with its type, unit, range, default and one sentence.
 //!
 //! The single source for reading, range checks, suggestions and the shipped `config.toml`; nothing else knows a range.
-//! A new key is an entry in the table of its topic, a field in a `Settings` type and a line in `config/check.rs`.
+//! A new key is an entry in the table of its topic, a field in a `Settings` type and a line in `config/build.rs`.
 
 mod belt;
 mod camera;
