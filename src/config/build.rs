@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::raw::Raw;
 use super::{
-    Config, Decision, Exposure, HeartbeatLine, Inputs, LightLine, Model, Outputs, Realtime, Record, ResultLines,
-    Status, Trigger,
+    Config, Decision, Exposure, HeartbeatLine, InputLine, Inputs, LightLine, Model, Outputs, Realtime, Record,
+    ResultLines, Status, Trigger,
 };
 use crate::clock::Offset;
 use crate::decide::{OnMissedReject, OnUninspected, Safety, alarm};
@@ -19,6 +19,12 @@ pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
     let file = |path: &str| raw.text(path).map(|written| folder.join(written));
     let whole = |path: &str| raw.whole(path);
     let ms = |path: &str| raw.number(path).map(|ms| Duration::from_secs_f64(ms / 1000.0));
+    let [bin_full, reset, recipe] =
+        ["bin_full", "reset", "recipe"].map(|n| input_options(raw, &format!("inputs.{n}_")));
+    let (bin_full, reset, recipe) = (bin_full?, reset?, recipe?);
+    let input = |name: &str, options: gpio::InputOptions| {
+        raw.text(&format!("inputs.{name}")).map(|line| InputLine { line, options })
+    };
     Some(Config {
         camera: camera::Settings {
             source: match raw.text("camera.source")?.as_str() {
@@ -74,6 +80,7 @@ pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
             "encoder" => Some(reject::encoder::Settings {
                 line_a: raw.text("encoder.line")?,
                 line_b: raw.text("encoder.second_line"),
+                options: input_options(raw, "encoder.")?,
                 mm_per_pulse: Millimetres(raw.number("encoder.mm_per_pulse")?),
                 stopped: ms("encoder.stopped_ms")?,
             }),
@@ -82,15 +89,17 @@ pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
         confirm: match raw.text("confirm.by")?.as_str() {
             "eye" => Some(reject::confirm::Settings {
                 line: raw.text("confirm.line")?,
+                options: input_options(raw, "confirm.")?,
+                holdoff: ms("confirm.holdoff_ms")?,
                 travel: Millimetres(raw.number("confirm.travel_mm")?),
                 window: ms("confirm.window_ms")?,
             }),
             _ => None,
         },
         inputs: Inputs {
-            bin_full: raw.text("inputs.bin_full"),
-            reset: raw.text("inputs.reset"),
-            recipe: ["one", "two", "four", "eight"].map(|digit| raw.text(&format!("inputs.recipe_{digit}"))),
+            bin_full: input("bin_full", bin_full),
+            reset: input("reset", reset),
+            recipe: ["recipe_one", "recipe_two", "recipe_four", "recipe_eight"].map(|digit| input(digit, recipe)),
         },
         alarm: alarm::Settings {
             consecutive_rejects: whole("alarm.consecutive_rejects"),
@@ -135,23 +144,29 @@ fn trigger(raw: &Raw) -> Option<Trigger> {
         "simulated" => Trigger::Simulated,
         "photo_eye" => Trigger::PhotoEye {
             line: raw.text("trigger.line")?,
-            options: gpio::InputOptions {
-                active_low: raw.flag("trigger.active_low")?,
-                bias: match raw.text("trigger.bias")?.as_str() {
-                    "as_is" => gpio::Bias::AsIs,
-                    "disabled" => gpio::Bias::Disabled,
-                    "pull_up" => gpio::Bias::PullUp,
-                    "pull_down" => gpio::Bias::PullDown,
-                    _ => return None,
-                },
-                debounce: ms("trigger.debounce_ms")?,
-            },
+            options: input_options(raw, "trigger.")?,
             holdoff: ms("trigger.holdoff_ms")?,
             exposure,
         },
         "interval" => Trigger::Interval { period: ms("trigger.interval_ms")?, exposure },
         "tripwire" => Trigger::Tripwire { wire: tripwire(raw)?, exposure },
         _ => return None,
+    })
+}
+
+/// How a line is read whose keys begin with `prefix`.
+fn input_options(raw: &Raw, prefix: &str) -> Option<gpio::InputOptions> {
+    let path = |name: &str| format!("{prefix}{name}");
+    Some(gpio::InputOptions {
+        active_low: raw.flag(&path("active_low"))?,
+        bias: match raw.text(&path("bias"))?.as_str() {
+            "as_is" => gpio::Bias::AsIs,
+            "disabled" => gpio::Bias::Disabled,
+            "pull_up" => gpio::Bias::PullUp,
+            "pull_down" => gpio::Bias::PullDown,
+            _ => return None,
+        },
+        debounce: Duration::from_secs_f64(raw.number(&path("debounce_ms"))? / 1000.0),
     })
 }
 

@@ -137,11 +137,27 @@ pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<P
         }
     }
     for key in KEYS {
+        if let Some(line) = further_input_of(key.path)
+            && raw.written(key.path).is_some()
+            && !line.iter().any(|line| raw.written(line).is_some())
+        {
+            warnings.push(at(key.path, format!("has no effect without {}", line[0])));
+        }
         if let (Some((other, word)), Some(_)) = (key.only_with, raw.written(key.path))
             && raw.text(other).is_some_and(|value| value != word)
         {
             warnings.push(at(key.path, format!("has no effect; it belongs to {other} = \"{word}\"")));
         }
+    }
+}
+
+/// The keys that name the lines which a key of `[inputs]` says how to read.
+fn further_input_of(path: &str) -> Option<&'static [&'static str]> {
+    let is_option = ["_active_low", "_bias", "_debounce_ms"].iter().any(|option| path.ends_with(option));
+    match path.strip_prefix("inputs.").filter(|_| is_option)? {
+        name if name.starts_with("bin_full") => Some(&["inputs.bin_full"]),
+        name if name.starts_with("reset") => Some(&["inputs.reset"]),
+        _ => Some(&["inputs.recipe_one", "inputs.recipe_two", "inputs.recipe_four", "inputs.recipe_eight"]),
     }
 }
 
@@ -251,6 +267,20 @@ fn belt_rules(raw: &Raw, problems: &mut Vec<Problem>) {
                 2.0 * period_ms
             );
             problem("encoder.stopped_ms", message);
+        }
+    }
+    if let (Some(pulse), Some(speed), Some(debounce)) =
+        (raw.number("encoder.mm_per_pulse"), raw.number("reject.belt_speed_mm_s"), raw.number("encoder.debounce_ms"))
+    {
+        // A level lasts half a period, less where the encoder is uneven.
+        let most_ms = pulse / speed * 1000.0 / 4.0;
+        if debounce > most_ms {
+            let message = format!(
+                "must be at most {most_ms:.2} ms, a quarter of the time between two pulses of encoder.mm_per_pulse = \
+                 {pulse} at reject.belt_speed_mm_s = {speed}; a level would not hold so long, and the belt would seem \
+                 to stand"
+            );
+            problem("encoder.debounce_ms", message);
         }
     }
     if let (Some(pulse), Some(travel)) = (raw.number("encoder.mm_per_pulse"), raw.number("reject.travel_mm"))

@@ -47,7 +47,7 @@ pub struct Config {
     pub confirm: Option<reject::confirm::Settings>,
     /// `[outputs]`: names of the lines, `None` where not wired.
     pub outputs: Outputs,
-    /// `[inputs]`: names of the lines, `None` where not wired.
+    /// `[inputs]`: the lines, `None` where not wired.
     pub inputs: Inputs,
     /// `[gpio]`
     pub gpio: gpio::Settings,
@@ -173,12 +173,21 @@ pub struct LightLine {
 /// `[inputs]` as used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inputs {
-    /// High while the bin of rejects is full.
-    pub bin_full: Option<String>,
-    /// Rises to acknowledge faults and alarms.
-    pub reset: Option<String>,
+    /// Active while the bin of rejects is full.
+    pub bin_full: Option<InputLine>,
+    /// Becomes active to acknowledge faults and alarms.
+    pub reset: Option<InputLine>,
     /// The digits of the recipe number, those that count 1, 2, 4 and 8.
-    pub recipe: [Option<String>; 4],
+    pub recipe: [Option<InputLine>; 4],
+}
+
+/// One line of `[inputs]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputLine {
+    /// Its name.
+    pub line: String,
+    /// How it is read.
+    pub options: gpio::InputOptions,
 }
 
 /// `[record]` as used.

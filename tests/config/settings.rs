@@ -22,9 +22,14 @@ fn every_value_reaches_its_setting() {
         reject = { enabled = true, line = "flap", active_low = true, travel_mm = 700, belt_speed_mm_s = 250.5,
                    belt = "encoder", actuator_latency_ms = 12.5, pulse_width_ms = 40, window_ms = 15,
                    on_overlap = "refuse" }
-        encoder = { line = "ea", second_line = "eb", mm_per_pulse = 0.25, stopped_ms = 300 }
-        confirm = { by = "eye", line = "bin", travel_mm = 120, window_ms = 80 }
-        inputs = { bin_full = "full", reset = "ack", recipe_one = "r1", recipe_eight = "r8" }
+        encoder = { line = "ea", second_line = "eb", active_low = true, bias = "pull_up", debounce_ms = 0.05,
+                    mm_per_pulse = 0.25, stopped_ms = 300 }
+        confirm = { by = "eye", line = "bin", active_low = true, bias = "pull_down", debounce_ms = 3, holdoff_ms = 25,
+                    travel_mm = 120, window_ms = 80 }
+        inputs = { bin_full = "full", bin_full_active_low = true, bin_full_bias = "disabled", bin_full_debounce_ms = 900,
+                   reset = "ack", reset_active_low = true, reset_bias = "pull_up", reset_debounce_ms = 35,
+                   recipe_one = "r1", recipe_eight = "r8", recipe_active_low = true, recipe_bias = "pull_down",
+                   recipe_debounce_ms = 4 }
         alarm = { consecutive_rejects = 7, uninspected_rate = 0.5, uninspected_parts = 20 }
         outputs = { ready = "a", fault = "b", stop_line = "c", result = "d", result_valid = "e", result_valid_ms = 30,
                     heartbeat = "f", heartbeat_ms = 250, light = "g", light_delay_ms = 1.5, light_width_ms = 2.5 }
@@ -35,6 +40,10 @@ fn every_value_reaches_its_setting() {
         status.socket = "s.sock"
         log.level = "trace"
     "#;
+    let read = |bias, debounce| gpio::InputOptions { active_low: true, bias, debounce };
+    let input = |line: &str, bias, debounce_ms| {
+        Some(config::InputLine { line: line.into(), options: read(bias, Duration::from_millis(debounce_ms)) })
+    };
     let expected = Config {
         camera: camera::Settings {
             source: camera::Source::Folder { path: "etc/in".into(), shuffle_seed: Some(5), repeat: true },
@@ -59,18 +68,21 @@ fn every_value_reaches_its_setting() {
         encoder: Some(reject::encoder::Settings {
             line_a: "ea".into(),
             line_b: Some("eb".into()),
+            options: read(gpio::Bias::PullUp, Duration::from_micros(50)),
             mm_per_pulse: Millimetres(0.25),
             stopped: Duration::from_millis(300),
         }),
         confirm: Some(reject::confirm::Settings {
             line: "bin".into(),
+            options: read(gpio::Bias::PullDown, Duration::from_millis(3)),
+            holdoff: Duration::from_millis(25),
             travel: Millimetres(120.0),
             window: Duration::from_millis(80),
         }),
         inputs: config::Inputs {
-            bin_full: Some("full".into()),
-            reset: Some("ack".into()),
-            recipe: [Some("r1".into()), None, None, Some("r8".into())],
+            bin_full: input("full", gpio::Bias::Disabled, 900),
+            reset: input("ack", gpio::Bias::PullUp, 35),
+            recipe: [input("r1", gpio::Bias::PullDown, 4), None, None, input("r8", gpio::Bias::PullDown, 4)],
         },
         alarm: alarm::Settings { consecutive_rejects: Some(7), uninspected_rate: Some(0.5), uninspected_parts: 20 },
         outputs: config::Outputs {

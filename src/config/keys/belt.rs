@@ -1,6 +1,6 @@
 //! Keys of `[reject]`, `[encoder]` and `[confirm]`: from a verdict to a part in the bin.
 
-use super::{Absent, Key, Kind};
+use super::{Absent, BIASES, Key, Kind};
 
 /// In the order of the shipped file.
 pub(super) const KEYS: &[Key] = &[
@@ -119,6 +119,33 @@ pub(super) const KEYS: &[Key] = &[
         hint: "",
     },
     Key {
+        path: "encoder.active_low",
+        kind: Kind::Boolean,
+        absent: Absent::Default("false"),
+        active: None,
+        only_with: Some(("reject.belt", "encoder")),
+        doc: "With true the encoder's lines are inverted, both channels.",
+        hint: "",
+    },
+    Key {
+        path: "encoder.bias",
+        kind: Kind::Choice { offered: BIASES, later: &[] },
+        absent: Absent::Default("\"as_is\""),
+        active: None,
+        only_with: Some(("reject.belt", "encoder")),
+        doc: "The resistor inside the chip that holds the encoder's lines while it does not drive them.",
+        hint: "an open-collector encoder needs one, here or outside",
+    },
+    Key {
+        path: "encoder.debounce_ms",
+        kind: Kind::Number { min: 0.0, max: 10.0, unit: "ms" },
+        absent: Absent::Default("0.0"),
+        active: None,
+        only_with: Some(("reject.belt", "encoder")),
+        doc: "A level must hold this long before it counts; until then the belt is not known to have moved. An electronic encoder needs none, one with contacts does.",
+        hint: "",
+    },
+    Key {
         path: "encoder.mm_per_pulse",
         kind: Kind::Number { min: 0.001, max: 1000.0, unit: "mm" },
         absent: Absent::Unset { means: "required there", example: "0.5" },
@@ -153,6 +180,42 @@ pub(super) const KEYS: &[Key] = &[
         only_with: Some(("confirm.by", "eye")),
         doc: "Name of the eye's input line.",
         hint: "",
+    },
+    Key {
+        path: "confirm.active_low",
+        kind: Kind::Boolean,
+        absent: Absent::Default("false"),
+        active: None,
+        only_with: Some(("confirm.by", "eye")),
+        doc: "With true the eye sees a part while the line is low.",
+        hint: "",
+    },
+    Key {
+        path: "confirm.bias",
+        kind: Kind::Choice { offered: BIASES, later: &[] },
+        absent: Absent::Default("\"as_is\""),
+        active: None,
+        only_with: Some(("confirm.by", "eye")),
+        doc: "The resistor inside the chip that holds the line while the eye does not drive it.",
+        hint: "",
+    },
+    Key {
+        path: "confirm.debounce_ms",
+        kind: Kind::Number { min: 0.0, max: 1000.0, unit: "ms" },
+        absent: Absent::Default("1.0"),
+        active: None,
+        only_with: Some(("confirm.by", "eye")),
+        doc: "A level must hold this long before it counts; the valve's own spikes are shorter, a part that falls past is not.",
+        hint: "a part of 10 mm falls past in about 3 ms",
+    },
+    Key {
+        path: "confirm.holdoff_ms",
+        kind: Kind::Number { min: 0.0, max: 60_000.0, unit: "ms" },
+        absent: Absent::Default("0.0"),
+        active: None,
+        only_with: Some(("confirm.by", "eye")),
+        doc: "A second edge within this time belongs to the same part, which may tumble.",
+        hint: "less than from one rejected part to the next",
     },
     Key {
         path: "confirm.travel_mm",

@@ -1,6 +1,6 @@
 //! Keys of `[inputs]`: lines that are read beside the trigger.
 
-use super::{Absent, Key, Kind};
+use super::{Absent, BIASES, Key, Kind};
 
 /// In the order of the shipped file.
 pub(super) const KEYS: &[Key] = &[
@@ -10,7 +10,34 @@ pub(super) const KEYS: &[Key] = &[
         absent: Absent::Unset { means: "without it the line is not read", example: "\"bin_full\"" },
         active: None,
         only_with: None,
-        doc: "High while the bin of rejects is full: raises the fault output, and stops the line if on_missed_reject does.",
+        doc: "Active while the bin of rejects is full: raises the fault output, and stops the line if on_missed_reject does.",
+        hint: "",
+    },
+    Key {
+        path: "inputs.bin_full_active_low",
+        kind: Kind::Boolean,
+        absent: Absent::Default("false"),
+        active: None,
+        only_with: None,
+        doc: "With true the bin is full while the line is low.",
+        hint: "",
+    },
+    Key {
+        path: "inputs.bin_full_bias",
+        kind: Kind::Choice { offered: BIASES, later: &[] },
+        absent: Absent::Default("\"as_is\""),
+        active: None,
+        only_with: None,
+        doc: "The resistor inside the chip that holds the line while nothing drives it.",
+        hint: "",
+    },
+    Key {
+        path: "inputs.bin_full_debounce_ms",
+        kind: Kind::Number { min: 0.0, max: 60_000.0, unit: "ms" },
+        absent: Absent::Default("500.0"),
+        active: None,
+        only_with: None,
+        doc: "The bin counts as full once the line has said so this long, so that parts that fall past its eye do not fill it.",
         hint: "",
     },
     Key {
@@ -19,7 +46,34 @@ pub(super) const KEYS: &[Key] = &[
         absent: Absent::Unset { means: "without it faults stay until the run ends", example: "\"reset\"" },
         active: None,
         only_with: None,
-        doc: "Its rising edge acknowledges faults and alarms: fault and stop-line outputs go low.",
+        doc: "Acknowledges faults and alarms when it becomes active: fault and stop-line outputs go low.",
+        hint: "",
+    },
+    Key {
+        path: "inputs.reset_active_low",
+        kind: Kind::Boolean,
+        absent: Absent::Default("false"),
+        active: None,
+        only_with: None,
+        doc: "With true the button pulls the line low.",
+        hint: "",
+    },
+    Key {
+        path: "inputs.reset_bias",
+        kind: Kind::Choice { offered: BIASES, later: &[] },
+        absent: Absent::Default("\"as_is\""),
+        active: None,
+        only_with: None,
+        doc: "The resistor inside the chip that holds the line while the button is up; a button to ground wants \"pull_up\" and reset_active_low.",
+        hint: "",
+    },
+    Key {
+        path: "inputs.reset_debounce_ms",
+        kind: Kind::Number { min: 0.0, max: 1000.0, unit: "ms" },
+        absent: Absent::Default("20.0"),
+        active: None,
+        only_with: None,
+        doc: "The button must be down this long, so that its bounces are one press.",
         hint: "",
     },
     Key {
@@ -56,6 +110,33 @@ pub(super) const KEYS: &[Key] = &[
         active: None,
         only_with: None,
         doc: "Counts 8 in the recipe number, which is reported at the start and when it changes.",
+        hint: "",
+    },
+    Key {
+        path: "inputs.recipe_active_low",
+        kind: Kind::Boolean,
+        absent: Absent::Default("false"),
+        active: None,
+        only_with: None,
+        doc: "With true a digit counts while its line is low; for all four.",
+        hint: "",
+    },
+    Key {
+        path: "inputs.recipe_bias",
+        kind: Kind::Choice { offered: BIASES, later: &[] },
+        absent: Absent::Default("\"as_is\""),
+        active: None,
+        only_with: None,
+        doc: "The resistor inside the chip that holds the recipe lines while nothing drives them.",
+        hint: "",
+    },
+    Key {
+        path: "inputs.recipe_debounce_ms",
+        kind: Kind::Number { min: 0.0, max: 1000.0, unit: "ms" },
+        absent: Absent::Default("0.0"),
+        active: None,
+        only_with: None,
+        doc: "A level must hold this long before it counts, beside the 50 ms for which the whole number must rest.",
         hint: "",
     },
 ];

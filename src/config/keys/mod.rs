@@ -150,6 +150,9 @@ pub const SECTIONS: &[Section] = &[
 /// Words that a build has or has not, by its cargo features; the shipped file is the same for all builds.
 pub const BUILD_WORDS: &[&str] = &["v4l2"];
 
+/// The resistors inside a chip; `gpio::Bias` as written.
+const BIASES: &[&str] = &["as_is", "disabled", "pull_up", "pull_down"];
+
 /// The topics, in the order of the shipped file.
 const TOPICS: [&[Key]; 8] =
     [camera::KEYS, trigger::KEYS, decision::KEYS, belt::KEYS, outputs::KEYS, inputs::KEYS, plant::KEYS, service::KEYS];

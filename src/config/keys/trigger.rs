@@ -1,6 +1,6 @@
 //! Keys of `[trigger]`: what starts a part.
 
-use super::{Absent, Key, Kind};
+use super::{Absent, BIASES, Key, Kind};
 
 /// In the order of the shipped file.
 pub(super) const KEYS: &[Key] = &[
@@ -37,7 +37,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "trigger.bias",
-        kind: Kind::Choice { offered: &["as_is", "disabled", "pull_up", "pull_down"], later: &[] },
+        kind: Kind::Choice { offered: BIASES, later: &[] },
         absent: Absent::Default("\"as_is\""),
         active: None,
         only_with: Some(("trigger.source", "photo_eye")),
