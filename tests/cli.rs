@@ -3,6 +3,7 @@
 #![cfg(feature = "teach")]
 
 mod pictures;
+mod program;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! `zoomgate demo` through the program itself, with a small lesson: what it says, what it leaves, that it repeats.
 
 mod lesson;
+mod program;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,6 +1,7 @@
 //! `zoomgate inspect` through the program itself: its lines, its files, its manners with bad pictures.
 
 mod lesson;
+mod program;
 
 use std::collections::BTreeSet;
 use std::fs;

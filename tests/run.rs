@@ -1,10 +1,11 @@
 //! `zoomgate run` through the program itself: configuration and recipe in, one verdict for each picture out.
 
 mod lesson;
+mod program;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use lesson::{SIZE, json_lines, write_parts, write_recipe, zoomgate};
@@ -96,8 +97,8 @@ fn sigterm_ends_the_run_cleanly() {
     let dir = tempfile::tempdir().unwrap();
     write_recipe(dir.path());
     let config = config(dir.path(), "source = \"simulated\"\nparts = 36000\nrate_hz = 10.0", "simulated");
-    let program = env!("CARGO_BIN_EXE_zoomgate");
-    let mut child = Command::new(program).args(["run", "--config", &config]).stderr(Stdio::null()).spawn().unwrap();
+    let mut command = program::program();
+    let mut child = command.args(["run", "--config", &config]).stderr(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();
     // A real process on the real clock: there is nothing to wait on but its files.
     while fs::read(dir.path().join("events.jsonl")).map_or(0, |t| t.iter().filter(|&&b| b == b'\n').count()) < 2 {

@@ -3,6 +3,7 @@
 //! The simulated clock serves wherever no other process and no real hang is part of the story.
 
 mod lesson;
+mod program;
 mod rig;
 
 use std::fs;
@@ -10,7 +11,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -441,7 +442,7 @@ status.socket = "status.sock"
     assert!(String::from_utf8(nobody.stderr).unwrap().contains("no daemon listens"));
 
     let manager = Manager::bind(dir.path());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_zoomgate"));
+    let mut command = program::program();
     command.args(["run", "--config", config]).env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_USEC", "4000000");
     let mut child = Killed(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     let heard = manager.hear_until("WATCHDOG=1");

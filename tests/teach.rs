@@ -5,6 +5,7 @@
 #![cfg(feature = "teach")]
 
 mod pictures;
+mod program;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ fn is_dated(name: &str) -> bool {
     if std::env::var_os("SOURCE_DATE_EPOCH").is_some() {
         return true;
     }
-    let output = Command::new(std::env::current_exe().unwrap())
+    let output = program::command(std::env::current_exe().unwrap())
         .args([name, "--exact", "--nocapture"])
         .env("SOURCE_DATE_EPOCH", "1700000000")
         .output()
@@ -251,7 +252,8 @@ fn the_old_recipe_stays_when_the_disk_is_full() {
     let before: Vec<_> = fs::read_dir(bench.data.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     // No file may grow beyond one block. With the signal ignored, the write fails as it does on a full disk.
     let output = Command::new("sh")
-        .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_zoomgate")])
+        .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\""])
+        .args(program::words(program::PATH))
         .args(bench.args(&bench.at("train/good"), None))
         .output()
         .unwrap();

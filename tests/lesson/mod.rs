@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::OnceLock;
 
 use serde_json::Value;
@@ -60,7 +60,7 @@ pub fn write_parts(folder: &Path, count: u64) -> Vec<PathBuf> {
 
 /// Runs the program.
 pub fn zoomgate<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_zoomgate")).args(arguments).env_remove("RUST_LOG").output().unwrap()
+    crate::program::program().args(arguments).output().unwrap()
 }
 
 /// Each line of a text as JSON.

@@ -73,8 +73,8 @@ pub fn zoomgate<S: AsRef<OsStr>>(args: &[S]) -> Output {
 
 /// The program, not yet started.
 pub fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_zoomgate"));
-    command.env("SOURCE_DATE_EPOCH", "1700000000").env_remove("RUST_LOG");
+    let mut command = crate::program::program();
+    command.env("SOURCE_DATE_EPOCH", "1700000000");
     command
 }
 
