@@ -3,8 +3,8 @@
 
     pictures.py FOLDER [COUNT]
 
-They are 320x180, as the camera's frames, each of another brightness and with other noise: a recipe asks for parts that
-differ.
+They are 320x180, as the camera's frames, each of a slightly other brightness and with more or less noise, down to the
+camera's none: a recipe asks for parts that differ.
 """
 
 import pathlib
@@ -28,12 +28,13 @@ def png(rows):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-def picture(dice):
-    light = dice.uniform(0.9, 1.1)
+def picture(number):
+    dice = random.Random(number)
+    light, noise = dice.uniform(0.97, 1.03), number % 4
     for _ in range(HEIGHT):
         row = []
         for x in range(WIDTH):
-            grain = dice.randint(-8, 8)
+            grain = dice.randint(-noise, noise)
             row += [max(0, min(255, round(value * light) + grain)) for value in BARS[x * 8 // WIDTH]]
         yield row
 
@@ -42,7 +43,7 @@ def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(int(sys.argv[2]) if len(sys.argv) > 2 else 16):
-        (folder / f"{number:02}.png").write_bytes(png(picture(random.Random(number))))
+        (folder / f"{number:02}.png").write_bytes(png(picture(number)))
 
 
 main()

@@ -5,4 +5,5 @@ watch_lines
 start || exit 1
 probe belt "$bank" 0 $camera "${PARTS:-200}" "${PERIOD_MS:-250}" >/out/belt 2>>/out/probe.log || exit 1
 sleep 2
+zoomgate status --json >/out/status.json
 stop
