@@ -51,7 +51,7 @@ def start(lab, out):
     console, monitor = out / "console", out / "monitor"
     command = [lab / "qemu/usr/bin/qemu-system-aarch64", "-L", lab / "qemu/usr/share/qemu", "-M", "raspi3b"]
     command += ["-display", "none", "-monitor", "none", "-serial", f"file:{console}"]
-    command += ["-qmp", f"unix:{monitor},server=on,wait=off", "-initrd", lab / "initrd"]
+    command += ["-qmp", f"unix:{monitor},server=on,wait=off", "-initrd", out / "initrd"]
     command += ["-kernel", lab / f"kernel/boot/vmlinuz-{version}"]
     command += ["-dtb", lab / f"kernel/usr/lib/linux-image-{version}/broadcom/bcm2837-rpi-3-b.dtb"]
     # Relaxed: rppal maps the registers through /dev/mem, because Debian's kernel has no /dev/gpiomem.

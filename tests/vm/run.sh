@@ -74,7 +74,8 @@ recipe() {
 # initrd SCENARIO: the base and what is tested; the kernel takes one archive after the other.
 initrd() {
     local root=$lab/root
-    rm -rf "$root"
+    rm -rf "$root" "$lab/out/$1"
+    mkdir -p "$lab/out/$1"
     mkdir -p "$root"/{guest,etc/zoomgate,usr/local/bin,bin}
     aarch64-linux-gnu-strip -o "$root/usr/local/bin/zoomgate" "$zoomgate"
     aarch64-linux-gnu-strip -o "$root/bin/probe" "$probe"
@@ -92,35 +93,31 @@ initrd() {
             [[ -z ${!name:-} ]] || aarch64-linux-gnu-strip -o "$root/guest/${name,,}" "${!name}"
         done
     fi
-    { cat "$lab/base.cpio"; pack "$root"; } >"$lab/initrd"
+    { cat "$lab/base.cpio"; pack "$root"; } >"$lab/out/$1/initrd"
 }
 
 # How time passes. Where it is measured, it is counted: an instruction is a nanosecond, about what a Cortex-A53 does, and
 # a pause takes no time, so that a busy host changes nothing. That needs one processor. Elsewhere two of them run freely.
-processor() {
-    case $1 in
-        line | disturbed | unguarded) echo "-smp 1 -icount shift=0,sleep=off" ;;
-        *) echo "-smp 2 -accel tcg,thread=multi" ;;
-    esac
-}
+counted() { [[ $1 == line || $1 == disturbed || $1 == unguarded ]]; }
+processor() { if counted "$1"; then echo "-smp 1 -icount shift=0,sleep=off"; else echo "-smp 2 -accel tcg,thread=multi"; fi; }
 
 # virtual SCENARIO: a machine with camera and lines, from start to power off; its records are in $lab/out/SCENARIO.
 virtual() {
     local out=$lab/out/$1
-    truncate -s 64M "$lab/disk"
-    timeout 300 "$lab/qemu/usr/bin/qemu-system-aarch64" -L "$lab/qemu/usr/share/qemu" \
+    truncate -s 64M "$out/disk"
+    timeout 600 "$lab/qemu/usr/bin/qemu-system-aarch64" -L "$lab/qemu/usr/share/qemu" \
         -M virt -cpu cortex-a76 -m 1024 $(processor "$1") -nographic -no-reboot -nic none \
-        -drive "if=none,id=disk,format=raw,file=$lab/disk" -device virtio-blk-device,drive=disk \
-        -kernel "$lab/kernel/boot/vmlinuz-$version" -initrd "$lab/initrd" \
+        -drive "if=none,id=disk,format=raw,file=$out/disk" -device virtio-blk-device,drive=disk \
+        -kernel "$lab/kernel/boot/vmlinuz-$version" -initrd "$out/initrd" \
         -append "console=ttyAMA0 quiet panic=-1 scenario=$1 PARTS=${PARTS:-200} PERIOD_MS=${PERIOD_MS:-250}" \
         </dev/null >"$out/console" 2>&1 || echo "the emulator ended with $?" >>"$out/console"
     tr -d '\r' <"$out/console" | grep -aE '^guest:|FAILED|panic|emulator ended' || true
-    if grep -aqE 'FAILED|Kernel panic|emulator ended' "$out/console" || ! tar -xmf "$lab/disk" -C "$out"; then
+    if grep -aqE 'FAILED|Kernel panic|emulator ended' "$out/console" || ! tar -xmf "$out/disk" -C "$out"; then
         tail -n 30 "$out/console" >&2
         [[ -f $out/daemon.log ]] && tail -n 30 "$out/daemon.log" >&2
         return 1
     fi
-    rm "$lab/disk"
+    rm "$out/disk" "$out/initrd"
     python3 tests/vm/judge.py "$1" "$out"
 }
 
@@ -131,19 +128,35 @@ if [[ $# == 0 ]]; then
 fi
 base
 recipe
-failed=()
+for scenario in "${scenarios[@]}"; do initrd "$scenario"; done
+
+# one SCENARIO: from start to judgement.
+one() {
+    local start=$SECONDS code=0
+    if [[ $1 == pi ]]; then python3 tests/vm/pi.py "$lab" "$lab/out/pi" || code=1; else virtual "$1" || code=1; fi
+    echo "== $(date +%T) vm: $1 took $((SECONDS - start)) s"
+    return $code
+}
+
+# Machines whose time is counted take one processor of the host each and do not mind each other; the others come alone.
+echo "== $(date +%T) vm: ${scenarios[*]}"
+failed=() beside=()
 for scenario in "${scenarios[@]}"; do
-    start=$SECONDS
-    echo "== $(date +%T) vm: $scenario"
-    initrd "$scenario"
-    rm -rf "$lab/out/$scenario"
-    mkdir -p "$lab/out/$scenario"
-    if [[ $scenario == pi ]]; then
-        python3 tests/vm/pi.py "$lab" "$lab/out/pi" || failed+=(pi)
-    else
-        virtual "$scenario" || failed+=("$scenario")
+    if counted "$scenario"; then
+        one "$scenario" >"$lab/out/$scenario/log" 2>&1 &
+        beside+=("$scenario:$!")
     fi
-    echo "== $(date +%T) vm: $scenario took $((SECONDS - start)) s"
+done
+for job in "${beside[@]}"; do
+    wait "${job#*:}" || failed+=("${job%:*}")
+    echo "== vm: ${job%:*}"
+    cat "$lab/out/${job%:*}/log"
+done
+for scenario in "${scenarios[@]}"; do
+    if ! counted "$scenario"; then
+        echo "== $(date +%T) vm: $scenario"
+        one "$scenario" || failed+=("$scenario")
+    fi
 done
 if [[ ${#failed[@]} -gt 0 ]]; then
     echo "vm: FAILED: ${failed[*]}; logs are in $lab/out" >&2
