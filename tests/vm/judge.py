@@ -16,6 +16,8 @@ TRAVEL = 1000 * MS
 LATENCY = 10 * MS
 WIDTH = 50 * MS
 WINDOW = 20 * MS
+# Pulses start so soon after their instant: 0.2 ms were measured, and half a millisecond may pass until one is seen.
+JITTER = 2 * MS
 # The line must be safe so soon after SIGKILL.
 SAFE_WITHIN = 100 * MS
 # A camera must be back so soon after it was plugged in.
@@ -120,9 +122,8 @@ def pulses_follow_the_schedule(records, parts, pulses):
     check(not extra, f"{len(extra)} pulses without a reject, the first at {extra[:1]}")
     print(f"  pulses: {len(used)}; after their instant: {spread(lateness)}")
     print(f"  width off 50 ms by: {spread(widths)}; an edge is known to: {spread(unsureness)}")
-    # zoomgate's own promise is that a pulse starts within its window; all of that must have been seen.
-    check(all(late <= WINDOW + unsure for late, unsure in zip(lateness, unsureness)), "a pulse starts after its window")
-    check(all(off <= WINDOW for off in widths), "a pulse is not as long as it should be")
+    check(all(late <= JITTER for late in lateness), "a pulse starts too late")
+    check(all(off <= JITTER for off in widths), "a pulse is not as long as it should be")
     return len(used)
 
 
@@ -224,7 +225,9 @@ def doctor(records):
     print("  green: all checks are ok")
     for name, subject, words, remedy in (
         ("held", "outputs", "reject is held by `other-program`", "end that program"),
-        ("denied", "devices", "may not be opened by this account", "usermod -aG"),
+        ("denied", "devices", "may not be opened by this account", "usermod -aG video"),
+        ("denied", "outputs", "may not be opened by this account", "usermod -aG gpio"),
+        ("denied", "camera", "no camera that can be opened", "the group `video`"),
         ("unplugged", "camera", "there is no camera", "plug it in"),
     ):
         bad = findings(name).get(subject)

@@ -112,7 +112,8 @@ virtual() {
         -append "console=ttyAMA0 quiet panic=-1 scenario=$1 PARTS=${PARTS:-200} PERIOD_MS=${PERIOD_MS:-250}" \
         </dev/null >"$out/console" 2>&1 || echo "the emulator ended with $?" >>"$out/console"
     tr -d '\r' <"$out/console" | grep -aE '^guest:|FAILED|panic|emulator ended' || true
-    if grep -aqE 'FAILED|Kernel panic|emulator ended' "$out/console" || ! tar -xmf "$out/disk" -C "$out"; then
+    tar -xmf "$out/disk" -C "$out" || echo "FAILED: nothing came back" >>"$out/console"
+    if grep -aqE 'FAILED|Kernel panic|emulator ended' "$out/console"; then
         tail -n 30 "$out/console" >&2
         [[ -f $out/daemon.log ]] && tail -n 30 "$out/daemon.log" >&2
         return 1
