@@ -6,6 +6,7 @@ count nanoseconds of the machine's CLOCK_MONOTONIC.
 """
 
 import bisect
+import functools
 import json
 import pathlib
 import sys
@@ -211,6 +212,7 @@ def unguarded(records):
 
 
 def doctor(records):
+    @functools.cache
     def findings(name):
         report = json.loads((records.folder / f"{name}.json").read_text())
         code = int((records.folder / f"{name}.code").read_text())
@@ -225,6 +227,7 @@ def doctor(records):
     print("  green: all checks are ok")
     for name, subject, words, remedy in (
         ("held", "outputs", "reject is held by `other-program`", "end that program"),
+        ("placed", "outputs", ":1 is held by `other-program`", "end that program"),
         ("denied", "devices", "may not be opened by this account", "usermod -aG video"),
         ("denied", "outputs", "may not be opened by this account", "usermod -aG gpio"),
         ("denied", "camera", "no camera that can be opened", "the group `video`"),
@@ -239,7 +242,10 @@ def doctor(records):
 
 
 def suites(records):
-    pass
+    for name in ("camera_tests", "lib_tests"):
+        path = records.folder / name
+        said = path.read_text() if path.exists() else ""
+        check("SKIPPED" not in said, f"{name} skipped what it was brought here for; see {path}")
 
 
 def main():

@@ -17,6 +17,10 @@ probe hold "/dev/$chip" 1 20000 >/out/hold &
 holder=$!
 wait_for 10 grep -q held /out/hold
 doctor held
+# The same line by its place.
+sed -i "s/^line = \"reject\"/line = \"$chip:1\"/" $config
+doctor placed
+sed -i "s/^line = \"$chip:1\"/line = \"reject\"/" $config
 # The daemon itself does not start either, and says why.
 as_account zoomgate run --config $config 2>/out/run.log
 echo $? >/out/run.code
