@@ -7,7 +7,7 @@
 # here from the kernel's source. About 230 MB come from the Debian mirror. Needs Debian or a relative of it, and root,
 # because it installs the libraries of QEMU and a cross compiler. QEMU itself is unpacked beside, not installed:
 # its package would remove an installed qemu-utils.
-# What is there already is kept. Exit code 3: this machine cannot have the emulator; a sentence says why.
+# It is done once: a folder that is complete is left alone. Exit code 3: this machine cannot have the emulator; a sentence says why.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -90,5 +90,6 @@ make -C "$headers" "M=$module" ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- modul
 }
 
 "$lab/qemu/usr/bin/qemu-system-aarch64" --version | head -n 1
+rm -r "$lab/debs" "$lab/headers"
 echo "$version" >"$lab/ready"
 echo "setup: ready in $lab"
