@@ -189,7 +189,7 @@ fn hold(chip: &str, offset: &str, ms: &str) -> Result<(), Failure> {
     match request {
         Ok(_held) => {
             say(now(), "held")?;
-            std::thread::sleep(Duration::from_millis(ms.parse()?));
+            MonotonicClock.sleep_until(now() + Duration::from_millis(ms.parse()?));
             say(now(), "let go")
         }
         Err(error) => say(now(), &format!("refused {error:?}")),
