@@ -11,8 +11,10 @@ use super::{Finding, Subject};
 use crate::camera::folder::Replay;
 use crate::camera::{FolderCamera, Source};
 use crate::clock::MonotonicClock;
-use crate::config::Config;
+use crate::config::{Config, Trigger};
+use crate::error::ErrorKind;
 use crate::gpio::Backend;
+use crate::gpio::cdev::{CONSUMER, Cdev};
 
 pub(super) fn camera(subject: &Subject) -> Finding {
     let Some(config) = subject.config() else { return Finding::without_config() };
@@ -74,52 +76,80 @@ pub(super) fn outputs(subject: &Subject) -> Finding {
     }
 }
 
-/// Whether every output is there and free, or who holds it.
+/// Whether every line that the configuration names is there and free, or who holds it.
 fn kernel_lines(config: &Config) -> Finding {
-    let chips = crate::gpio::cdev::list();
-    if chips.is_empty() {
-        return Finding::fail(
-            "there is no GPIO chip (/dev/gpiochip*)",
-            "load the board's driver, or choose another [gpio] backend",
-        );
-    }
-    let outputs = &config.outputs;
-    let beside = [&outputs.ready, &outputs.fault, &outputs.stop_line].into_iter().flatten();
-    for name in std::iter::once(&config.reject.line).chain(beside) {
-        // A line given as chip and offset is looked at when it is requested.
-        if name.contains(':') || name.parse::<u32>().is_ok() {
-            continue;
-        }
-        match chips.iter().flat_map(|chip| &chip.lines).find(|line| line.name == *name) {
-            None => {
-                let message = format!("no GPIO line is called {name}");
-                return Finding::fail(message, "take a name that `zoomgate devices` prints, or `gpiochipN:OFFSET`");
-            }
-            Some(line) if line.is_used && line.consumer != "zoomgate" => {
-                let message = format!("line {name} is held by `{}`", line.consumer);
+    let cdev = Cdev::new(config.gpio.chip.clone());
+    for name in named_lines(config) {
+        match cdev.holder(name) {
+            Ok(None) => {}
+            // The daemon itself, which may run meanwhile.
+            Ok(Some(holder)) if holder == CONSUMER => {}
+            Ok(Some(holder)) => {
+                let who =
+                    if holder.is_empty() { "a program that gives no name".to_owned() } else { format!("`{holder}`") };
+                let message = format!("line {name} is held by {who}");
                 return Finding::fail(message, "end that program, or take another line");
             }
-            Some(_) => {}
+            Err(error) if error.kind() == ErrorKind::Refused => {
+                let message =
+                    format!("line {name} cannot be looked for: a GPIO chip may not be opened by this account");
+                return Finding::fail(message, admit("gpio"));
+            }
+            Err(error) => {
+                return Finding::fail(
+                    error.message(),
+                    "take a name that `zoomgate devices` prints, or `gpiochipN:OFFSET`",
+                );
+            }
         }
     }
-    Finding::ok("every named output line is there and free")
+    Finding::ok("every named line is there, and free or zoomgate's")
+}
+
+/// The lines of the plant, the reject line first.
+fn named_lines(config: &Config) -> Vec<&String> {
+    let Config { outputs, inputs, encoder, confirm, .. } = config;
+    let (result, encoder) = (outputs.result.as_ref(), encoder.as_ref());
+    let eye = match &config.trigger {
+        Trigger::PhotoEye { line, .. } => Some(line),
+        _ => None,
+    };
+    let optional = [
+        eye,
+        outputs.ready.as_ref(),
+        outputs.fault.as_ref(),
+        outputs.stop_line.as_ref(),
+        result.map(|r| &r.line),
+        result.and_then(|r| r.valid.as_ref()),
+        outputs.heartbeat.as_ref().map(|h| &h.line),
+        outputs.light.as_ref().map(|l| &l.line),
+        encoder.map(|e| &e.line_a),
+        encoder.and_then(|e| e.line_b.as_ref()),
+        confirm.as_ref().map(|c| &c.line),
+        inputs.bin_full.as_ref(),
+        inputs.reset.as_ref(),
+    ];
+    let named = optional.into_iter().chain(inputs.recipe.each_ref().map(Option::as_ref));
+    std::iter::once(&config.reject.line).chain(named.flatten()).collect()
+}
+
+/// How an account gets in.
+fn admit(group: &str) -> String {
+    format!(
+        "add the account to the group {group} (`usermod -aG {group} zoomgate`), install systemd/60-zoomgate.rules, and \
+         log in again"
+    )
 }
 
 /// Device nodes of cameras and GPIO chips must be open to the account that runs this.
 pub(super) fn devices(subject: &Subject) -> Finding {
-    let nodes = [("video", "a camera"), ("gpiochip", "a GPIO chip")];
+    let nodes = [("video", "a camera", "video"), ("gpiochip", "a GPIO chip", "gpio")];
     let mut open = 0;
-    for (prefix, what) in nodes {
+    for (prefix, what, usual) in nodes {
         for node in subject.glob("dev", prefix, "") {
             if rustix::fs::access(&node, Access::READ_OK | Access::WRITE_OK).is_err() {
-                let group = group_of(subject, &node);
-                return Finding::fail(
-                    format!("{} ({what}) may not be opened by this account", node.display()),
-                    format!(
-                        "add the account to the group {group} (`usermod -aG {group} zoomgate`), install \
-                         systemd/60-zoomgate.rules, and log in again"
-                    ),
-                );
+                let message = format!("{} ({what}) may not be opened by this account", node.display());
+                return Finding::fail(message, admit(admitting(&group_of(subject, &node), usual)));
             }
             open += 1;
         }
@@ -133,4 +163,43 @@ fn group_of(subject: &Subject, node: &Path) -> String {
     // name:password:gid:members
     let line = groups.lines().find(|line| line.split(':').nth(2) == Some(&gid));
     line.and_then(|line| line.split(':').next()).map_or(gid.clone(), str::to_owned)
+}
+
+/// The group that an account is added to for a node of `group`: never that of root, which a node without rules has.
+fn admitting<'a>(group: &'a str, usual: &'a str) -> &'a str {
+    if group == "root" || group == "0" { usual } else { group }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_join_the_group_of_root() {
+        for (group, joins) in [("root", "video"), ("0", "video"), ("44", "44"), ("plugdev", "plugdev")] {
+            assert_eq!(admitting(group, "video"), joins);
+        }
+    }
+
+    #[test]
+    fn every_line_that_a_configuration_can_name_is_asked_for() {
+        let lines = "gpio.backend = \"gpiocdev\"\n\
+                     camera = { source = \"folder\", folder = \"x\" }\n\
+                     trigger = { source = \"photo_eye\", line = \"l1\" }\n\
+                     reject = { line = \"l0\", travel_mm = 300, belt_speed_mm_s = 300, belt = \"encoder\" }\n\
+                     encoder = { line = \"l8\", second_line = \"l9\", mm_per_pulse = 1 }\n\
+                     confirm = { by = \"eye\", line = \"l10\", travel_mm = 100 }\n\
+                     outputs = { ready = \"l2\", fault = \"l3\", stop_line = \"l4\", result = \"l5\", \
+                     result_valid = \"l6\", heartbeat = \"l7\", light = \"l17\" }\n\
+                     inputs = { bin_full = \"l11\", reset = \"l12\", recipe_one = \"l13\", recipe_two = \"l14\", \
+                     recipe_four = \"l15\", recipe_eight = \"l16\" }\n\
+                     safety = { on_uninspected = \"reject\", on_missed_reject = \"alarm\" }\n";
+        let config = crate::config::parse(lines, Path::new("config.toml")).unwrap();
+        let mut named: Vec<_> = named_lines(&config).into_iter().cloned().collect();
+        assert_eq!(named[0], "l0");
+        named.sort();
+        let mut wanted: Vec<_> = (0..=17).map(|n| format!("l{n}")).collect();
+        wanted.sort();
+        assert_eq!(named, wanted);
+    }
 }

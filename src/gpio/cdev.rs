@@ -48,6 +48,14 @@ impl Cdev {
         Self { chip }
     }
 
+    /// Who holds a line: `None` for nobody, an empty text for a program that gives no name. Disturbs no line.
+    ///
+    /// # Errors
+    /// When there is no such line, or its chip may not be opened.
+    pub fn holder(&self, name: &str) -> Result<Option<String>> {
+        Ok(refusal::holder(&self.find(name)?))
+    }
+
     fn find(&self, name: &str) -> Result<Place> {
         find(name, &LineName::parse(name, self.chip.as_deref())?)
     }

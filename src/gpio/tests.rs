@@ -137,7 +137,8 @@ fn edges(bench: &Bench, input: &mut dyn TriggerInput, count: usize) -> Vec<Edge>
     let mut came = Vec::new();
     let end = bench.clock.now() + Duration::from_secs(2);
     while came.len() < count {
-        let played = input.next_at().unwrap_or(Timestamp::ZERO);
+        // What is played is asked for at its time; what is driven comes when it comes, and must not be overtaken.
+        let played = input.next_at().filter(|_| bench.drive.is_none()).unwrap_or(Timestamp::ZERO);
         let now = bench.clock.now().max(played);
         match input.next_edge(now).unwrap() {
             Some(edge) => came.push(edge),

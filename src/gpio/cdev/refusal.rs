@@ -49,7 +49,7 @@ pub(super) fn refused(place: &Place, how: &str, error: &gpiocdev::Error) -> Erro
 }
 
 /// Who holds the line now, as the kernel knows it.
-fn holder(place: &Place) -> Option<String> {
+pub(super) fn holder(place: &Place) -> Option<String> {
     let chip = gpiocdev::Chip::from_path(&place.chip).ok()?;
     let info = chip.line_info(place.offset).ok()?;
     info.used.then_some(info.consumer)
