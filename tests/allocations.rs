@@ -256,7 +256,8 @@ fn run(plant: Plant, parts: u64) -> [u64; 4] {
     };
     let actuation = Actuation::new(Arc::clone(&shared), line);
     let mut cost = InspectionCost::Modelled(Box::new(|_| ms(5)));
-    let bodies: [Box<dyn FnOnce(&Shared) + Send>; 4] = [
+    type Body = Box<dyn FnOnce(&Shared) + Send>;
+    let bodies: [Body; 4] = [
         Box::new(move |shared| capture(shared, &mut camera, SIZE, tripwire)),
         Box::new(move |shared| inspection(shared, &mut ByPixel, &mut cost)),
         Box::new(move |_| _ = actuation.run()),
