@@ -536,19 +536,25 @@ fn open_panel(names: &config::Outputs, lines: &mut dyn Lines) -> Result<Panel> {
 
 /// Requests the inputs beside the trigger.
 fn open_sensors(config: &Config, inputs: &mut dyn Inputs) -> Result<Sensors> {
-    let mut open = |name: Option<&String>| name.map(|n| inputs.request_input(n, InputOptions::default())).transpose();
+    let mut open = |line: Option<(&str, InputOptions)>| line.map(|(n, o)| inputs.request_input(n, o)).transpose();
     let encoder = config.encoder.as_ref();
+    let confirm = open(config.confirm.as_ref().map(|c| (&*c.line, c.options)))?;
     Ok(Sensors {
-        encoder_a: open(encoder.map(|e| &e.line_a))?,
-        encoder_b: open(encoder.and_then(|e| e.line_b.as_ref()))?,
-        confirm: open(config.confirm.as_ref().map(|c| &c.line))?,
-        bin_full: open(config.inputs.bin_full.as_ref())?,
-        reset: open(config.inputs.reset.as_ref())?,
+        encoder_a: open(encoder.map(|e| (&*e.line_a, e.options)))?,
+        encoder_b: open(encoder.and_then(|e| Some((&**e.line_b.as_ref()?, e.options))))?,
+        confirm: confirm.zip(config.confirm.as_ref()).map(|(eye, c)| Box::new(HeldOff::new(eye, c.holdoff)) as _),
+        bin_full: open(further(&config.inputs.bin_full))?,
+        reset: open(further(&config.inputs.reset))?,
         recipe: {
-            let [one, two, four, eight] = config.inputs.recipe.each_ref().map(|name| open(name.as_ref()));
+            let [one, two, four, eight] = config.inputs.recipe.each_ref().map(|digit| open(further(digit)));
             [one?, two?, four?, eight?]
         },
     })
+}
+
+/// A line of `[inputs]` and how it is read.
+fn further(input: &Option<config::InputLine>) -> Option<(&str, InputOptions)> {
+    input.as_ref().map(|input| (&*input.line, input.options))
 }
 
 /// Appends: the record of a shift must survive the restart after a power cut. A `start` event divides the runs.

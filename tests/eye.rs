@@ -256,6 +256,11 @@ fn outputs_that_strobe_are_safe_after_a_panic() {
 
 /// A configuration that replays four pictures at 5 Hz, the second and fourth defective, below `folder`.
 fn config_of(folder: &Path, trigger: &str, gpio: &str) -> Config {
+    config_with(folder, trigger, gpio, "")
+}
+
+/// The same, with more.
+fn config_with(folder: &Path, trigger: &str, gpio: &str, more: &str) -> Config {
     for (name, red) in [("a.png", 0), ("b.png", 250), ("c.png", 10), ("d.png", 240)] {
         image::RgbImage::from_pixel(32, 32, image::Rgb([red, 0, 0])).save(folder.join(name)).unwrap();
     }
@@ -268,6 +273,7 @@ fn config_of(folder: &Path, trigger: &str, gpio: &str) -> Config {
         gpio = {{ backend = "recorded", {gpio} edges = "edges.jsonl" }}
         safety = {{ on_uninspected = "reject", on_missed_reject = "alarm" }}
         record.events = "events.jsonl"
+        {more}
         "#
     );
     config::parse(&text, &folder.join("config.toml")).unwrap()
@@ -312,6 +318,48 @@ fn a_configured_photo_eye_starts_the_parts_of_a_folder() {
     let count = |line: &str| rises.get(line).copied().unwrap_or(0);
     assert_eq!((count("reject"), count("light"), count("valid"), count("ready")), (3, 4, 4, 1));
     assert!(count("beat") > 0);
+}
+
+#[test]
+fn the_inputs_beside_the_trigger_are_read_as_they_are_wired() {
+    // The defective parts come at 400 and 800 ms and pass the eye at the bin 700 ms later. All lines are active low. The
+    // valve puts spikes on that eye's line, the first part tumbles, parts fall past the eye of the bin, and the button
+    // bounces.
+    let edges = [
+        (
+            "bin",
+            &[(1000, 0), (1001, 1), (1100, 0), (1108, 1), (1120, 0), (1125, 1), (1300, 0), (1301, 1), (1500, 0)][..],
+        ),
+        ("full", &[(1200, 0), (1350, 1)]),
+        ("ack", &[(1400, 0), (1403, 1), (1405, 0), (1445, 1)]),
+    ];
+    let records = edges.iter().flat_map(|(line, edges)| edges.iter().map(move |(ms, level)| (*line, ms * MS, *level)));
+    let text: String =
+        records.map(|(line, t, level)| format!("{{\"t_ns\":{t},\"line\":\"{line}\",\"level\":{level}}}\n")).collect();
+    let as_wired = r#"
+        confirm = { by = "eye", line = "bin", travel_mm = 100, window_ms = 30, active_low = true, debounce_ms = 3,
+                    holdoff_ms = 50 }
+        inputs = { bin_full = "full", reset = "ack", bin_full_active_low = true, reset_active_low = true }
+    "#;
+    let as_they_are = r#"
+        confirm = { by = "eye", line = "bin", travel_mm = 100, window_ms = 30, active_low = true, debounce_ms = 0 }
+        inputs = { bin_full = "full", reset = "ack", bin_full_active_low = true, reset_active_low = true,
+                   bin_full_debounce_ms = 0, reset_debounce_ms = 0 }
+    "#;
+    for (inputs, unexpected, bin_full, presses) in [(as_wired, 0, 0, 1), (as_they_are, 3, 1, 2)] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("inputs.jsonl"), &text).unwrap();
+        let trigger = r#"source = "every_frame""#;
+        let config = config_with(folder.path(), trigger, r#"inputs = "inputs.jsonl","#, inputs);
+        let clock = Arc::new(SimClock::new());
+        let counts = daemon::run(Wiring::from_config(&config, clock, Box::new(ByPixel), THRESHOLD, None).unwrap());
+        let counts = counts.unwrap().counts;
+        assert_eq!((counts.rejects, counts.rejects_confirmed, counts.missed_rejects), (2, 2, 0));
+        assert_eq!(counts.confirmations_unexpected, unexpected);
+        assert_eq!(counts.fault(Fault::BinFull), bin_full);
+        let events = std::fs::read_to_string(folder.path().join("events.jsonl")).unwrap();
+        assert_eq!(events.matches("\"acknowledged\"").count(), presses, "{events}");
+    }
 }
 
 #[test]

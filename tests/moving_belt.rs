@@ -7,6 +7,7 @@ mod rig;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rig::{Pixels, Rig, Watch, is_defective, ms};
 use zoomgate::clock::{Bell, Clock, Timestamp};
@@ -14,7 +15,7 @@ use zoomgate::config::{self, Config};
 use zoomgate::daemon::watch::Notifier;
 use zoomgate::daemon::{self, RunReport, Wiring};
 use zoomgate::decide::{OnMissedReject, OnUninspected, Reason, Verdict, alarm};
-use zoomgate::gpio::{Edge, Level, LineFault, Outputs, Recorder, TriggerInput};
+use zoomgate::gpio::{Edge, InputOptions, Level, LineFault, Outputs, Recorder, TriggerInput};
 use zoomgate::pipeline::actuation::{Heartbeat, Trigger};
 use zoomgate::pipeline::inspection::InspectionCost;
 use zoomgate::pipeline::recording::PartRecord;
@@ -122,6 +123,7 @@ impl Story {
         let settings = encoder::Settings {
             line_a: "encoder_a".into(),
             line_b: None,
+            options: InputOptions::default(),
             mm_per_pulse: Millimetres(PULSE),
             stopped: ms(200),
         };
@@ -285,7 +287,13 @@ fn confirmed(parts: u64, eye: impl Fn(&[Timestamp]) -> Vec<Timestamp>) -> (RunRe
     let rejected: Vec<_> =
         (0..).zip(rig.arrivals().iter()).filter(|(i, _)| is_defective(*i)).map(|(_, at)| *at + ms(700)).collect();
     let (mut wiring, watch) = rig.wire();
-    wiring.confirm = Some(confirm::Settings { line: "bin".into(), travel: Millimetres(100.0), window: ms(50) });
+    wiring.confirm = Some(confirm::Settings {
+        line: "bin".into(),
+        options: InputOptions::default(),
+        holdoff: Duration::ZERO,
+        travel: Millimetres(100.0),
+        window: ms(50),
+    });
     wiring.sensors.confirm = Some(Box::new(Script::pulses(eye(&rejected))));
     (daemon::run(wiring).unwrap(), watch)
 }

@@ -21,7 +21,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use zoomgate::clock::Timestamp;
 use zoomgate::decide::{Ledger, Part, Reason, Receipt, Settled, Verdict};
-use zoomgate::gpio::{Edge, Level};
+use zoomgate::gpio::{Edge, InputOptions, Level};
 use zoomgate::reject::{
     Belt, Channel, ConstantSpeed, Due, EncoderBelt, OnOverlap, PulseOutcome, Schedule, Settings, encoder, plan, plan_at,
 };
@@ -149,6 +149,7 @@ impl Storm {
             Box::new(EncoderBelt::new(&encoder::Settings {
                 line_a: "a".to_owned(),
                 line_b: has_two_channels.then(|| "b".to_owned()),
+                options: InputOptions::default(),
                 mm_per_pulse: Millimetres(mm_per_pulse),
                 stopped: ms(rng.random_range(60..400)),
             }))

@@ -1,23 +1,12 @@
-//! Rules between keys, and the step from the file as written to the settings that the other modules take.
+//! Rules between keys.
 //!
 //! Each rule names both keys and says what to change. A rule that needs a broken value is skipped: the value's own
 //! problem is enough.
 
-use std::path::Path;
-use std::time::Duration;
-
+use super::Problem;
 use super::keys::KEYS;
 use super::raw::{Raw, Value};
-use super::{
-    Config, Decision, Exposure, HeartbeatLine, Inputs, LightLine, Model, Outputs, Problem, Realtime, Record,
-    ResultLines, Status, Trigger,
-};
-use crate::clock::Offset;
 use crate::decide::part::EARLY_FRAMES;
-use crate::decide::{OnMissedReject, OnUninspected, Safety, alarm};
-use crate::frame::geometry::Roi;
-use crate::units::{Millimetres, MmPerSecond};
-use crate::{camera, gpio, reject};
 
 /// The least time between a part's trigger and its deadline that leaves room to inspect it. Chosen: well below what
 /// any board needs, so that only a slip of the pen (metres for millimetres) is refused; `bench` gives the true figure.
@@ -148,11 +137,27 @@ pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<P
         }
     }
     for key in KEYS {
+        if let Some(line) = further_input_of(key.path)
+            && raw.written(key.path).is_some()
+            && !line.iter().any(|line| raw.written(line).is_some())
+        {
+            warnings.push(at(key.path, format!("has no effect without {}", line[0])));
+        }
         if let (Some((other, word)), Some(_)) = (key.only_with, raw.written(key.path))
             && raw.text(other).is_some_and(|value| value != word)
         {
             warnings.push(at(key.path, format!("has no effect; it belongs to {other} = \"{word}\"")));
         }
+    }
+}
+
+/// The keys that name the lines which a key of `[inputs]` says how to read.
+fn further_input_of(path: &str) -> Option<&'static [&'static str]> {
+    let is_option = ["_active_low", "_bias", "_debounce_ms"].iter().any(|option| path.ends_with(option));
+    match path.strip_prefix("inputs.").filter(|_| is_option)? {
+        name if name.starts_with("bin_full") => Some(&["inputs.bin_full"]),
+        name if name.starts_with("reset") => Some(&["inputs.reset"]),
+        _ => Some(&["inputs.recipe_one", "inputs.recipe_two", "inputs.recipe_four", "inputs.recipe_eight"]),
     }
 }
 
@@ -226,73 +231,6 @@ fn lines(raw: &Raw, problem: &mut dyn FnMut(&str, String), warn: &mut dyn FnMut(
     }
 }
 
-/// The trigger of a file without problems.
-fn trigger(raw: &Raw) -> Option<Trigger> {
-    let ms = |path: &str| raw.number(path).map(|ms| Duration::from_secs_f64(ms / 1000.0));
-    let half_a_frame = Duration::try_from_secs_f64(0.5 / raw.number("camera.rate_hz")?).ok()?;
-    let exposure = Exposure {
-        offset: Offset((raw.number("trigger.exposure_offset_ms")? * 1e6).round() as i64),
-        tolerance: ms("trigger.tolerance_ms").unwrap_or(half_a_frame),
-    };
-    Some(match raw.text("trigger.source")?.as_str() {
-        "every_frame" => Trigger::EveryFrame,
-        "simulated" => Trigger::Simulated,
-        "photo_eye" => Trigger::PhotoEye {
-            line: raw.text("trigger.line")?,
-            options: gpio::InputOptions {
-                active_low: raw.flag("trigger.active_low")?,
-                bias: match raw.text("trigger.bias")?.as_str() {
-                    "as_is" => gpio::Bias::AsIs,
-                    "disabled" => gpio::Bias::Disabled,
-                    "pull_up" => gpio::Bias::PullUp,
-                    "pull_down" => gpio::Bias::PullDown,
-                    _ => return None,
-                },
-                debounce: ms("trigger.debounce_ms")?,
-            },
-            holdoff: ms("trigger.holdoff_ms")?,
-            exposure,
-        },
-        "interval" => Trigger::Interval { period: ms("trigger.interval_ms")?, exposure },
-        "tripwire" => Trigger::Tripwire { wire: tripwire(raw)?, exposure },
-        _ => return None,
-    })
-}
-
-/// The outputs of a file without problems.
-fn outputs(raw: &Raw) -> Option<Outputs> {
-    let ms = |path: &str| raw.number(path).map(|ms| Duration::from_secs_f64(ms / 1000.0));
-    let (valid_ms, beat_ms) = (ms("outputs.result_valid_ms")?, ms("outputs.heartbeat_ms")?);
-    let (delay, width) = (ms("outputs.light_delay_ms")?, ms("outputs.light_width_ms")?);
-    Some(Outputs {
-        ready: raw.text("outputs.ready"),
-        fault: raw.text("outputs.fault"),
-        stop_line: raw.text("outputs.stop_line"),
-        result: raw.text("outputs.result").map(|line| ResultLines {
-            line,
-            valid: raw.text("outputs.result_valid"),
-            width: valid_ms,
-        }),
-        heartbeat: raw.text("outputs.heartbeat").map(|line| HeartbeatLine { line, period: beat_ms }),
-        light: raw.text("outputs.light").map(|line| LightLine { line, delay, width }),
-    })
-}
-
-/// The lines' backend, as far as it can be read.
-pub(super) fn backend(raw: &Raw, folder: &Path) -> Option<gpio::Settings> {
-    let file = |path: &str| raw.text(path).map(|written| folder.join(written));
-    Some(gpio::Settings {
-        backend: match raw.text("gpio.backend")?.as_str() {
-            "gpiocdev" => gpio::Backend::Gpiocdev,
-            "rppal" => gpio::Backend::Rppal,
-            "recorded" => gpio::Backend::Recorded { path: file("gpio.edges")?, inputs: file("gpio.inputs") },
-            "none" => gpio::Backend::None,
-            _ => return None,
-        },
-        chip: raw.text("gpio.chip"),
-    })
-}
-
 /// The name at `path`, unless the key it belongs to has another value: an encoder that is not there has no line.
 fn used_name(raw: &Raw, path: &str) -> Option<String> {
     let owner = KEYS.iter().find(|key| key.path == path)?.only_with;
@@ -329,6 +267,20 @@ fn belt_rules(raw: &Raw, problems: &mut Vec<Problem>) {
                 2.0 * period_ms
             );
             problem("encoder.stopped_ms", message);
+        }
+    }
+    if let (Some(pulse), Some(speed), Some(debounce)) =
+        (raw.number("encoder.mm_per_pulse"), raw.number("reject.belt_speed_mm_s"), raw.number("encoder.debounce_ms"))
+    {
+        // A level lasts half a period, less where the encoder is uneven.
+        let most_ms = pulse / speed * 1000.0 / 4.0;
+        if debounce > most_ms {
+            let message = format!(
+                "must be at most {most_ms:.2} ms, a quarter of the time between two pulses of encoder.mm_per_pulse = \
+                 {pulse} at reject.belt_speed_mm_s = {speed}; a level would not hold so long, and the belt would seem \
+                 to stand"
+            );
+            problem("encoder.debounce_ms", message);
         }
     }
     if let (Some(pulse), Some(travel)) = (raw.number("encoder.mm_per_pulse"), raw.number("reject.travel_mm"))
@@ -377,123 +329,4 @@ fn tripwire_rules(raw: &Raw, problems: &mut Vec<Problem>) {
             format!("must be below trigger.trip_level = {on}: noise would start a part twice"),
         );
     }
-}
-
-/// The settings of a file without problems; `None` only where [`rules`] or the table let a gap through.
-pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
-    let file = |path: &str| raw.text(path).map(|written| folder.join(written));
-    let whole = |path: &str| raw.whole(path);
-    let ms = |path: &str| raw.number(path).map(|ms| Duration::from_secs_f64(ms / 1000.0));
-    Some(Config {
-        camera: camera::Settings {
-            source: match raw.text("camera.source")?.as_str() {
-                "folder" => camera::Source::Folder {
-                    path: file("camera.folder")?,
-                    shuffle_seed: whole("camera.shuffle_seed"),
-                    repeat: raw.flag("camera.loop")?,
-                },
-                "simulated" => camera::Source::Simulated {
-                    seed: whole("camera.seed")?,
-                    parts: whole("camera.parts")?,
-                    defect_rate: raw.number("camera.defect_rate")?,
-                },
-                "v4l2" => camera::Source::V4l2(camera::v4l2::Settings {
-                    device: file("camera.device")?,
-                    // "auto" is no format's name.
-                    format: camera::convert::PixelFormat::of_name(&raw.text("camera.format")?),
-                    controls: camera::v4l2::Controls {
-                        exposure_us: whole("camera.exposure_us"),
-                        gain: whole("camera.gain"),
-                        white_balance_k: whole("camera.white_balance_k"),
-                        focus: whole("camera.focus"),
-                        power_line_hz: whole("camera.power_line_hz"),
-                    },
-                    stall: Duration::from_millis(whole("camera.stall_ms")?),
-                    buffers: u32::try_from(whole("camera.buffers")?).ok()?,
-                }),
-                _ => return None,
-            },
-            width: u32::try_from(whole("camera.width_px")?).ok()?,
-            height: u32::try_from(whole("camera.height_px")?).ok()?,
-            rate_hz: raw.number("camera.rate_hz")?,
-        },
-        trigger: trigger(raw)?,
-        model: Model { recipe: file("model.recipe")? },
-        decision: Decision { threshold: raw.number("decision.threshold").map(|t| t as f32) },
-        reject: reject::Settings {
-            enabled: raw.flag("reject.enabled")?,
-            line: raw.text("reject.line")?,
-            active_low: raw.flag("reject.active_low")?,
-            travel: Millimetres(raw.number("reject.travel_mm")?),
-            belt_speed: MmPerSecond(raw.number("reject.belt_speed_mm_s")?),
-            actuator_latency: ms("reject.actuator_latency_ms")?,
-            pulse_width: ms("reject.pulse_width_ms")?,
-            window: ms("reject.window_ms")?,
-            on_overlap: match raw.text("reject.on_overlap")?.as_str() {
-                "merge" => reject::OnOverlap::Merge,
-                "refuse" => reject::OnOverlap::Refuse,
-                _ => return None,
-            },
-        },
-        encoder: match raw.text("reject.belt")?.as_str() {
-            "encoder" => Some(reject::encoder::Settings {
-                line_a: raw.text("encoder.line")?,
-                line_b: raw.text("encoder.second_line"),
-                mm_per_pulse: Millimetres(raw.number("encoder.mm_per_pulse")?),
-                stopped: ms("encoder.stopped_ms")?,
-            }),
-            _ => None,
-        },
-        confirm: match raw.text("confirm.by")?.as_str() {
-            "eye" => Some(reject::confirm::Settings {
-                line: raw.text("confirm.line")?,
-                travel: Millimetres(raw.number("confirm.travel_mm")?),
-                window: ms("confirm.window_ms")?,
-            }),
-            _ => None,
-        },
-        inputs: Inputs {
-            bin_full: raw.text("inputs.bin_full"),
-            reset: raw.text("inputs.reset"),
-            recipe: ["one", "two", "four", "eight"].map(|digit| raw.text(&format!("inputs.recipe_{digit}"))),
-        },
-        alarm: alarm::Settings {
-            consecutive_rejects: whole("alarm.consecutive_rejects"),
-            uninspected_rate: raw.number("alarm.uninspected_rate"),
-            uninspected_parts: whole("alarm.uninspected_parts")?,
-        },
-        outputs: outputs(raw)?,
-        gpio: backend(raw, folder)?,
-        safety: Safety {
-            on_uninspected: match raw.text("safety.on_uninspected")?.as_str() {
-                "reject" => OnUninspected::Reject,
-                "pass" => OnUninspected::Pass,
-                "stop_line" => OnUninspected::StopLine,
-                _ => return None,
-            },
-            on_missed_reject: match raw.text("safety.on_missed_reject")?.as_str() {
-                "alarm" => OnMissedReject::Alarm,
-                "stop_line" => OnMissedReject::StopLine,
-                _ => return None,
-            },
-        },
-        record: Record { events: file("record.events") },
-        realtime: Realtime {
-            priority: u8::try_from(whole("realtime.priority")?).ok().filter(|&priority| priority > 0),
-            lock_memory: raw.flag("realtime.lock_memory")?,
-        },
-        status: Status { socket: file("status.socket") },
-        log_level: raw.text("log.level")?.parse().ok()?,
-    })
-}
-
-fn tripwire(raw: &Raw) -> Option<camera::tripwire::Settings> {
-    let pixels = |path: &str| u32::try_from(raw.whole(path)?).ok();
-    let (x, y) = (pixels("trigger.strip_left_px")?, pixels("trigger.strip_top_px")?);
-    let height = pixels("trigger.strip_height_px").or(pixels("camera.height_px")?.checked_sub(y))?;
-    Some(camera::tripwire::Settings {
-        strip: Roi { x, y, width: pixels("trigger.strip_width_px")?, height },
-        trip_level: raw.number("trigger.trip_level")? as f32,
-        clear_level: raw.number("trigger.clear_level")? as f32,
-    })
 }

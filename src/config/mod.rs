@@ -8,6 +8,7 @@
 //! Reads one file and nothing else: whether the recipe exists or a line is free is asked by those who open them.
 //! A bad file yields no [`Config`] at all, so that nothing runs on half of one.
 
+mod build;
 mod check;
 pub mod keys;
 mod raw;
@@ -46,7 +47,7 @@ pub struct Config {
     pub confirm: Option<reject::confirm::Settings>,
     /// `[outputs]`: names of the lines, `None` where not wired.
     pub outputs: Outputs,
-    /// `[inputs]`: names of the lines, `None` where not wired.
+    /// `[inputs]`: the lines, `None` where not wired.
     pub inputs: Inputs,
     /// `[gpio]`
     pub gpio: gpio::Settings,
@@ -184,12 +185,21 @@ pub struct LightLine {
 /// `[inputs]` as used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inputs {
-    /// High while the bin of rejects is full.
-    pub bin_full: Option<String>,
-    /// Rises to acknowledge faults and alarms.
-    pub reset: Option<String>,
+    /// Active while the bin of rejects is full.
+    pub bin_full: Option<InputLine>,
+    /// Becomes active to acknowledge faults and alarms.
+    pub reset: Option<InputLine>,
     /// The digits of the recipe number, those that count 1, 2, 4 and 8.
-    pub recipe: [Option<String>; 4],
+    pub recipe: [Option<InputLine>; 4],
+}
+
+/// One line of `[inputs]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputLine {
+    /// Its name.
+    pub line: String,
+    /// How it is read.
+    pub options: gpio::InputOptions,
 }
 
 /// `[record]` as used.
@@ -320,7 +330,7 @@ pub fn examine(text: &str, origin: &Path) -> Findings {
     let file = origin.display().to_string();
     let config = if problems.is_empty() {
         let folder = origin.parent().unwrap_or(Path::new(""));
-        Ok(check::build(&raw, folder).expect("a file without problems has every value that a Config needs"))
+        Ok(build::build(&raw, folder).expect("a file without problems has every value that a Config needs"))
     } else {
         Err(ConfigProblems { file: file.clone(), problems })
     };

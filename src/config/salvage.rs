@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::raw::Raw;
-use super::{check, read, render};
+use super::{build, check, read, render};
 use crate::gpio::{Backend, Level, Settings};
 
 /// What is known of the lines.
@@ -43,7 +43,7 @@ fn of_text(text: &str, origin: &Path) -> OutputLines {
         }
     }
     let folder = origin.parent().unwrap_or(Path::new(""));
-    let gpio = check::backend(&raw, folder).unwrap_or_else(|| {
+    let gpio = build::backend(&raw, folder).unwrap_or_else(|| {
         warnings.push("gpio.backend cannot be read: \"gpiocdev\" is taken".to_owned());
         Settings { backend: Backend::Gpiocdev, chip: raw.text("gpio.chip") }
     });

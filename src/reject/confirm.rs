@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Belt;
 use super::schedule::{CAPACITY, Full};
 use crate::clock::Timestamp;
+use crate::gpio::InputOptions;
 use crate::units::{Millimetres, MmPerSecond};
 
 /// `[confirm]` as used.
@@ -16,6 +17,10 @@ use crate::units::{Millimetres, MmPerSecond};
 pub struct Settings {
     /// Name of the eye's input line.
     pub line: String,
+    /// How that line is read.
+    pub options: InputOptions,
+    /// A second edge within this time is the same part's.
+    pub holdoff: Duration,
     /// From the actuator to the eye, in millimetres of belt.
     pub travel: Millimetres,
     /// A part may be seen up to this much earlier or later, at the configured belt speed.
@@ -28,13 +33,20 @@ pub struct Confirmations<T> {
     expected: Vec<(Millimetres, T)>,
     travel: f64,
     slack: f64,
+    /// How long after its instant the eye's edge is known.
+    delay: Duration,
 }
 
 impl<T> Confirmations<T> {
     /// Expects nobody yet; allocates once.
     pub fn new(settings: &Settings, belt_speed: MmPerSecond) -> Self {
         let slack = settings.window.as_secs_f64() * belt_speed.0;
-        Self { expected: Vec::with_capacity(CAPACITY), travel: settings.travel.0, slack }
+        Self {
+            expected: Vec::with_capacity(CAPACITY),
+            travel: settings.travel.0,
+            slack,
+            delay: settings.options.debounce,
+        }
     }
 
     /// Expects the part that was hit when the belt was at `position`.
@@ -56,9 +68,11 @@ impl<T> Confirmations<T> {
         Some(self.expected.remove(i).1)
     }
 
-    /// Takes a part that the belt has carried past its window; call until `None`, after the eye's edges were taken.
+    /// Takes a part that the belt has carried past its window, once an edge of the eye in it would have settled; call
+    /// until `None`, after the eye's edges were taken.
     pub fn missing(&mut self, now: Timestamp, belt: &dyn Belt) -> Option<T> {
-        let i = self.expected.iter().position(|(p, _)| self.end_at(*p, belt).is_some_and(|end| end < now))?;
+        let i =
+            self.expected.iter().position(|(p, _)| self.end_at(*p, belt).is_some_and(|end| end + self.delay < now))?;
         Some(self.expected.remove(i).1)
     }
 
@@ -70,7 +84,7 @@ impl<T> Confirmations<T> {
     /// When the next window will be over.
     pub fn next_at(&self, belt: &dyn Belt) -> Option<Timestamp> {
         let ends = self.expected.iter().filter_map(|(p, _)| self.end_at(*p, belt));
-        ends.min().map(|end| end + Duration::from_nanos(1))
+        ends.min().map(|end| end + self.delay + Duration::from_nanos(1))
     }
 
     /// Whether nobody is expected.
@@ -90,7 +104,13 @@ mod tests {
 
     /// One millimetre is one millisecond; parts are expected 100 ms after their hit, 20 ms more or less.
     fn confirmations(hits_mm: &[f64]) -> (Confirmations<f64>, ConstantSpeed) {
-        let settings = Settings { line: "bin".into(), travel: Millimetres(100.0), window: Duration::from_millis(20) };
+        let settings = Settings {
+            line: "bin".into(),
+            options: InputOptions::default(),
+            holdoff: Duration::ZERO,
+            travel: Millimetres(100.0),
+            window: Duration::from_millis(20),
+        };
         let speed = MmPerSecond(1000.0);
         let mut confirmations = Confirmations::new(&settings, speed);
         for hit in hits_mm {

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::Belt;
 use crate::clock::Timestamp;
-use crate::gpio::{Edge, Level};
+use crate::gpio::{Edge, InputOptions, Level};
 use crate::units::Millimetres;
 
 /// Edges that are remembered. Chosen: a frame may be half a second older than its part, at some thousand edges a second.
@@ -38,6 +38,8 @@ pub struct Settings {
     pub line_a: String,
     /// Name of the input line of channel B; with it the direction is known.
     pub line_b: Option<String>,
+    /// How both lines are read.
+    pub options: InputOptions,
     /// How far the belt moves in one period of channel A.
     pub mm_per_pulse: Millimetres,
     /// A belt without an edge for this long stands still.
@@ -281,6 +283,7 @@ mod tests {
         Settings {
             line_a: "a".to_owned(),
             line_b: two_channels.then(|| "b".to_owned()),
+            options: InputOptions::default(),
             mm_per_pulse: Millimetres(2.0),
             stopped: Duration::from_millis(100),
         }

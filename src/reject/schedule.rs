@@ -281,6 +281,7 @@ mod tests {
         EncoderBelt::new(&encoder::Settings {
             line_a: "a".to_owned(),
             line_b: None,
+            options: Default::default(),
             mm_per_pulse: Millimetres(1.0),
             stopped: Duration::from_millis(50),
         })
