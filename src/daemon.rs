@@ -403,13 +403,7 @@ fn open_camera(
     let settings = &config.camera;
     match &settings.source {
         Source::Folder { path, shuffle_seed, repeat } => {
-            let replay = Replay {
-                folder: path.clone(),
-                shuffle_seed: *shuffle_seed,
-                repeat: *repeat,
-                period: Duration::try_from_secs_f64(1.0 / settings.rate_hz).unwrap_or(Duration::MAX),
-                size: (settings.width, settings.height),
-            };
+            let replay = Replay::new(settings, path, *shuffle_seed, *repeat);
             Ok((Box::new(FolderCamera::open(Arc::clone(clock), replay)?), None))
         }
         Source::Simulated { seed, parts: count, .. } => {
