@@ -50,7 +50,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("rustix", &["src/clock/", "src/daemon/", "src/doctor/", "src/lock.rs"]),
     ("sd_notify", &["src/daemon/watch.rs"]),
     ("thread_priority", &["src/daemon/realtime.rs"]),
-    ("signal_hook", &["src/daemon.rs"]),
+    ("signal_hook", &["src/daemon/signals.rs"]),
     ("clap", &["src/cli/", "src/main.rs"]),
     ("indicatif", &["src/cli/"]),
     ("env_logger", &["src/cli/logging.rs", "src/main.rs"]),
