@@ -1,48 +1,45 @@
-//! Composition root: the one place that names concrete cameras, lines and clocks, and starts the threads.
+//! Composition root: what a run is made of, and the start of its threads. `open` names the concrete cameras and lines.
 //!
 //! Hardware, `run`, the demo and the tests all go through [`run`]; they differ by the [`Wiring`] they pass.
 //! The end of a run is staged: no new parts, verdicts and pulses for those on the belt up to the last window, outputs
 //! safe, threads joined. A second signal ends the process at once.
 
+mod open;
 pub mod realtime;
+mod signals;
 pub mod status;
 pub mod watch;
 
 use std::any::Any;
-use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-
-#[cfg(feature = "v4l2")]
-use crate::camera;
-use crate::camera::folder::Replay;
-use crate::camera::{Camera, FolderCamera, Source, Tripwire};
+use crate::camera::{Camera, Tripwire};
 use crate::clock::{Clock, Seat, Timestamp};
 use crate::config::{self, Config};
-use crate::decide::{self, OnMissedReject, OnUninspected, Safety};
+use crate::decide::{self, Safety};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gpio::filter::{HeldOff, Interval};
-use crate::gpio::{self, Cdev, InputOptions, Inputs, Level, Lines, Recorder, SafeLine, Unconnected};
+use crate::gpio::SafeLine;
 use crate::inspect::Inspect;
-use crate::pipeline::actuation::{Actuation, Heartbeat, Light, Line, Panel, Results, Sensors, Trigger};
+use crate::pipeline::actuation::{Actuation, Line, Panel, Sensors, Trigger};
 use crate::pipeline::capture::capture;
 use crate::pipeline::inspection::{InspectionCost, inspection};
 use crate::pipeline::recording::{Note, Observer, Recording};
 use crate::pipeline::{Capacity, Shared, Stop, Thread};
 use crate::reject::{self, Actuator, Belt, ConstantSpeed, EncoderBelt};
 use crate::sim::PartSource;
-use crate::sim::belt::{PhotoEye, Spacing, arrivals};
-use crate::sim::camera::{EXPOSURE_DELAY, SimCamera};
 use crate::telemetry::board::{About, Board};
 use crate::telemetry::watchdog::Limits;
 use crate::telemetry::{Counters, Counts, Latency};
+
+use open::{open_camera, open_events, open_panel, open_sensors, open_trigger, refuse_contradictions};
+
+pub use open::open_lines;
+pub use signals::{SignalGuard, stop_on_signals};
 
 /// How far an exposure may be from where its trigger says. Chosen: half of the closest spacing that parts on a belt at
 /// 25 parts/s have; the nearest part wins anyhow.
@@ -327,240 +324,4 @@ fn serve_status(path: &Path, shared: &Shared) -> Option<status::StatusSocket> {
 fn story(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
-}
-
-/// Requests `stop` on the first SIGTERM or SIGINT and ends the process on the second; until the guard is dropped.
-///
-/// # Errors
-/// When the handlers cannot be installed.
-pub fn stop_on_signals(stop: &Stop) -> Result<SignalGuard> {
-    let refused = |e| Error::new(ErrorKind::Internal, "cannot handle SIGTERM and SIGINT").caused_by(e);
-    let asked = Arc::new(AtomicBool::new(false));
-    let mut ids = Vec::new();
-    for signal in [SIGTERM, SIGINT] {
-        // In this order: the first signal finds the flag down and only raises it.
-        let shutdown = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked));
-        ids.push(shutdown.map_err(refused)?);
-        ids.push(signal_hook::flag::register(signal, Arc::clone(&asked)).map_err(refused)?);
-    }
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(refused)?;
-    let handle = signals.handle();
-    let stop = stop.clone();
-    let listener = thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for signal in signals.forever() {
-            log::info!("signal {signal}: ending in order; a second one ends at once");
-            stop.request();
-        }
-    });
-    Ok(SignalGuard { handle, ids, listener: Some(listener.map_err(refused)?) })
-}
-
-/// Gives the signals back when dropped.
-pub struct SignalGuard {
-    handle: signal_hook::iterator::Handle,
-    ids: Vec<signal_hook::SigId>,
-    listener: Option<JoinHandle<()>>,
-}
-
-impl Drop for SignalGuard {
-    fn drop(&mut self) {
-        self.handle.close();
-        for id in self.ids.drain(..) {
-            signal_hook::low_level::unregister(id);
-        }
-        if let Some(listener) = self.listener.take()
-            && listener.join().is_err()
-        {
-            log::error!("the signal thread panicked");
-        }
-    }
-}
-
-const EYE_WITHOUT_BELT: &str =
-    "[trigger] source = \"simulated\" needs [camera] source = \"simulated\": set \"every_frame\"";
-
-fn refuse_contradictions(config: &Config) -> Result<()> {
-    if config.trigger == config::Trigger::Simulated && !matches!(config.camera.source, Source::Simulated { .. }) {
-        return Err(Error::new(ErrorKind::Config, EYE_WITHOUT_BELT));
-    }
-    let stops = config.safety.on_uninspected == OnUninspected::StopLine
-        || config.safety.on_missed_reject == OnMissedReject::StopLine;
-    if stops && config.outputs.stop_line.is_none() {
-        let message = "[safety] asks to stop the line and [outputs] stop_line names no output: name one, or choose \
-                       another policy";
-        return Err(Error::new(ErrorKind::Config, message));
-    }
-    Ok(())
-}
-
-type Arrivals = Arc<[Timestamp]>;
-
-fn open_camera(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    parts: Option<Arc<dyn PartSource>>,
-) -> Result<(Box<dyn Camera>, Option<Arrivals>)> {
-    let settings = &config.camera;
-    match &settings.source {
-        Source::Folder { path, shuffle_seed, repeat } => {
-            let replay = Replay {
-                folder: path.clone(),
-                shuffle_seed: *shuffle_seed,
-                repeat: *repeat,
-                period: Duration::try_from_secs_f64(1.0 / settings.rate_hz).unwrap_or(Duration::MAX),
-                size: (settings.width, settings.height),
-            };
-            Ok((Box::new(FolderCamera::open(Arc::clone(clock), replay)?), None))
-        }
-        Source::Simulated { seed, parts: count, .. } => {
-            let parts = parts.ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Internal,
-                    "the simulated camera was wired without anything that renders its parts",
-                )
-            })?;
-            let arrivals = arrivals(clock.now(), *count, Spacing::at_rate(settings.rate_hz), *seed);
-            let camera = SimCamera::new(Arc::clone(clock), parts, Arc::clone(&arrivals));
-            Ok((Box::new(camera), Some(arrivals)))
-        }
-        #[cfg(feature = "v4l2")]
-        Source::V4l2(device) => {
-            let size = (settings.width, settings.height);
-            let setup = camera::v4l2::Setup {
-                device: device.device.clone(),
-                size,
-                stall: device.stall,
-                frames: frames_on_their_way(config),
-            };
-            let device = camera::v4l2::Device::new(device.clone(), size, settings.rate_hz);
-            Ok((Box::new(camera::v4l2::V4l2Camera::open(Arc::clone(clock), device, setup)?), None))
-        }
-        #[cfg(not(feature = "v4l2"))]
-        Source::V4l2(device) => {
-            let message = format!(
-                "{} needs a build with the cargo feature v4l2: build it so, or choose another [camera] source",
-                device.device.display()
-            );
-            Err(Error::new(ErrorKind::Config, message))
-        }
-    }
-}
-
-/// The memory that frames on their way may take: a quarter of the smallest boards'.
-#[cfg(feature = "v4l2")]
-const FRAMES_BYTES_MAX: usize = 256 << 20;
-
-/// How many frames a run holds at the same time: those that wait for `act`, for their edge and for their inspection, the
-/// one that is inspected, and one to write into; as many of them as [`FRAMES_BYTES_MAX`] has room for.
-#[cfg(feature = "v4l2")]
-fn frames_on_their_way(config: &Config) -> usize {
-    let camera = &config.camera;
-    let jobs = Capacity::between(config.reject.travel_time(), camera.rate_hz).jobs;
-    let bytes = camera.width as usize * camera.height as usize * 3;
-    (crate::pipeline::FRAMES + jobs + crate::decide::part::EARLY_FRAMES + 2)
-        .min((FRAMES_BYTES_MAX / bytes.max(1)).max(4))
-}
-
-/// Opens the backend of the lines and requests none of them.
-///
-/// # Errors
-/// When the backend is not in this build or does not fit this machine, or its files cannot be opened.
-pub fn open_lines(settings: &gpio::Settings, clock: &Arc<dyn Clock>) -> Result<Box<dyn Lines>> {
-    Ok(match &settings.backend {
-        gpio::Backend::Gpiocdev => Box::new(Cdev::new(settings.chip.clone())),
-        #[cfg(feature = "rppal")]
-        gpio::Backend::Rppal => Box::new(gpio::rppal::Rppal::open()?),
-        #[cfg(not(feature = "rppal"))]
-        gpio::Backend::Rppal => {
-            let message = "[gpio] backend = \"rppal\" needs a build with the cargo feature rppal: build it so, or choose \
-                           \"gpiocdev\"";
-            return Err(Error::new(ErrorKind::Config, message));
-        }
-        gpio::Backend::Recorded { path, inputs } => {
-            let recorder = Recorder::to_file(Arc::clone(clock), path)?;
-            Box::new(match inputs {
-                Some(inputs) => recorder.playing_file(inputs)?,
-                None => recorder,
-            })
-        }
-        gpio::Backend::None => Box::new(Unconnected),
-    })
-}
-
-fn open_trigger(
-    settings: &config::Trigger,
-    lines: &mut dyn Lines,
-    clock: &dyn Clock,
-    arrivals: Option<Arrivals>,
-) -> Result<Trigger> {
-    Ok(match settings {
-        config::Trigger::EveryFrame => Trigger::EveryFrame,
-        config::Trigger::Simulated => {
-            let arrivals = arrivals.ok_or_else(|| Error::new(ErrorKind::Config, EYE_WITHOUT_BELT))?;
-            Trigger::Edge {
-                input: Box::new(PhotoEye::new(arrivals)),
-                exposure_offset: EXPOSURE_DELAY.into(),
-                tolerance: MATCH_TOLERANCE,
-            }
-        }
-        config::Trigger::PhotoEye { line, options, holdoff, exposure } => Trigger::Edge {
-            input: Box::new(HeldOff::new(lines.request_input(line, *options)?, *holdoff)),
-            exposure_offset: exposure.offset,
-            tolerance: exposure.tolerance,
-        },
-        config::Trigger::Interval { period, exposure } => Trigger::Edge {
-            input: Box::new(Interval::new(clock.now(), *period)),
-            exposure_offset: exposure.offset,
-            tolerance: exposure.tolerance,
-        },
-        config::Trigger::Tripwire { exposure, .. } => {
-            Trigger::Tripwire { exposure_offset: exposure.offset, tolerance: exposure.tolerance }
-        }
-    })
-}
-
-fn open_panel(names: &config::Outputs, lines: &mut dyn Lines) -> Result<Panel> {
-    let mut open = |name: &str| lines.request(name, Level::Low);
-    let mut maybe = |name: &Option<String>| name.as_deref().map(&mut open).transpose();
-    let (ready, fault, stop_line) = (maybe(&names.ready)?, maybe(&names.fault)?, maybe(&names.stop_line)?);
-    let results = names.result.as_ref().map(|result| -> Result<_> {
-        let valid = result.valid.as_deref().map(&mut open).transpose()?;
-        Ok(Results::new(open(&result.line)?, valid, result.width))
-    });
-    let (results, heartbeat) = (results.transpose()?, names.heartbeat.as_ref());
-    let heartbeat = heartbeat.map(|h| Ok::<_, Error>(Heartbeat::new(open(&h.line)?, h.period))).transpose()?;
-    let light =
-        names.light.as_ref().map(|l| Ok::<_, Error>(Light::new(open(&l.line)?, l.delay, l.width))).transpose()?;
-    Ok(Panel { ready, fault, stop_line, results, heartbeat, light })
-}
-
-/// Requests the inputs beside the trigger.
-fn open_sensors(config: &Config, inputs: &mut dyn Inputs) -> Result<Sensors> {
-    let mut open = |line: Option<(&str, InputOptions)>| line.map(|(n, o)| inputs.request_input(n, o)).transpose();
-    let encoder = config.encoder.as_ref();
-    let confirm = open(config.confirm.as_ref().map(|c| (&*c.line, c.options)))?;
-    Ok(Sensors {
-        encoder_a: open(encoder.map(|e| (&*e.line_a, e.options)))?,
-        encoder_b: open(encoder.and_then(|e| Some((&**e.line_b.as_ref()?, e.options))))?,
-        confirm: confirm.zip(config.confirm.as_ref()).map(|(eye, c)| Box::new(HeldOff::new(eye, c.holdoff)) as _),
-        bin_full: open(further(&config.inputs.bin_full))?,
-        reset: open(further(&config.inputs.reset))?,
-        recipe: {
-            let [one, two, four, eight] = config.inputs.recipe.each_ref().map(|digit| open(further(digit)));
-            [one?, two?, four?, eight?]
-        },
-    })
-}
-
-/// A line of `[inputs]` and how it is read.
-fn further(input: &Option<config::InputLine>) -> Option<(&str, InputOptions)> {
-    input.as_ref().map(|input| (&*input.line, input.options))
-}
-
-/// Appends: the record of a shift must survive the restart after a power cut. A `start` event divides the runs.
-fn open_events(path: &Path) -> Result<File> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder of [record] events", folder, e))?;
-    }
-    OpenOptions::new().create(true).append(true).open(path).map_err(|e| Error::io("write the events", path, e))
 }

@@ -13,6 +13,7 @@
 
 pub mod clock;
 pub mod error;
+pub mod lock;
 pub mod storage;
 pub mod units;
 

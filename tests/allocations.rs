@@ -26,7 +26,7 @@ use zoomgate::camera::{Tripwire, tripwire};
 use zoomgate::clock::{Bell, Clock, Seat, SimClock, Timestamp};
 use zoomgate::error::Result;
 use zoomgate::frame::geometry::Roi;
-use zoomgate::gpio::{Edge, Level, LineFault, OutputLine, SafeLine, TriggerInput};
+use zoomgate::gpio::{Edge, InputOptions, Level, LineFault, OutputLine, SafeLine, TriggerInput};
 use zoomgate::inspect::Inspect;
 use zoomgate::inspect::model::Model;
 use zoomgate::nn::onnx::{self, Elem};
@@ -217,9 +217,12 @@ fn run(plant: Plant, parts: u64) -> [u64; 4] {
             line_b: None,
             mm_per_pulse: Millimetres(10.0),
             stopped: ms(500),
+            options: InputOptions::default(),
         };
         wiring.belt = Box::new(EncoderBelt::new(&settings));
-        wiring.confirm = Some(confirm::Settings { line: "bin".to_owned(), travel: Millimetres(100.0), window: ms(30) });
+        let (line, travel, window) = ("bin".to_owned(), Millimetres(100.0), ms(30));
+        let (options, holdoff) = (InputOptions::default(), Duration::ZERO);
+        wiring.confirm = Some(confirm::Settings { line, travel, window, options, holdoff });
         let turning = Turning { next: Timestamp(1_000_000), level: Level::High, last: last + Duration::from_secs(5) };
         sensors.encoder_a = Some(Box::new(turning));
         sensors.confirm = Some(Box::new(PhotoEye::new(after(ms(700)))));
@@ -256,7 +259,8 @@ fn run(plant: Plant, parts: u64) -> [u64; 4] {
     };
     let actuation = Actuation::new(Arc::clone(&shared), line);
     let mut cost = InspectionCost::Modelled(Box::new(|_| ms(5)));
-    let bodies: [Box<dyn FnOnce(&Shared) + Send>; 4] = [
+    type Body = Box<dyn FnOnce(&Shared) + Send>;
+    let bodies: [Body; 4] = [
         Box::new(move |shared| capture(shared, &mut camera, SIZE, tripwire)),
         Box::new(move |shared| inspection(shared, &mut ByPixel, &mut cost)),
         Box::new(move |_| _ = actuation.run()),

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use zoomgate::telemetry::Fault;
 
 /// What each module may import besides itself; `base` is everything that knows nothing of inspection.
-const BASE: [&str; 4] = ["units", "clock", "error", "storage"];
-const LAYERS: [(&str, &[&str]); 19] = [
+const BASE: [&str; 5] = ["units", "clock", "error", "lock", "storage"];
+const LAYERS: [(&str, &[&str]); 20] = [
     ("units", &[]),
     ("error", &[]),
+    ("lock", &[]),
     ("clock", &["error"]),
     ("storage", &["error"]),
     ("frame", &["base"]),
@@ -46,10 +47,10 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("rppal", &["src/gpio/rppal.rs"]),
     ("v4l", &["src/camera/v4l2/device.rs", "src/camera/v4l2/survey.rs"]),
     ("zune_jpeg", &["src/camera/convert/jpeg.rs"]),
-    ("rustix", &["src/clock/", "src/daemon/", "src/doctor/"]),
+    ("rustix", &["src/clock/", "src/daemon/", "src/doctor/", "src/lock.rs"]),
     ("sd_notify", &["src/daemon/watch.rs"]),
     ("thread_priority", &["src/daemon/realtime.rs"]),
-    ("signal_hook", &["src/daemon.rs"]),
+    ("signal_hook", &["src/daemon/signals.rs"]),
     ("clap", &["src/cli/", "src/main.rs"]),
     ("indicatif", &["src/cli/"]),
     ("env_logger", &["src/cli/logging.rs", "src/main.rs"]),

@@ -16,7 +16,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::{BrokenFrame, Camera, Grab};
+use super::{BrokenFrame, Camera, Grab, Settings};
 use crate::clock::{Bell, Clock, Timestamp, Wake};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, picture};
@@ -38,6 +38,15 @@ pub struct Replay {
     pub period: Duration,
     /// Width and height that every picture must have.
     pub size: (u32, u32),
+}
+
+impl Replay {
+    /// Replays `folder` with the rate and the size that `settings` have.
+    pub fn new(settings: &Settings, folder: &Path, shuffle_seed: Option<u64>, repeat: bool) -> Self {
+        let period = Duration::try_from_secs_f64(1.0 / settings.rate_hz).unwrap_or(Duration::MAX);
+        let size = (settings.width, settings.height);
+        Self { folder: folder.to_owned(), shuffle_seed, repeat, period, size }
+    }
 }
 
 /// Replays a folder of pictures.

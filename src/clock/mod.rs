@@ -11,9 +11,14 @@
 
 mod sim;
 
+use std::num::NonZeroU32;
 use std::ops::{Add, Sub};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+use rustix::thread::futex;
+use rustix::time::Timespec;
 
 pub use sim::SimClock;
 
@@ -105,13 +110,7 @@ pub enum Wake {
 
 /// One thread's wake-up call; clones are the same bell.
 #[derive(Clone, Debug, Default)]
-pub struct Bell(Arc<BellState>);
-
-#[derive(Debug, Default)]
-struct BellState {
-    rung: Mutex<bool>,
-    wake: Condvar,
-}
+pub struct Bell(Arc<AtomicU32>);
 
 impl Bell {
     /// A bell that has not been rung.
@@ -119,9 +118,14 @@ impl Bell {
         Self::default()
     }
 
-    /// A panic cannot happen while this lock is held, so a poisoned one is as good as new.
-    fn rung(&self) -> MutexGuard<'_, bool> {
-        self.0.rung.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Keeps a ring until it is taken.
+    fn keep(&self) {
+        self.0.store(1, Ordering::SeqCst);
+    }
+
+    /// Takes the ring that was kept, if there is one.
+    fn take(&self) -> bool {
+        self.0.swap(0, Ordering::SeqCst) == 1
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -156,6 +160,12 @@ impl Drop for Seat {
     }
 }
 
+fn timespec(at: Timestamp) -> Timespec {
+    let (seconds, nanos) = (at.0 / 1_000_000_000, at.0 % 1_000_000_000);
+    // 584 years of seconds and less than a second of nanoseconds fit wherever a timespec is defined.
+    Timespec { tv_sec: seconds as _, tv_nsec: nanos as _ }
+}
+
 /// CLOCK_MONOTONIC, the time base of kernel timestamps on frames and edges.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MonotonicClock;
@@ -169,21 +179,18 @@ impl Clock for MonotonicClock {
     }
 
     fn wait(&self, bell: &Bell, deadline: Option<Timestamp>) -> Wake {
-        let mut rung = bell.rung();
+        // A word that threads wait on rather than a lock and a condition: who waits under SCHED_FIFO must not depend on
+        // who rings. The kernel takes the deadline as it is, an instant of CLOCK_MONOTONIC.
+        let timeout = deadline.map(timespec);
         loop {
-            if std::mem::take(&mut *rung) {
+            if bell.take() {
                 return Wake::Rung;
             }
-            rung = match deadline {
-                None => bell.0.wake.wait(rung).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let now = self.now();
-                    if now >= deadline {
-                        return Wake::Deadline;
-                    }
-                    bell.0.wake.wait_timeout(rung, deadline.since(now)).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+            if deadline.is_some_and(|deadline| self.now() >= deadline) {
+                return Wake::Deadline;
+            }
+            // Why it returns does not matter: a ring, the deadline and a signal all are looked at above.
+            _ = futex::wait_bitset(&bell.0, futex::Flags::PRIVATE, 0, timeout.as_ref(), NonZeroU32::MAX);
         }
     }
 
@@ -198,8 +205,10 @@ impl Clock for MonotonicClock {
     }
 
     fn ring(&self, bell: &Bell) {
-        *bell.rung() = true;
-        bell.0.wake.notify_one();
+        bell.keep();
+        // Also where a ring is kept already: whoever kept it may have been set aside before it woke the thread. This can
+        // only fail for a word that is none.
+        _ = futex::wake(&bell.0, futex::Flags::PRIVATE, 1);
     }
 
     fn register(&self, _name: &'static str) -> usize {

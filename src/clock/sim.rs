@@ -95,7 +95,7 @@ impl SimClock {
             panic!("a thread without a seat waits on the simulated clock: reserve and take one first");
         };
         if let Some(bell) = bell
-            && std::mem::take(&mut *bell.rung())
+            && bell.take()
         {
             return Wake::Rung;
         }
@@ -184,7 +184,7 @@ impl Clock for SimClock {
             .find(|s| matches!(&s.phase, Phase::Waiting { bell: Some(theirs), .. } if theirs.is(bell)));
         match waiting {
             Some(seat) => seat.phase = Phase::Ready(Wake::Rung),
-            None => *bell.rung() = true,
+            None => bell.keep(),
         }
     }
 

@@ -141,7 +141,11 @@ fn stalled(shared: &Shared, stale: Stale, period: Option<Duration>) {
     shared.counters.count_fault(Fault::Stalled);
     log::error!("{} {message}", Fault::Stalled.code());
     let at = shared.clock.now();
-    if shared.notes.try_push(Note::Fault { fault: Fault::Stalled, at, part: None, message: message.clone() }).is_err() {
+    if shared
+        .notes
+        .try_push(Note::Fault { fault: Fault::Stalled, at, part: None, message: message.clone().into() })
+        .is_err()
+    {
         Counters::add(&shared.counters.events_lost);
     }
     if period.is_some() {

@@ -3,7 +3,6 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::fs::Access;
 
@@ -21,13 +20,7 @@ pub(super) fn camera(subject: &Subject) -> Finding {
     let settings = &config.camera;
     match &settings.source {
         Source::Folder { path, shuffle_seed, repeat } => {
-            let replay = Replay {
-                folder: path.clone(),
-                shuffle_seed: *shuffle_seed,
-                repeat: *repeat,
-                period: Duration::ZERO,
-                size: (settings.width, settings.height),
-            };
+            let replay = Replay::new(settings, path, *shuffle_seed, *repeat);
             match FolderCamera::open(Arc::new(MonotonicClock), replay) {
                 Ok(camera) => Finding::ok(format!("{} pictures below {}", camera.files().len(), path.display())),
                 Err(error) => Finding::fail(error.to_string(), "set [camera] folder to one with pictures of that size"),

@@ -207,9 +207,8 @@ impl TriggerInput for Interval {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
     use super::*;
+    use crate::gpio::recorded::Played;
 
     const MS: u64 = 1_000_000;
 
@@ -218,27 +217,9 @@ mod tests {
     }
 
     /// Edges at known milliseconds, high or low.
-    struct Script(VecDeque<Edge>);
-
-    fn script(edges: &[(u64, bool)]) -> Script {
+    fn script(edges: &[(u64, bool)]) -> Played {
         let level = |high| if high { Level::High } else { Level::Low };
-        Script(edges.iter().map(|&(at, high)| Edge { at: Timestamp(at * MS), level: level(high) }).collect())
-    }
-
-    impl TriggerInput for Script {
-        fn next_edge(&mut self, now: Timestamp) -> Result<Option<Edge>, LineFault> {
-            Ok(self.0.pop_front_if(|edge| edge.at <= now))
-        }
-
-        fn next_at(&self) -> Option<Timestamp> {
-            self.0.front().map(|edge| edge.at)
-        }
-
-        fn is_exhausted(&self) -> bool {
-            self.0.is_empty()
-        }
-
-        fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &Bell) {}
+        Played(edges.iter().map(|&(at, high)| Edge { at: Timestamp(at * MS), level: level(high) }).collect())
     }
 
     /// Asks whenever the input says so; what came as `(asked, stamped, high)` in milliseconds.

@@ -4,10 +4,11 @@
 //! that ended is a fault of the line, which the reader gets after the edges that came before it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::{Edge, LineFault, TriggerInput};
 use crate::clock::{Bell, Clock, Timestamp};
+use crate::lock::{Held, Lock};
 
 /// Edges that can wait to be read, in the kernel and here. Chosen: `act` reads within a millisecond, and no eye that
 /// works gives a thousand edges in that time.
@@ -15,13 +16,13 @@ pub(super) const EDGES: usize = 1024;
 
 /// A pair that shares one ring.
 pub(super) fn ring(line: &str) -> (Teller, Heard) {
-    let ring = Arc::new(Ring { line: line.to_owned(), state: Mutex::default() });
+    let ring = Arc::new(Ring { line: line.to_owned(), state: Lock::default() });
     (Teller(Arc::clone(&ring)), Heard { ring, guard: None })
 }
 
 struct Ring {
     line: String,
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 struct State {
@@ -38,8 +39,8 @@ impl Default for State {
 
 impl Ring {
     /// No panic can happen under this lock that leaves half a change.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> Held<'_, State> {
+        self.state.hold()
     }
 
     /// Changes the state, then wakes the reader.

@@ -163,7 +163,7 @@ impl Inputs for Recorder {
 }
 
 /// An input whose edges are known beforehand, oldest first.
-struct Played(VecDeque<Edge>);
+pub(super) struct Played(pub(super) VecDeque<Edge>);
 
 impl TriggerInput for Played {
     fn next_edge(&mut self, now: Timestamp) -> Result<Option<Edge>, LineFault> {

@@ -1,17 +1,18 @@
 //! Bounded links between threads. Nothing here blocks or grows: a full link gives the item back, and the caller says
 //! what that means for the part.
 //!
-//! A short mutex rather than a lock-free ring: the newest item must be able to push out the oldest, and a lock held
-//! for a few instructions between two or three threads is not what makes a part late.
+//! A short lock rather than a lock-free ring: the newest item must be able to push out the oldest. It is one that lends
+//! priority, so that `act` never waits for a thread that the machine has set aside.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::clock::{Bell, Clock};
+use crate::lock::{Held, Lock};
 
 /// A bounded FIFO to one reading thread, whose bell it rings.
 pub struct Link<T> {
-    state: Mutex<State<T>>,
+    state: Lock<State<T>>,
     capacity: usize,
     clock: Arc<dyn Clock>,
     reader: Bell,
@@ -38,7 +39,7 @@ impl<T> Link<T> {
     pub fn new(capacity: usize, clock: Arc<dyn Clock>, reader: Bell) -> Self {
         let capacity = capacity.max(1);
         let state = State { items: VecDeque::with_capacity(capacity), closed: false };
-        Self { state: Mutex::new(state), capacity, clock, reader }
+        Self { state: Lock::new(state), capacity, clock, reader }
     }
 
     /// Appends an item and rings the reader.
@@ -97,9 +98,9 @@ impl<T> Link<T> {
         dropped
     }
 
-    /// No user code runs under this lock, so a poisoned one still holds a consistent queue.
-    fn state(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// No user code runs under this lock, so that it always guards a consistent queue.
+    fn state(&self) -> Held<'_, State<T>> {
+        self.state.hold()
     }
 }
 

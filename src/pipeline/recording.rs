@@ -1,5 +1,6 @@
 //! The recording loop (`rec`): notes to events and to the observer. The only thread of the line that touches a disk.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub enum Note {
     /// The number on the recipe lines.
     RecipeSelected { at: Timestamp, number: u32 },
     /// Something went wrong.
-    Fault { fault: Fault, at: Timestamp, part: Option<PartId>, message: String },
+    Fault { fault: Fault, at: Timestamp, part: Option<PartId>, message: Cow<'static, str> },
     /// How `act` is scheduled, where that was asked for.
     Realtime { at: Timestamp, realtime: Realtime },
 }
@@ -77,9 +78,13 @@ impl Recording {
         let (threshold, dry_run) = (self.threshold, self.dry_run);
         let t_ns = shared.clock.now().0;
         self.write(shared, &Event::Start { schema: events::SCHEMA, version, t_ns, threshold, dry_run });
+        let mut told = Told::default();
         loop {
             match shared.notes.next() {
-                Next::Item(note) => self.record(shared, &note),
+                Next::Item(note) => {
+                    told.log(&note);
+                    self.record(shared, &note);
+                }
                 Next::Closed => break,
                 Next::Empty => {
                     // Flushed whenever there is time for it, so that who follows the file sees the last part.
@@ -120,7 +125,6 @@ impl Recording {
             }
             Note::Belt { at, moving } => self.write(shared, &Event::Belt { t_ns: at.0, moving: *moving }),
             Note::CameraBack { at, down } => {
-                log::info!("the camera is back after {:.1} s", down.as_secs_f64());
                 self.write(shared, &Event::CameraBack { t_ns: at.0, down_s: down.as_secs_f64() });
             }
             Note::Acknowledged { at } => self.write(shared, &Event::Acknowledged { t_ns: at.0 }),
@@ -173,6 +177,36 @@ impl Recording {
         {
             lost(shared, &error);
         }
+    }
+}
+
+/// Which faults the log has.
+#[derive(Default)]
+struct Told([bool; Fault::ALL.len()]);
+
+impl Told {
+    /// Logs what is news: here and not in `act`, which would wait for whoever reads the log.
+    fn log(&mut self, note: &Note) {
+        match note {
+            // A stall is logged by whoever saw it: `rec` may be what hangs on a disk.
+            Note::Fault { fault: Fault::Stalled, .. } => {}
+            Note::Fault { fault, part, message, .. } => {
+                let about = part.map(|p| format!("part {p}: ")).unwrap_or_default();
+                // The first of a kind, and each time that the camera goes; the others are in the events and the counters.
+                let level = if self.is_news(*fault) { log::Level::Warn } else { log::Level::Debug };
+                log::log!(level, "{} {about}{message}", fault.code());
+            }
+            Note::MissedReject { part, pulse, .. } if self.is_news(Fault::MissedReject) => {
+                let (code, how) = (Fault::MissedReject.code(), pulse.missed());
+                log::error!("{code} part {part} was to be rejected and {how}");
+            }
+            Note::CameraBack { down, .. } => log::info!("the camera is back after {:.1} s", down.as_secs_f64()),
+            _ => {}
+        }
+    }
+
+    fn is_news(&mut self, fault: Fault) -> bool {
+        !std::mem::replace(&mut self.0[fault as usize], true) || fault == Fault::Camera
     }
 }
 

@@ -102,6 +102,16 @@ impl PulseOutcome {
         }
     }
 
+    /// Why a part with this outcome is still on the belt, for a sentence.
+    pub fn missed(self) -> &'static str {
+        match self {
+            Self::Fired | Self::Merged => "the eye at the bin did not see it",
+            Self::Late => "its window was missed (late)",
+            Self::Refused => "its window was missed (refused)",
+            Self::Failed => "its window was missed (failed)",
+        }
+    }
+
     /// Whether the part met an active actuator.
     pub fn has_hit(self) -> bool {
         matches!(self, Self::Fired | Self::Merged)

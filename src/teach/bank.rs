@@ -5,7 +5,6 @@
 //! outermost cells, and 512 of them would sit around the good cells instead of among them.
 
 use rand::Rng;
-use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
@@ -13,7 +12,6 @@ use super::features::{Codes, FeatureGraph};
 
 /// Prototypes in a bank by default: more cost more than the backbone itself.
 pub const PROTOTYPES: usize = 512;
-const SAMPLE: usize = 32_768;
 const PROJECTED: usize = 32;
 const ROUNDS: usize = 2;
 
@@ -29,22 +27,11 @@ pub struct Bank {
 impl Bank {
     /// Fits at most `size` prototypes to the cells of `views`.
     ///
-    /// Deterministic for a generator state. Cost: `SAMPLE x size x PROJECTED` for the centres and twice
-    /// `SAMPLE x size x channels` for the rounds; memory `SAMPLE x channels` floats (25 MB).
+    /// Deterministic for a generator state. Cost: [`SAMPLE`](super::features::SAMPLE)` x size x PROJECTED` for the
+    /// centres and twice `SAMPLE x size x channels` for the rounds; memory `SAMPLE x channels` floats (25 MB).
     pub fn fit(space: &FeatureGraph, views: &[Codes], size: usize, rng: &mut ChaCha8Rng) -> Self {
         let channels = space.channels;
-        let all = views.len() * space.cells();
-        let mut chosen: Vec<usize> = (0..all).collect();
-        if all > SAMPLE {
-            chosen.partial_shuffle(rng, SAMPLE);
-            chosen.truncate(SAMPLE);
-            chosen.sort_unstable();
-        }
-        let mut cells = Vec::with_capacity(chosen.len() * channels);
-        for i in chosen {
-            let at = (i % space.cells()) * channels;
-            space.real(&views[i / space.cells()][at..at + channels], &mut cells);
-        }
+        let cells = space.sample(views, rng);
         let centres = k_centre(&project(&cells, channels, rng), size, rng);
         let mut values: Vec<f32> =
             centres.iter().flat_map(|&i| cells[i * channels..(i + 1) * channels].iter().copied()).collect();

@@ -4,6 +4,8 @@
 //! The common grid is the finest feature's; coarser ones are repeated onto it. Local averaging over 3x3 cells is
 //! PatchCore's (Roth et al., 2022, eq. 1).
 
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -17,6 +19,9 @@ const HEADROOM: f32 = 1.25;
 /// Largest feature told apart from larger ones, in standard deviations: a few rare spikes must not coarsen the grid of
 /// all others.
 const RANGE_MAX: f32 = 8.0;
+
+/// Cells that stand for all the good ones, where the bank and the template are fitted.
+pub const SAMPLE: usize = 32_768;
 
 /// The graph from the u8 input `image` to the tensor `x`, and what is known about `x`.
 #[derive(Clone)]
@@ -129,6 +134,25 @@ impl FeatureGraph {
     pub fn real(&self, codes: &[u8], out: &mut Vec<f32>) {
         let zero = f32::from(self.quant.zero);
         out.extend(codes.iter().map(|&c| (f32::from(c) - zero) * self.quant.scale));
+    }
+
+    /// A sample of at most [`SAMPLE`] of the views' cells, `[n, channels]` f32, in the views' order.
+    ///
+    /// Deterministic for a generator state, which it leaves alone where all cells are few enough.
+    pub fn sample(&self, views: &[Codes], rng: &mut ChaCha8Rng) -> Vec<f32> {
+        let all = views.len() * self.cells();
+        let mut chosen: Vec<usize> = (0..all).collect();
+        if all > SAMPLE {
+            chosen.partial_shuffle(rng, SAMPLE);
+            chosen.truncate(SAMPLE);
+            chosen.sort_unstable();
+        }
+        let mut cells = Vec::with_capacity(chosen.len() * self.channels);
+        for i in chosen {
+            let at = (i % self.cells()) * self.channels;
+            self.real(&views[i / self.cells()][at..at + self.channels], &mut cells);
+        }
+        cells
     }
 }
 

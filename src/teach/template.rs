@@ -9,15 +9,12 @@
 //! cell as score), this map alone against the bank's: simulated belt at 576x448 .975 and .874, magnetic tiles .816 and
 //! .819; with whitening by eigenvectors instead, castings .904 and .898, solar cells .912 and .902.
 
-use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::bank::product;
 use super::features::{Codes, FeatureGraph};
 
-/// Cells that the covariance is measured on.
-const SAMPLE: usize = 32_768;
 /// Added to the covariance's diagonal, in mean variances: directions in which good parts never vary must not decide.
 const RIDGE: f64 = 0.02;
 /// Weight of what holds for all places in each place's statistics, in parts.
@@ -51,7 +48,7 @@ impl Template {
     /// cells` doubles and `SAMPLE x channels` floats (25 MB).
     pub fn fit(space: &FeatureGraph, views: &[Codes], places_matter: bool, rng: &mut ChaCha8Rng) -> Self {
         let channels = space.channels;
-        let (weight, mean) = whitening(&sample(space, views, rng), channels);
+        let (weight, mean) = whitening(&space.sample(views, rng), channels);
         let bias = weight.chunks(channels).map(|row| -row.iter().zip(&mean).map(|(w, m)| w * m).sum::<f32>()).collect();
         let mut template = Self { weight, bias, places: None, channels };
         if places_matter {
@@ -115,23 +112,6 @@ impl Template {
         let (mean, gain) = (0..channels).into_par_iter().map(channel).collect::<Vec<_>>().into_iter().flatten().unzip();
         Gaussians { mean, gain }
     }
-}
-
-/// A bounded sample of the views' cells, `[n, channels]`.
-fn sample(space: &FeatureGraph, views: &[Codes], rng: &mut ChaCha8Rng) -> Vec<f32> {
-    let all = views.len() * space.cells();
-    let mut chosen: Vec<usize> = (0..all).collect();
-    if all > SAMPLE {
-        chosen.partial_shuffle(rng, SAMPLE);
-        chosen.truncate(SAMPLE);
-        chosen.sort_unstable();
-    }
-    let mut cells = Vec::with_capacity(chosen.len() * space.channels);
-    for i in chosen {
-        let at = (i % space.cells()) * space.channels;
-        space.real(&views[i / space.cells()][at..at + space.channels], &mut cells);
-    }
-    cells
 }
 
 /// The inverse of the covariance's Cholesky factor, `[channels, channels]`, and the mean.

@@ -222,9 +222,9 @@ impl Counters {
         });
     }
 
-    /// Counts a fault and says whether it is the first of its kind.
-    pub fn count_fault(&self, fault: Fault) -> bool {
-        self.faults[fault as usize].fetch_add(1, Ordering::Relaxed) == 0
+    /// Counts a fault.
+    pub fn count_fault(&self, fault: Fault) {
+        Self::add(&self.faults[fault as usize]);
     }
 
     /// What was counted so far. Each number is right; together they may straddle an event of a running pipeline.

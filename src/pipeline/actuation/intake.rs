@@ -3,6 +3,7 @@
 //! With a camera that runs freely a frame may come before the edge of the part that it shows: the camera sees the part
 //! first, or the edge has to settle. Such a frame waits for as long as an edge can still ask for it.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -98,7 +99,7 @@ impl Actuation {
     fn take_edge(&mut self, edge_at: Timestamp) {
         if self.panel.trigger(edge_at).is_err() {
             let message = "light strobes wait for their time: shorten [outputs] light_delay_ms";
-            self.fault(Fault::StrobeLost, None, message.to_owned());
+            self.fault(Fault::StrobeLost, None, message);
         }
         if self.edges.len() == EARLY_FRAMES {
             self.edges.pop_front();
@@ -169,7 +170,7 @@ impl Actuation {
         self.shared.board.beats.inspecting.begin(self.shared.clock.now());
         if let Some(evicted) = self.shared.jobs.push_evicting(job) {
             let message = "pushed out before its inspection started: the inspection is slower than the belt";
-            self.refuse(evicted.part, Reason::Overrun, Fault::Overrun, message.to_owned());
+            self.refuse(evicted.part, Reason::Overrun, Fault::Overrun, message);
         }
     }
 
@@ -190,7 +191,7 @@ impl Actuation {
                     if self.settle(part, verdict, Some(inspection)) {
                         self.latency.record(Stage::Verdict, self.shared.clock.now().since(dequeued_at));
                         if verdict == Verdict::Uninspected(Reason::NotFinite) {
-                            self.fault(Fault::Inspection, Some(part), "its score is not a number".to_owned());
+                            self.fault(Fault::Inspection, Some(part), "its score is not a number");
                         }
                     }
                 }
@@ -222,11 +223,7 @@ impl Actuation {
         let plan = |id| Part { id, trigger_at, position, fire_at, deadline };
         let (part, refused) = self.ledger.open(self.shared.clock.now(), plan);
         let Some(refused) = refused else { return Some(part) };
-        self.fault(
-            Fault::Overrun,
-            Some(part.id),
-            "more parts on the belt than [reject] travel has room for".to_owned(),
-        );
+        self.fault(Fault::Overrun, Some(part.id), "more parts on the belt than [reject] travel has room for");
         self.conclude(refused);
         None
     }
@@ -258,7 +255,7 @@ impl Actuation {
         }
     }
 
-    fn refuse(&mut self, part: PartId, reason: Reason, fault: Fault, message: String) {
+    fn refuse(&mut self, part: PartId, reason: Reason, fault: Fault, message: impl Into<Cow<'static, str>>) {
         if self.settle(part, Verdict::Uninspected(reason), None) {
             self.fault(fault, Some(part), message);
         }

@@ -1,5 +1,6 @@
 //! What goes out: pulses, the other outputs, notes.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ impl Actuation {
         // A dry run tells a controller nothing: it would act on it.
         if self.settings.enabled && self.panel.give_result(self.safety.releases(settled.verdict)).is_err() {
             let message = "results wait for their strobes: shorten [outputs] result_valid_ms";
-            self.fault(Fault::StrobeLost, Some(settled.part.id), message.to_owned());
+            self.fault(Fault::StrobeLost, Some(settled.part.id), message);
         }
         self.watch_verdicts(settled.verdict);
         if !(measures.reject && self.settings.enabled) {
@@ -42,7 +43,7 @@ impl Actuation {
         match self.schedule.insert(settled.part.id, settled.part.position) {
             Ok(()) => self.awaiting_pulse.push(settled),
             Err(_) => {
-                self.fault(Fault::ScheduleFull, Some(settled.part.id), "the pulse schedule is full".to_owned());
+                self.fault(Fault::ScheduleFull, Some(settled.part.id), "the pulse schedule is full");
                 self.close(settled, Some((PulseOutcome::Failed, self.shared.clock.now())));
             }
         }
@@ -148,19 +149,13 @@ impl Actuation {
 
     /// A part that was to be rejected is still on the belt, as far as anybody knows.
     pub(super) fn missed(&mut self, part: Part, verdict: Verdict, pulse: PulseOutcome, at: Timestamp) {
-        let what = match pulse.has_hit() {
-            true => "the eye at the bin did not see it".to_owned(),
-            false => format!("its window was missed ({})", pulse.as_str()),
-        };
         if verdict == Verdict::Reject {
             Counters::add(&self.shared.counters.missed_rejects);
-            if self.shared.counters.count_fault(Fault::MissedReject) {
-                log::error!("part {} was to be rejected and {what}", part.id);
-            }
+            self.shared.counters.count_fault(Fault::MissedReject);
             self.note(Note::MissedReject { part: part.id, at, fire_at: part.fire_at, pulse });
             self.take_measures(self.safety.missed_reject());
         } else {
-            self.fault(Fault::MissedUninspected, Some(part.id), format!("not inspected, and {what}"));
+            self.fault(Fault::MissedUninspected, Some(part.id), format!("not inspected, and {}", pulse.missed()));
         }
     }
 
@@ -184,26 +179,20 @@ impl Actuation {
         let level = if high { Level::High } else { Level::Low };
         let outcome = which(&mut self.panel).as_mut().map_or(Ok(()), |line| line.set_level(level));
         if let Err(fault) = outcome {
-            self.report(Fault::Line, None, fault.to_string());
+            self.report(Fault::Line, None, fault.to_string().into());
         }
     }
 
-    /// Counts, logs and records a fault, and calls a person if it needs one.
-    pub(super) fn fault(&mut self, fault: Fault, part: Option<PartId>, message: String) {
-        self.report(fault, part, message);
+    /// Counts and records a fault, which `rec` logs, and calls a person if it needs one.
+    pub(super) fn fault(&mut self, fault: Fault, part: Option<PartId>, message: impl Into<Cow<'static, str>>) {
+        self.report(fault, part, message.into());
         if fault.needs_person() {
             self.call_person();
         }
     }
 
-    fn report(&mut self, fault: Fault, part: Option<PartId>, message: String) {
-        let about = part.map(|p| format!("part {p}: ")).unwrap_or_default();
-        // The first of a kind is news, and each time that the camera goes; the others are in the events and the counters.
-        if self.shared.counters.count_fault(fault) || fault == Fault::Camera {
-            log::warn!("{} {about}{message}", fault.code());
-        } else {
-            log::debug!("{} {about}{message}", fault.code());
-        }
+    fn report(&mut self, fault: Fault, part: Option<PartId>, message: Cow<'static, str>) {
+        self.shared.counters.count_fault(fault);
         self.note(Note::Fault { fault, at: self.shared.clock.now(), part, message });
     }
 
@@ -223,7 +212,7 @@ impl Actuation {
         ];
         for (i, (lost, fault, message)) in losses.into_iter().enumerate() {
             if lost > 0 && !std::mem::replace(&mut self.reported_losses[i], true) {
-                self.fault(fault, None, message.to_owned());
+                self.fault(fault, None, message);
             }
         }
     }

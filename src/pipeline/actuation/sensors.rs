@@ -170,7 +170,7 @@ impl Actuation {
         self.watched.parts_standing += 1;
         if self.watched.parts_standing == PARTS_ON_A_STANDING_BELT {
             let message = "parts come while the encoder says that the belt stands: check its cable and [encoder]";
-            self.fault(Fault::EncoderSilent, None, message.to_owned());
+            self.fault(Fault::EncoderSilent, None, message);
             self.take_measures(self.safety.missed_reject());
         }
     }
@@ -203,7 +203,7 @@ impl Actuation {
         while let Some(edge) = self.sensor_edge(|s| &mut s.bin_full) {
             self.watched.bin_is_full = edge.level == Level::High;
             if self.watched.bin_is_full {
-                self.fault(Fault::BinFull, None, "the bin of rejects is full: empty it, then reset".to_owned());
+                self.fault(Fault::BinFull, None, "the bin of rejects is full: empty it, then reset");
                 self.take_measures(self.safety.missed_reject());
             }
         }
