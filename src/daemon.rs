@@ -5,6 +5,7 @@
 //! safe, threads joined. A second signal ends the process at once.
 
 pub mod realtime;
+pub mod setup;
 pub mod status;
 pub mod watch;
 
