@@ -7,6 +7,7 @@ pub mod demo;
 pub mod devices;
 pub mod devices_gpio;
 pub mod doctor;
+pub mod doctor_live;
 pub mod failsafe;
 pub mod inspect;
 #[cfg(feature = "teach")]
