@@ -6,6 +6,7 @@
 
 mod open;
 pub mod realtime;
+pub mod setup;
 mod signals;
 pub mod status;
 pub mod watch;

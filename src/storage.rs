@@ -10,6 +10,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use tempfile::NamedTempFile;
+
 use crate::error::{Error, ErrorKind, Result};
 
 /// How the names of unfinished files end.
@@ -25,6 +27,42 @@ pub fn write_atomic(path: &Path, action: &str, bytes: &[u8]) -> Result<()> {
     write_atomic_with(path, action, |file| file.write_all(bytes))
 }
 
+/// Writes `bytes` to `path`, which must be new: `false` where there is something of that name, which stays as it is.
+///
+/// As whole as [`write_atomic`]: there is the complete file or none.
+///
+/// # Errors
+/// As [`write_atomic_with`].
+pub fn write_new(path: &Path, action: &str, bytes: &[u8]) -> Result<bool> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let attempt = || -> io::Result<bool> {
+        let mut temp = unfinished(path, folder)?;
+        temp.as_file_mut().write_all(bytes)?;
+        temp.as_file().sync_all()?;
+        match temp.persist_noclobber(path) {
+            Ok(_) => Ok(true),
+            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(e) => Err(e.error),
+        }
+    };
+    let is_written = attempt().map_err(|e| Error::io(action, path, e))?;
+    if is_written {
+        sync_folder(folder).map_err(|e| Error::io(action, path, e))?;
+    }
+    Ok(is_written)
+}
+
+/// An unfinished file beside `target`; dropping it removes it.
+fn unfinished(target: &Path, folder: &Path) -> io::Result<NamedTempFile> {
+    let mut prefix = OsString::from(".");
+    prefix.push(target.file_name().unwrap_or_default());
+    prefix.push(".");
+    // Without this the file would be readable by its writer alone, and a recipe taught by one account is read by
+    // another. The umask applies to it as to any new file.
+    let mode = Permissions::from_mode(0o666);
+    tempfile::Builder::new().prefix(&prefix).suffix(UNFINISHED).permissions(mode).tempfile_in(folder)
+}
+
 /// Replaces `path` by what `fill` writes, or leaves it as it was.
 ///
 /// The new file keeps the old one's permission bits, else it gets the process's usual ones (0666 without the umask). A
@@ -38,16 +76,7 @@ pub fn write_atomic_with(path: &Path, action: &str, fill: impl FnOnce(&mut File)
     let target = destination(path, action)?;
     let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let attempt = || -> io::Result<()> {
-        let mut prefix = OsString::from(".");
-        prefix.push(target.file_name().unwrap_or_default());
-        prefix.push(".");
-        // Without this the file would be readable by its writer alone, and a recipe taught by one account is read by
-        // another. The umask applies to it as to any new file.
-        let mut temp = tempfile::Builder::new()
-            .prefix(&prefix)
-            .suffix(UNFINISHED)
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder)?;
+        let mut temp = unfinished(&target, folder)?;
         fill(temp.as_file_mut())?;
         if let Ok(old) = fs::metadata(&target) {
             temp.as_file().set_permissions(old.permissions())?;
@@ -151,6 +180,18 @@ mod tests {
         assert!(outcome.is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(names(dir.path()), ["recipe.onnx"]);
+    }
+
+    #[test]
+    fn a_new_file_never_takes_the_place_of_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("good-000001.png");
+        assert!(write_new(&path, "write the picture", b"one").unwrap());
+        assert!(!write_new(&path, "write the picture", b"two").unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(names(dir.path()), ["good-000001.png"]);
+        let error = write_new(&dir.path().join("no/such/folder/a"), "write the picture", b"x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
     }
 
     #[test]

@@ -15,9 +15,20 @@ pub struct Args {
     /// The configuration.
     #[arg(long, value_name = "FILE", default_value = "config.toml")]
     pub config: PathBuf,
-    /// Prints one JSON object on stdout.
+    /// Print one JSON object on stdout; with --live one a line.
     #[arg(long)]
     pub json: bool,
+    /// Show sharpness, light and frame rate of the camera while it is aimed and focused, until Ctrl-C.
+    #[arg(long)]
+    pub live: bool,
+    /// With --live: end after so many seconds.
+    #[arg(long = "for", value_name = "SECONDS", requires = "live", value_parser = seconds)]
+    pub for_seconds: Option<f64>,
+}
+
+fn seconds(text: &str) -> std::result::Result<f64, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
+    seconds.ok_or_else(|| "must be 0.1 to 86400 seconds".to_owned())
 }
 
 /// Makes every check and prints what each found.
@@ -25,6 +36,9 @@ pub struct Args {
 /// # Errors
 /// `Refused`, with the names, when a check failed; stdout has all findings even then.
 pub fn run(args: &Args) -> Result<()> {
+    if args.live {
+        return super::doctor_live::run(args);
+    }
     let examined = examine(&Subject::here(&args.config));
     let failed: Vec<&str> = examined.iter().filter(|e| e.outcome == Outcome::Fail).map(|e| e.name).collect();
     if args.json {

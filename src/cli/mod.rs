@@ -1,11 +1,13 @@
 //! The command line: one file a subcommand, each with its arguments and one `run` function.
 
+pub mod capture;
 pub mod check;
 #[cfg(feature = "teach")]
 pub mod demo;
 pub mod devices;
 pub mod devices_gpio;
 pub mod doctor;
+pub mod doctor_live;
 pub mod failsafe;
 pub mod inspect;
 #[cfg(feature = "teach")]
@@ -47,6 +49,8 @@ enum Command {
     Check(check::Args),
     /// List the cameras and GPIO lines of this machine, with what each of them offers.
     Devices(devices::Args),
+    /// Save pictures of good or of bad parts as they pass, for `zoomgate teach`.
+    Capture(capture::Args),
     /// Make a recipe from good pictures and a few known bad ones.
     #[cfg(feature = "teach")]
     Teach(lesson::TeachArgs),
@@ -75,6 +79,7 @@ impl Cli {
             Command::Doctor(args) => doctor::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Devices(args) => devices::run(&args),
+            Command::Capture(args) => capture::run(&args),
             #[cfg(feature = "teach")]
             Command::Teach(args) => lesson::run_teach(&args),
             #[cfg(feature = "teach")]

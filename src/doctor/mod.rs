@@ -8,6 +8,7 @@
 
 mod files;
 mod line;
+pub mod live;
 mod machine;
 
 use std::path::{Path, PathBuf};

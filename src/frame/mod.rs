@@ -3,6 +3,7 @@
 pub mod geometry;
 pub mod picture;
 pub mod pool;
+pub mod quality;
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::units::FrameId;
 
 pub use pool::Pool;
+pub use quality::Quality;
 
 /// One picture from a camera, cheap to clone.
 ///

@@ -121,6 +121,18 @@ pub fn save_png(path: &Path, frame: &Frame) -> Result<()> {
     write_png(path, &frame.rgb, frame.width, frame.height, ExtendedColorType::Rgb8)
 }
 
+/// Writes a frame as an RGB PNG that must be new: `false` where there is a file of that name, which stays as it is.
+///
+/// # Errors
+/// Those of [`storage::write_new`].
+pub fn save_new_png(path: &Path, frame: &Frame) -> Result<bool> {
+    storage::write_new(
+        path,
+        "write the picture",
+        &png(path, &frame.rgb, frame.width, frame.height, ExtendedColorType::Rgb8)?,
+    )
+}
+
 /// Writes a mask as a grey PNG of 0 and 255; an old file is replaced whole or not at all.
 ///
 /// # Errors
@@ -131,12 +143,17 @@ pub fn save_mask_png(path: &Path, mask: &Mask) -> Result<()> {
 }
 
 fn write_png(path: &Path, pixels: &[u8], width: u32, height: u32, color: ExtendedColorType) -> Result<()> {
+    storage::write_atomic(path, "write the picture", &png(path, pixels, width, height, color)?)
+}
+
+/// The bytes of a PNG; `path` only names it in the error.
+fn png(path: &Path, pixels: &[u8], width: u32, height: u32, color: ExtendedColorType) -> Result<Vec<u8>> {
     let mut png = Vec::new();
     PngEncoder::new(&mut png).write_image(pixels, width, height, color).map_err(|e| {
         Error::new(ErrorKind::Internal, format!("cannot encode {} as a {width}x{height} PNG", path.display()))
             .caused_by(e)
     })?;
-    storage::write_atomic(path, "write the picture", &png)
+    Ok(png)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -140,7 +140,8 @@ impl Stop {
         self.0.requested.load(Ordering::SeqCst)
     }
 
-    fn attach(&self, clock: &Arc<dyn Clock>, bell: &Bell) {
+    /// Rings this bell when the request is made.
+    pub fn attach(&self, clock: &Arc<dyn Clock>, bell: &Bell) {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((Arc::clone(clock), bell.clone()));
     }
 }
