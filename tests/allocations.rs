@@ -9,6 +9,7 @@
 //! with the list of crops that `rec` used to make for each part.
 
 mod lesson;
+mod program;
 mod rig;
 
 use std::hint::black_box;

@@ -119,10 +119,9 @@ fn named_lines(config: &Config) -> Vec<&String> {
         encoder.map(|e| &e.line_a),
         encoder.and_then(|e| e.line_b.as_ref()),
         confirm.as_ref().map(|c| &c.line),
-        inputs.bin_full.as_ref(),
-        inputs.reset.as_ref(),
     ];
-    let named = optional.into_iter().chain(inputs.recipe.each_ref().map(Option::as_ref));
+    let further = [&inputs.bin_full, &inputs.reset].into_iter().chain(&inputs.recipe);
+    let named = optional.into_iter().chain(further.map(|input| input.as_ref().map(|i| &i.line)));
     std::iter::once(&config.reject.line).chain(named.flatten()).collect()
 }
 
