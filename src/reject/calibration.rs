@@ -19,6 +19,9 @@
 //! only on a belt that changes its speed. With a pulse longer than the part the latency holds half of the difference, by
 //! which the pulse must come before the part to have it in its middle; [`Estimate::dead_ms`] is without it.
 //!
+//! Pulses come early and late on purpose. An air jet or a gate does not mind; a pusher may be out when the part comes, so
+//! somebody stands beside it.
+//!
 //! The edges are found by halving, one pass each, from a first hit: blank ─► first hit ─► latest ─► earliest ─► repeats.
 
 use std::time::Duration;
@@ -294,6 +297,8 @@ pub enum Doubt {
 
 /// The slowest actuator: the most that `[reject] actuator_latency_ms` takes.
 const LATENCY_MS_MAX: f64 = 2000.0;
+/// A latency below zero by no more than this is none: a fast valve, and edges known to a few milliseconds.
+const NOISE_MS: f64 = 3.0;
 
 /// Concludes from the passes at the aim; `eye` is from the actuator to the eye along the belt.
 ///
@@ -308,6 +313,11 @@ pub fn estimate(hits: Interval, passes: &[Pass], eye: Millimetres) -> Result<Est
     let speed_mm_s = moved.median / seen_ms.median * 1e3;
     let travel_mm = moved.median - eye.0;
     let latency_ms = travel_mm / speed_mm_s * 1e3 - hits.aim_ms();
+    if (-NOISE_MS..0.0).contains(&latency_ms) {
+        // The line must rise at the aim, whatever the ruler says.
+        let travel_mm = hits.aim_ms() / 1e3 * speed_mm_s;
+        return Ok(Estimate { seen_ms, speed_mm_s, travel_mm, latency_ms: 0.0 });
+    }
     // A speed of zero ends here too: no comparison with what is not a number holds.
     if travel_mm > 0.0 && (0.0..=LATENCY_MS_MAX).contains(&latency_ms) {
         Ok(Estimate { seen_ms, speed_mm_s, travel_mm, latency_ms })
@@ -404,6 +414,14 @@ mod tests {
         // A pulse of 60 ms has 15 ms before and after a part of 30 ms.
         assert!((found.dead_ms(60.0, 30.0) - 5.0).abs() < 1e-9);
         assert!((found.dead_ms(30.0, 60.0) - 20.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn an_actuator_that_needs_no_time_keeps_its_aim() {
+        // Seen at 500 ms, 222 ms behind the actuator: 278 ms of travel for an aim of 280 ms.
+        let hits = Interval { from_ms: 240.0, to_ms: 320.0 };
+        let found = estimate(hits, &passes(&[500.0]), Millimetres(111.0)).unwrap();
+        assert_eq!((found.latency_ms, found.travel_mm), (0.0, 140.0));
     }
 
     #[test]
