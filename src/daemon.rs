@@ -4,6 +4,7 @@
 //! The end of a run is staged: no new parts, verdicts and pulses for those on the belt up to the last window, outputs
 //! safe, threads joined. A second signal ends the process at once.
 
+pub mod calibrate;
 mod open;
 pub mod realtime;
 pub mod setup;

@@ -14,8 +14,21 @@ use serde_json::Value;
 use tempfile::TempDir;
 use zoomgate::sim::DefectKind;
 
-const COMMANDS: [&str; 12] =
-    ["demo", "run", "failsafe", "status", "doctor", "check", "devices", "capture", "teach", "trial", "eval", "inspect"];
+const COMMANDS: [&str; 13] = [
+    "demo",
+    "run",
+    "failsafe",
+    "status",
+    "doctor",
+    "check",
+    "devices",
+    "calibrate",
+    "capture",
+    "teach",
+    "trial",
+    "eval",
+    "inspect",
+];
 
 /// A dataset and a recipe taught from it, made once.
 struct Taught {

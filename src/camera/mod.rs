@@ -5,6 +5,7 @@
 
 pub mod convert;
 pub mod folder;
+pub mod sighting;
 pub mod tripwire;
 pub mod v4l2;
 

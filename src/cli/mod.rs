@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, each with its arguments and one `run` function.
 
+pub mod calibrate;
 pub mod capture;
 pub mod check;
 #[cfg(feature = "teach")]
@@ -49,6 +50,8 @@ enum Command {
     Check(check::Args),
     /// List the cameras and GPIO lines of this machine, with what each of them offers.
     Devices(devices::Args),
+    /// Measure how far the actuator is and how long it takes, with one part and the eye at the bin.
+    Calibrate(calibrate::Args),
     /// Save pictures of good or of bad parts as they pass, for `zoomgate teach`.
     Capture(capture::Args),
     /// Make a recipe from good pictures and a few known bad ones.
@@ -79,6 +82,7 @@ impl Cli {
             Command::Doctor(args) => doctor::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Devices(args) => devices::run(&args),
+            Command::Calibrate(args) => calibrate::run(&args),
             Command::Capture(args) => capture::run(&args),
             #[cfg(feature = "teach")]
             Command::Teach(args) => lesson::run_teach(&args),

@@ -10,6 +10,7 @@
 
 mod build;
 mod check;
+pub mod edit;
 pub mod keys;
 mod raw;
 pub mod render;

@@ -15,6 +15,7 @@
 //! Everything here is pure except [`actuator`], which drives one output line.
 
 pub mod actuator;
+pub mod calibration;
 pub mod confirm;
 pub mod encoder;
 pub mod schedule;

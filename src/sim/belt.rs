@@ -59,30 +59,37 @@ pub fn arrivals(start: Timestamp, parts: u64, spacing: Spacing, seed: u64) -> Ar
 
 /// A trigger input that knows its edges beforehand.
 pub struct PhotoEye {
-    arrivals: Arc<[Timestamp]>,
+    edges: Vec<Edge>,
     next: usize,
 }
 
 impl PhotoEye {
-    /// A photo-eye above a belt with these arrivals, oldest first.
+    /// A photo-eye above a belt with these arrivals, oldest first; it tells when parts come and not when they have gone.
     pub fn new(arrivals: Arc<[Timestamp]>) -> Self {
-        Self { arrivals, next: 0 }
+        Self { edges: arrivals.iter().map(|at| Edge { at: *at, level: Level::High }).collect(), next: 0 }
+    }
+
+    /// The same, with parts that cover it for as long as `body`, which is less than from one to the next.
+    pub fn covered(arrivals: &[Timestamp], body: Duration) -> Self {
+        let edges =
+            |at: &Timestamp| [(*at, Level::High), (*at + body, Level::Low)].map(|(at, level)| Edge { at, level });
+        Self { edges: arrivals.iter().flat_map(edges).collect(), next: 0 }
     }
 }
 
 impl TriggerInput for PhotoEye {
     fn next_edge(&mut self, now: Timestamp) -> Result<Option<Edge>, LineFault> {
-        let due = self.next_at().filter(|at| *at <= now);
+        let due = self.edges.get(self.next).filter(|edge| edge.at <= now);
         self.next += usize::from(due.is_some());
-        Ok(due.map(|at| Edge { at, level: Level::High }))
+        Ok(due.copied())
     }
 
     fn next_at(&self) -> Option<Timestamp> {
-        self.arrivals.get(self.next).copied()
+        self.edges.get(self.next).map(|edge| edge.at)
     }
 
     fn is_exhausted(&self) -> bool {
-        self.next == self.arrivals.len()
+        self.next == self.edges.len()
     }
 
     fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &Bell) {}

@@ -6,6 +6,7 @@ pub mod camera;
 mod defect;
 mod product;
 pub mod render;
+pub mod station;
 mod texture;
 
 use std::sync::Arc;

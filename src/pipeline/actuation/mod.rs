@@ -4,6 +4,7 @@
 //! the camera and the inspection do. `intake` and `sensors` are what comes in, `outlet` is what goes out; here is the
 //! order of things. `panel` has the outputs beside the reject line, `strobe` their timing.
 
+pub mod calibration;
 mod intake;
 mod outlet;
 mod panel;
