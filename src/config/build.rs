@@ -134,10 +134,12 @@ pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
 /// The trigger of a file without problems.
 fn trigger(raw: &Raw) -> Option<Trigger> {
     let ms = |path: &str| raw.number(path).map(|ms| Duration::from_secs_f64(ms / 1000.0));
-    let half_a_frame = Duration::try_from_secs_f64(0.5 / raw.number("camera.rate_hz")?).ok()?;
+    // Half a frame would do for a camera that keeps its rate; one whose frames jitter would leave the part in the middle
+    // between two of them with none (virtual camera at 15 Hz, frames in steps of 4 ms: 50 of 200 parts).
+    let frame_and_jitter = Duration::try_from_secs_f64(0.6 / raw.number("camera.rate_hz")?).ok()?;
     let exposure = Exposure {
         offset: Offset((raw.number("trigger.exposure_offset_ms")? * 1e6).round() as i64),
-        tolerance: ms("trigger.tolerance_ms").unwrap_or(half_a_frame),
+        tolerance: ms("trigger.tolerance_ms").unwrap_or(frame_and_jitter),
     };
     Some(match raw.text("trigger.source")?.as_str() {
         "every_frame" => Trigger::EveryFrame,

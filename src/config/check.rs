@@ -189,10 +189,10 @@ fn lines(raw: &Raw, problem: &mut dyn FnMut(&str, String), warn: &mut dyn FnMut(
             warn("trigger.source", message.into());
         }
         if let (Some(tolerance), Some(frame_ms)) = (raw.number("trigger.tolerance_ms"), frame_ms)
-            && tolerance > frame_ms / 2.0
+            && tolerance > 0.6 * frame_ms
         {
             let message = format!(
-                "is more than half the {frame_ms:.1} ms from frame to frame at camera.rate_hz: the first frame that is \
+                "is more than 0.6 of the {frame_ms:.1} ms from frame to frame at camera.rate_hz: the first frame that is \
                  near enough is taken, which then need not be the nearest"
             );
             warn("trigger.tolerance_ms", message);

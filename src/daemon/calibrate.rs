@@ -180,7 +180,7 @@ fn open_simulated(config: &Config, clock: &Arc<dyn Clock>, parts: Option<Arc<dyn
         Error::new(ErrorKind::Internal, "the simulated camera was wired without anything that renders its parts")
     })?;
     let Source::Simulated { seed, parts: count, .. } = config.camera.source else {
-        return Err(Error::new(ErrorKind::Config, super::EYE_WITHOUT_BELT));
+        return Err(Error::new(ErrorKind::Config, super::open::EYE_WITHOUT_BELT));
     };
     let flight = config.confirm.as_ref().map_or(0.0, |confirm| confirm.travel.0 / config.reject.belt_speed.0);
     let truth = Truth {

@@ -22,7 +22,7 @@ use crate::sim::PartSource;
 use crate::sim::belt::{PhotoEye, Spacing, arrivals};
 use crate::sim::camera::{EXPOSURE_DELAY, SimCamera};
 
-const EYE_WITHOUT_BELT: &str =
+pub(super) const EYE_WITHOUT_BELT: &str =
     "[trigger] source = \"simulated\" needs [camera] source = \"simulated\": set \"every_frame\"";
 
 pub(super) fn refuse_contradictions(config: &Config) -> Result<()> {

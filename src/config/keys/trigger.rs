@@ -138,7 +138,7 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         path: "trigger.tolerance_ms",
         kind: Kind::Number { min: 0.1, max: 1000.0, unit: "ms" },
-        absent: Absent::Unset { means: "without it half the time from frame to frame", example: "20.0" },
+        absent: Absent::Unset { means: "without it 0.6 of the time from frame to frame", example: "20.0" },
         active: None,
         only_with: None,
         doc: "A frame exposed further than this from where the edge says shows no part, and a part without a frame is not \

@@ -307,6 +307,7 @@ impl Loop<'_> {
                 }
                 Captured::Broken(broken) => self.tell_camera(broken.error.to_string()),
                 Captured::Fault(fault, error) => self.tell_camera(format!("{fault}: {error}")),
+                Captured::Back(_) => {}
             }
         }
         let needs_camera = !matches!(self.trigger, Trigger::Edge { .. });
