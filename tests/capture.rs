@@ -1,10 +1,11 @@
 //! `zoomgate capture` on the simulated clock and as a program: a picture for each part, or a word why there is none.
 
+mod program;
 mod rig;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -240,7 +241,7 @@ fn the_program_ends_with_enough_pictures_or_with_ctrl_c() {
                 [gpio]\nbackend = \"recorded\"\n[safety]\non_uninspected = \"reject\"\non_missed_reject = \"alarm\"\n";
     fs::write(dir.path().join("config.toml"), text).unwrap();
     let program = |count: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zoomgate"));
+        let mut command = program::program();
         command.args(["capture", "--label", "good", "--out", "set", "--json", "--count", count]).current_dir(&dir);
         command
     };
