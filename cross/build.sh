@@ -1,40 +1,37 @@
 #!/usr/bin/env bash
-# Builds the release binary for a board:
+# Builds the program that is installed on a board:
 #
-#   cross/build.sh aarch64|x86_64 [cargo arguments…]
+#   cross/build.sh aarch64|armv7|x86_64 [--static] [cargo arguments…]
 #
-# Needs the target of the toolchain and, for a foreign architecture, a C cross linker; says how to get what is missing.
+# The result is target/dist/zoomgate-ARCH, stripped (Cargo.toml says how profile dist differs from release).
+# With --static it needs nothing of the board but a kernel; without, glibc as new as the builder's.
+# Cameras (feature v4l2) are included. How it is built is chosen by cross/toolchain.sh, which says what is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 usage() {
-    echo "usage: cross/build.sh aarch64|x86_64 [cargo arguments…]" >&2
+    echo "usage: cross/build.sh aarch64|armv7|x86_64 [--static] [cargo arguments…]" >&2
     exit 2
 }
 
 [[ $# -ge 1 ]] || usage
 arch=$1
 shift
-case $arch in
-    aarch64 | x86_64) target=$arch-unknown-linux-gnu ;;
-    *) usage ;;
-esac
+link=dynamic
+if [[ ${1:-} == --static ]]; then
+    link=static
+    shift
+fi
+# shellcheck source=cross/toolchain.sh
+. cross/toolchain.sh "$arch" "$link" || usage
 
-libraries=$(rustc --print target-libdir --target "$target")
-if [[ ! -d $libraries ]]; then
-    echo "The Rust standard library for $target is not installed. Run: rustup target add $target" >&2
+"${build[@]}" build --profile dist --features v4l2 --bin zoomgate --target "$target" "$@"
+
+out=target/dist/zoomgate-$arch
+mkdir -p target/dist
+"$objcopy" --strip-all "$target_dir/$target/dist/zoomgate" "$out"
+if [[ $link == static ]] && file -L "$out" 2>/dev/null | grep -q 'dynamically linked'; then
+    echo "$out is not static" >&2
     exit 1
 fi
-
-if [[ $(uname -m) != "$arch" ]]; then
-    linker=$arch-linux-gnu-gcc
-    if ! command -v "$linker" >/dev/null; then
-        echo "The linker $linker is not installed. On Debian and Ubuntu run: apt-get install gcc-${arch//_/-}-linux-gnu" >&2
-        exit 1
-    fi
-    variable=CARGO_TARGET_$(tr 'a-z-' 'A-Z_' <<<"$target")_LINKER
-    export "$variable=$linker"
-fi
-
-cargo build --release --bin zoomgate --target "$target" "$@"
-ls -lh "target/$target/release/zoomgate"
+ls -l "$out"
