@@ -13,6 +13,7 @@ use crate::nn::backbone::{Backbone, InputRange};
 use crate::storage;
 use crate::teach::dataset::{Dataset, Item};
 use crate::teach::evaluate::{evaluate, lesson_picture, trial_run};
+use crate::teach::open_set::{self, OpenSetReport};
 use crate::teach::report::{EvalReport, TrialReport};
 use crate::teach::{Options, teach};
 
@@ -174,6 +175,9 @@ pub struct TrialArgs {
     /// The first run's seed.
     #[arg(long, default_value_t = 0, value_name = "FIRST")]
     pub first_seed: u64,
+    /// Leave each kind of defect out of the lesson in turn and test on it, beside a recipe that knows no defect.
+    #[arg(long)]
+    pub leave_kind_out: bool,
     /// Print one JSON object on stdout and no progress bar.
     #[arg(long)]
     pub json: bool,
@@ -191,6 +195,9 @@ pub fn run_trial(args: &TrialArgs) -> Result<()> {
     let dataset = Dataset::open(&args.data)?;
     dataset.require_good()?;
     dataset.require_test()?;
+    if args.leave_kind_out {
+        return run_open_set(args, &dataset, &backbone);
+    }
     let bar = Bar::new(args.json);
     let runs = (args.first_seed..args.first_seed + args.seeds)
         .map(|seed| {
@@ -200,6 +207,22 @@ pub fn run_trial(args: &TrialArgs) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     drop(bar);
     let report = TrialReport::new(runs);
+    if args.json {
+        return print_json(&report);
+    }
+    print!("{report}");
+    Ok(())
+}
+
+/// `trial --leave-kind-out`.
+fn run_open_set(args: &TrialArgs, dataset: &Dataset, backbone: &Backbone) -> Result<()> {
+    let bar = Bar::new(args.json);
+    let mut runs = Vec::new();
+    for seed in args.first_seed..args.first_seed + args.seeds {
+        runs.extend(open_set::leave_each_out(dataset, args.known, backbone, &args.how.options(seed), &bar)?);
+    }
+    drop(bar);
+    let report = OpenSetReport::new(runs);
     if args.json {
         return print_json(&report);
     }

@@ -23,6 +23,7 @@ pub mod graph;
 pub mod head;
 mod lesson;
 pub mod metrics;
+pub mod open_set;
 pub mod picture;
 pub mod places;
 pub mod report;

@@ -1,0 +1,82 @@
+//! Trials beyond the plain one: a kind that is left out.
+
+#![cfg(feature = "teach")]
+
+mod pictures;
+mod program;
+
+use std::fs;
+use std::path::PathBuf;
+
+use pictures::{EACH, assert_says, complaint, dataset, zoomgate};
+use serde_json::Value;
+use zoomgate::nn::backbone::Backbone;
+use zoomgate::sim::DefectKind;
+use zoomgate::teach::dataset::Dataset;
+use zoomgate::teach::open_set::trial_without;
+use zoomgate::teach::{Options, Progress};
+
+const SMALL: [&str; 6] = ["--size", "64", "--prototypes", "16", "--steps", "8"];
+
+fn report(args: &[&str]) -> Value {
+    let output = zoomgate(&[args, &SMALL].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Keeps a folder out of reach until the test begins.
+struct Hidden {
+    folder: PathBuf,
+    away: PathBuf,
+}
+
+impl Progress for Hidden {
+    fn stage(&self, name: &str, _: u64) {
+        if name == "testing" {
+            fs::rename(&self.away, &self.folder).unwrap();
+        }
+    }
+
+    fn tick(&self) {}
+}
+
+#[test]
+fn the_kind_left_out_is_not_opened_before_the_recipe_is_finished() {
+    let data = dataset();
+    let listed = Dataset::open(data.path()).unwrap();
+    let kind = DefectKind::ALL[0].name();
+    let hidden = Hidden { folder: data.path().join("test").join(kind), away: data.path().join("out of reach") };
+    fs::rename(&hidden.folder, &hidden.away).unwrap();
+    let options = Options { size: 64, prototypes: 16, steps: 8, ..Options::default() };
+    let run = trial_without(&listed, kind, 3, &Backbone::bundled().unwrap(), &options, &hidden).unwrap();
+    assert!(hidden.folder.exists(), "the test never began");
+    assert_eq!((run.known.unwrap().len(), run.bad_test as u64), (3, EACH));
+    assert_eq!(run.by_kind.keys().collect::<Vec<_>>(), [kind]);
+}
+
+#[test]
+fn leave_kind_out_compares_each_kind_with_a_recipe_that_knows_no_defect() {
+    let data = dataset();
+    let path = data.path().to_str().unwrap();
+    let args = ["trial", "--json", "--leave-kind-out", "--data", path, "--known", "2", "--seeds", "1"];
+    let report = report(&args);
+    let runs = report["runs"].as_array().unwrap();
+    assert_eq!((runs.len(), &report["schema"]), (DefectKind::ALL.len(), &1.into()));
+    for (run, kind) in runs.iter().zip(report["by_kind"].as_object().unwrap().keys()) {
+        assert_eq!((&run["kind"], &run["count"], &run["seed"]), (&kind.as_str().into(), &EACH.into(), &0.into()));
+        let known = run["known"].as_array().unwrap();
+        assert_eq!(known.len(), 2);
+        assert!(known.iter().all(|k| !k.as_str().unwrap().starts_with(&format!("test/{kind}/"))), "{run}");
+        let figure = |key: &str| run[key].as_f64().unwrap_or_else(|| panic!("{key} is {}", run[key]));
+        assert!((figure("auroc_without") - figure("auroc_zero") - figure("difference")).abs() < 1e-12);
+        assert_eq!(report["by_kind"][kind]["difference"], run["difference"]);
+    }
+    // The other run is the trial with 0 known defects, figure for figure.
+    let zero = self::report(&["trial", "--json", "--data", path, "--known", "0", "--seeds", "1"]);
+    for run in runs {
+        let kind = run["kind"].as_str().unwrap();
+        assert_eq!(run["auroc_zero"], zero["mean"]["by_kind"][kind]["auroc_image"], "{kind}");
+    }
+    let too_many = ["trial", "--leave-kind-out", "--data", path, "--known", "14"];
+    assert_says(&complaint(&zoomgate(&too_many), 2), &["without the kind", "--known 1 to 12"]);
+}
