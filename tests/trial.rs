@@ -1,4 +1,4 @@
-//! Trials beyond the plain one: a kind that is left out.
+//! Trials beyond the plain one: a kind that is left out, pictures that are perturbed.
 
 #![cfg(feature = "teach")]
 
@@ -14,6 +14,7 @@ use zoomgate::nn::backbone::Backbone;
 use zoomgate::sim::DefectKind;
 use zoomgate::teach::dataset::Dataset;
 use zoomgate::teach::open_set::trial_without;
+use zoomgate::teach::perturb::Perturbation;
 use zoomgate::teach::{Options, Progress};
 
 const SMALL: [&str; 6] = ["--size", "64", "--prototypes", "16", "--steps", "8"];
@@ -79,4 +80,36 @@ fn leave_kind_out_compares_each_kind_with_a_recipe_that_knows_no_defect() {
     }
     let too_many = ["trial", "--leave-kind-out", "--data", path, "--known", "14"];
     assert_says(&complaint(&zoomgate(&too_many), 2), &["without the kind", "--known 1 to 12"]);
+}
+
+#[test]
+fn perturb_tests_again_under_everything_and_gives_the_same_for_a_seed() {
+    let data = dataset();
+    let path = data.path().to_str().unwrap();
+    let args = ["trial", "--json", "--perturb", "--data", path, "--known", "2", "--seeds", "1"];
+    let trial = report(&args);
+    let rows = trial["perturbed"].as_array().unwrap();
+    assert_eq!(rows.len(), 1 + Perturbation::ALL.len());
+    let plain = &rows[0];
+    assert_eq!((&plain["perturbation"], &plain["auroc_change"]), (&"as they are".into(), &0.0.into()));
+    assert_eq!((&plain["crop_iou"], &plain["crop_kept"]), (&1.0.into(), &1.0.into()));
+    for figure in ["auroc_image", "escape", "overkill"] {
+        assert_eq!(plain[figure], trial["mean"][figure], "{figure}");
+    }
+    for (row, p) in rows[1..].iter().zip(Perturbation::ALL) {
+        assert_eq!(row["perturbation"], p.name());
+        for figure in ["auroc_image", "escape", "overkill", "crop_iou", "crop_kept", "crop_iou_good"] {
+            let value = row[figure].as_f64().unwrap_or_else(|| panic!("{figure} of {} is {}", p.name(), row[figure]));
+            assert!((0.0..=1.0).contains(&value), "{figure} of {} is {value}", p.name());
+        }
+    }
+    assert_eq!(report(&args)["perturbed"], trial["perturbed"], "another run with the same seed");
+    // A table for people, with the same rows.
+    let table =
+        zoomgate(&[&["trial", "--perturb", "--data", path, "--known", "0", "--seeds", "1"], &SMALL[..]].concat());
+    let table = String::from_utf8(table.stdout).unwrap();
+    for p in Perturbation::ALL {
+        assert!(table.lines().any(|l| l.starts_with(&p.name())), "{} is missing in: {table}", p.name());
+    }
+    complaint(&zoomgate(&["trial", "--perturb", "--leave-kind-out", "--data", path]), 2);
 }

@@ -12,9 +12,10 @@ use crate::inspect::recipe::Promise;
 use crate::nn::backbone::{Backbone, InputRange};
 use crate::storage;
 use crate::teach::dataset::{Dataset, Item};
-use crate::teach::evaluate::{evaluate, lesson_picture, trial_run};
+use crate::teach::evaluate::{Trial, evaluate, lesson_picture, trial_run};
 use crate::teach::open_set::{self, OpenSetReport};
 use crate::teach::report::{EvalReport, TrialReport};
+use crate::teach::robustness;
 use crate::teach::{Options, teach};
 
 /// The feature extractor and how to teach with it.
@@ -176,8 +177,11 @@ pub struct TrialArgs {
     #[arg(long, default_value_t = 0, value_name = "FIRST")]
     pub first_seed: u64,
     /// Leave each kind of defect out of the lesson in turn and test on it, beside a recipe that knows no defect.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "perturb")]
     pub leave_kind_out: bool,
+    /// Test again under other light, focus, place, noise and compression, and see whether the crops stay.
+    #[arg(long)]
+    pub perturb: bool,
     /// Print one JSON object on stdout and no progress bar.
     #[arg(long)]
     pub json: bool,
@@ -199,12 +203,16 @@ pub fn run_trial(args: &TrialArgs) -> Result<()> {
         return run_open_set(args, &dataset, &backbone);
     }
     let bar = Bar::new(args.json);
-    let runs = (args.first_seed..args.first_seed + args.seeds)
-        .map(|seed| {
-            let draw = dataset.draw_known(args.known, seed)?;
-            trial_run(&dataset.good, &draw.known, &draw.test, &backbone, &args.how.options(seed), &bar)
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let mut runs = Vec::new();
+    for seed in args.first_seed..args.first_seed + args.seeds {
+        let draw = dataset.draw_known(args.known, seed)?;
+        let options = args.how.options(seed);
+        let Trial { model, mut tested } = trial_run(&dataset.good, &draw.known, &draw.test, &backbone, &options, &bar)?;
+        if args.perturb {
+            tested.run.perturbed = Some(robustness::perturbed(&model, &draw.test, &tested, seed, &bar)?);
+        }
+        runs.push(tested.run);
+    }
     drop(bar);
     let report = TrialReport::new(runs);
     if args.json {
@@ -256,7 +264,7 @@ pub fn run_eval(args: &EvalArgs) -> Result<()> {
     let dataset = Dataset::open(&args.data)?;
     dataset.require_test()?;
     let bar = Bar::new(args.json);
-    let run = evaluate(&model, &dataset.test, args.threshold, &bar)?;
+    let run = evaluate(&model, &dataset.test, args.threshold, &bar)?.run;
     drop(bar);
     let report = EvalReport::new(run);
     if args.json {

@@ -68,7 +68,7 @@ pub fn trial_without(
     progress: &dyn Progress,
 ) -> Result<RunMetrics> {
     let draw = leave_out(dataset, kind, known, options.seed)?;
-    trial_run(&dataset.good, &draw.known, &draw.test, backbone, options, progress)
+    Ok(trial_run(&dataset.good, &draw.known, &draw.test, backbone, options, progress)?.tested.run)
 }
 
 /// One kind that was left out of one lesson.
@@ -132,7 +132,7 @@ pub fn leave_each_out(
     for kind in &kinds {
         leave_out(dataset, kind, known, options.seed)?;
     }
-    let zero = trial_run(&dataset.good, &[], &dataset.test, backbone, options, progress)?;
+    let zero = trial_run(&dataset.good, &[], &dataset.test, backbone, options, progress)?.tested.run;
     let left_out = |kind: &&str| {
         let without = trial_without(dataset, kind, known, backbone, options, progress)?;
         Ok(LeftOut::of(kind, &without, &zero))

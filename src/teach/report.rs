@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::dataset::Label;
 use super::metrics::{self, KindMetrics};
+use super::robustness::{self, Perturbed};
 
 /// The version of the JSON that `trial` and `eval` print.
 pub const SCHEMA: u32 = 1;
@@ -65,11 +66,13 @@ pub struct RunMetrics {
     pub by_kind: BTreeMap<String, KindMetrics>,
     /// Seconds that teaching took; null in `eval`.
     pub teach_s: Option<f64>,
+    /// The test again with its pictures perturbed; null unless that was asked for.
+    pub perturbed: Option<Vec<Perturbed>>,
 }
 
 impl RunMetrics {
     /// Works out all figures that follow from scores and threshold; the caller adds `seed`, `known`, `good_train`,
-    /// `auroc_pixel` and `teach_s`, which are left empty.
+    /// `auroc_pixel`, `teach_s` and `perturbed`, which are left empty.
     ///
     /// # Panics
     /// If a score is NaN.
@@ -178,13 +181,17 @@ pub struct TrialReport {
     pub mean: Summary,
     /// The sample standard deviation of each figure.
     pub std: Summary,
+    /// The mean over runs of the tests with perturbed pictures; null unless they were asked for.
+    pub perturbed: Option<Vec<Perturbed>>,
 }
 
 impl TrialReport {
     /// Sums up the runs.
     pub fn new(seeds: Vec<RunMetrics>) -> Self {
         let (mean, std) = (Summary::of(&seeds, metrics::mean), Summary::of(&seeds, metrics::std));
-        Self { schema: SCHEMA, seeds, mean, std }
+        let perturbed: Vec<Vec<Perturbed>> = seeds.iter().filter_map(|r| r.perturbed.clone()).collect();
+        let perturbed = (!perturbed.is_empty()).then(|| robustness::mean(&perturbed));
+        Self { schema: SCHEMA, seeds, mean, std, perturbed }
     }
 }
 
@@ -223,7 +230,8 @@ impl fmt::Display for TrialReport {
         }
         write_table(f, &rows)?;
         write_counts(f, &self.mean)?;
-        write_kinds(f, &self.mean.by_kind)
+        write_kinds(f, &self.mean.by_kind)?;
+        self.perturbed.as_deref().map_or(Ok(()), |rows| robustness::write(f, rows))
     }
 }
 

@@ -57,6 +57,7 @@ fn without_defects_or_zoom_figures_are_null_and_still_there() {
         "overkill",
         "by_kind",
         "teach_s",
+        "perturbed",
     ] {
         assert!(keys.contains(&key), "{key} is absent");
     }
