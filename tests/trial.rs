@@ -1,4 +1,4 @@
-//! Trials beyond the plain one: a kind that is left out, pictures that are perturbed.
+//! Trials beyond the plain one: a kind that is left out, pictures that are perturbed, the report.
 
 #![cfg(feature = "teach")]
 
@@ -112,4 +112,68 @@ fn perturb_tests_again_under_everything_and_gives_the_same_for_a_seed() {
         assert!(table.lines().any(|l| l.starts_with(&p.name())), "{} is missing in: {table}", p.name());
     }
     complaint(&zoomgate(&["trial", "--perturb", "--leave-kind-out", "--data", path]), 2);
+}
+
+#[test]
+fn a_report_is_one_file_with_the_figures_and_is_written_whole_or_not_at_all() {
+    let data = dataset();
+    // Names that would be markup, were they not escaped.
+    let kind = DefectKind::ALL[0].name();
+    for name in DefectKind::ALL.map(DefectKind::name) {
+        for i in 0..EACH {
+            let at = |file: String| data.path().join(format!("test/{name}/{file}.png"));
+            fs::rename(at(format!("{i:03}")), at(format!("<b>{i}&0"))).unwrap();
+        }
+    }
+    let path = data.path().to_str().unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("report.html");
+    let args = ["trial", "--json", "--perturb", "--data", path, "--known", "0", "--seeds", "1"];
+    let trial = report(&[&args[..], &["--report", file.to_str().unwrap()]].concat());
+    let html = fs::read_to_string(&file).unwrap();
+    // What fails is printed, and a megabyte of pictures helps nobody.
+    let words = |html: &str| html.split('"').filter(|w| !w.starts_with("data:")).collect::<Vec<_>>().join("\"");
+    let run = &trial["seeds"][0];
+    let (count, rate) = (run["bad_test"].as_u64().unwrap(), run["escape"].as_f64().unwrap());
+    assert_says(
+        &words(&html),
+        &[
+            &format!("from {count} defective pictures tested"),
+            &format!("{:.0} of {count} defective pictures pass", rate * count as f64),
+            &format!("ROC curve: area {:.3}", run["auroc_image"].as_f64().unwrap()),
+            &format!("<td>{:.3}</td>", run["auroc_image"].as_f64().unwrap()),
+            "The recipe promises that at most ",
+            "JPEG 60",
+        ],
+    );
+    assert!(!html.contains("<b>") && !html.contains("http") && !html.contains("<script"));
+    assert!(!html.contains(path), "a report is passed on: it names no folder of this machine");
+    assert_eq!(html.matches(" src=").count(), html.matches("<img src=\"data:image/jpeg;base64,/9j/").count());
+    let missed = (rate * count as f64).round() as usize;
+    let rejected = (run["overkill"].as_f64().unwrap() * run["good_test"].as_f64().unwrap()).round() as usize;
+    assert_eq!(html.matches("<img ").count(), missed.min(6) + rejected.min(6));
+
+    // `eval`, with thresholds that let everything or nothing pass; the recipe's promise is not this threshold's.
+    let recipe = out.path().join("recipe.onnx");
+    let taught = zoomgate(&[&["teach", "--data", path, "--out", recipe.to_str().unwrap()], &SMALL[..]].concat());
+    assert_eq!(taught.status.code(), Some(0));
+    let eval = |threshold: &str, file: &str| {
+        let recipe = recipe.to_str().unwrap();
+        zoomgate(&["eval", "--recipe", recipe, "--data", path, "--threshold", threshold, "--report", file])
+    };
+    assert_eq!(eval("1e6", file.to_str().unwrap()).status.code(), Some(0));
+    let html = fs::read_to_string(&file).unwrap();
+    assert_says(
+        &words(&html),
+        &["&lt;b&gt;", "&amp;0.png", "0 would be caught", "100 would pass", "promise does not hold"],
+    );
+    assert_eq!(html.matches("<img ").count(), 6);
+    // The old report stays where the new one cannot be made, and nothing half is left.
+    let damaged = data.path().join(format!("test/{kind}/<b>1&0.png"));
+    fs::write(&damaged, "words").unwrap();
+    complaint(&eval("-1e6", file.to_str().unwrap()), 1);
+    assert_eq!(fs::read_to_string(&file).unwrap(), html);
+    let none = out.path().join("none/report.html");
+    assert_says(&complaint(&eval("0", none.to_str().unwrap()), 1), &["none/report.html", "make the folder first"]);
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2);
 }

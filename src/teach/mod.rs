@@ -21,6 +21,7 @@ pub mod evaluate;
 pub mod features;
 pub mod graph;
 pub mod head;
+pub mod interval;
 mod lesson;
 pub mod metrics;
 pub mod open_set;
