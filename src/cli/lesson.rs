@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::output::print_json;
 use super::progress::Bar;
+use super::report;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::model::Model;
 use crate::inspect::recipe::Promise;
@@ -13,7 +14,9 @@ use crate::nn::backbone::{Backbone, InputRange};
 use crate::storage;
 use crate::teach::dataset::{Dataset, Item};
 use crate::teach::evaluate::{evaluate, lesson_picture, trial_run};
+use crate::teach::open_set::{self, OpenSetReport};
 use crate::teach::report::{EvalReport, TrialReport};
+use crate::teach::robustness;
 use crate::teach::{Options, teach};
 
 /// The feature extractor and how to teach with it.
@@ -174,6 +177,15 @@ pub struct TrialArgs {
     /// The first run's seed.
     #[arg(long, default_value_t = 0, value_name = "FIRST")]
     pub first_seed: u64,
+    /// Leave each kind of defect out of the lesson in turn and test on it, beside a recipe that knows no defect.
+    #[arg(long, conflicts_with_all = ["perturb", "report"])]
+    pub leave_kind_out: bool,
+    /// Test again under other light, focus, place, noise and compression, and see whether the crops stay.
+    #[arg(long)]
+    pub perturb: bool,
+    /// Write a report for people: one HTML file with the verdict in words, curves, and the worst pictures.
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
     /// Print one JSON object on stdout and no progress bar.
     #[arg(long)]
     pub json: bool,
@@ -191,13 +203,30 @@ pub fn run_trial(args: &TrialArgs) -> Result<()> {
     let dataset = Dataset::open(&args.data)?;
     dataset.require_good()?;
     dataset.require_test()?;
+    if args.leave_kind_out {
+        return run_open_set(args, &dataset, &backbone);
+    }
+    args.report.as_deref().map_or(Ok(()), report::check_place)?;
     let bar = Bar::new(args.json);
-    let runs = (args.first_seed..args.first_seed + args.seeds)
-        .map(|seed| {
-            let draw = dataset.draw_known(args.known, seed)?;
-            trial_run(&dataset.good, &draw.known, &draw.test, &backbone, &args.how.options(seed), &bar)
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let mut runs = Vec::new();
+    // Curves and galleries are the first run's: its recipe and pictures are kept, the others only as figures.
+    let mut first = None;
+    for seed in args.first_seed..args.first_seed + args.seeds {
+        let draw = dataset.draw_known(args.known, seed)?;
+        let options = args.how.options(seed);
+        let mut trial = trial_run(&dataset.good, &draw.known, &draw.test, &backbone, &options, &bar)?;
+        if args.perturb {
+            let rows = robustness::perturbed(&trial.model, &draw.test, &trial.tested, seed, &bar)?;
+            trial.tested.run.perturbed = Some(rows);
+        }
+        runs.push(trial.tested.run.clone());
+        first.get_or_insert((trial, draw.test));
+    }
+    if let (Some(path), Some((trial, test))) = (&args.report, &first) {
+        let title = format!("Trial on {} with {} known defects", folder_name(&dataset), args.known);
+        let test = report::Test { model: &trial.model, items: test, tested: &trial.tested };
+        report::write(path, title, &runs, test, &bar)?;
+    }
     drop(bar);
     let report = TrialReport::new(runs);
     if args.json {
@@ -205,6 +234,27 @@ pub fn run_trial(args: &TrialArgs) -> Result<()> {
     }
     print!("{report}");
     Ok(())
+}
+
+/// `trial --leave-kind-out`.
+fn run_open_set(args: &TrialArgs, dataset: &Dataset, backbone: &Backbone) -> Result<()> {
+    let bar = Bar::new(args.json);
+    let mut runs = Vec::new();
+    for seed in args.first_seed..args.first_seed + args.seeds {
+        runs.extend(open_set::leave_each_out(dataset, args.known, backbone, &args.how.options(seed), &bar)?);
+    }
+    drop(bar);
+    let report = OpenSetReport::new(runs);
+    if args.json {
+        return print_json(&report);
+    }
+    print!("{report}");
+    Ok(())
+}
+
+/// The data folder without its path: a report is passed on.
+fn folder_name(dataset: &Dataset) -> String {
+    dataset.root.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Arguments of `zoomgate eval`.
@@ -219,6 +269,9 @@ pub struct EvalArgs {
     /// Another threshold than the recipe's.
     #[arg(long, allow_negative_numbers = true)]
     pub threshold: Option<f32>,
+    /// Write a report for people: one HTML file with the verdict in words, curves, and the worst pictures.
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
     /// Print one JSON object on stdout and no progress bar.
     #[arg(long)]
     pub json: bool,
@@ -229,13 +282,20 @@ pub struct EvalArgs {
 /// # Errors
 /// When the recipe or a picture cannot be read, or there is nothing to test.
 pub fn run_eval(args: &EvalArgs) -> Result<()> {
+    args.report.as_deref().map_or(Ok(()), report::check_place)?;
     let model = Model::load(&args.recipe)?;
     let dataset = Dataset::open(&args.data)?;
     dataset.require_test()?;
     let bar = Bar::new(args.json);
-    let run = evaluate(&model, &dataset.test, args.threshold, &bar)?;
+    let tested = evaluate(&model, &dataset.test, args.threshold, &bar)?;
+    if let Some(path) = &args.report {
+        let name = args.recipe.file_name().unwrap_or_default().to_string_lossy();
+        let title = format!("{name} on {}", folder_name(&dataset));
+        let test = report::Test { model: &model, items: &dataset.test, tested: &tested };
+        report::write(path, title, std::slice::from_ref(&tested.run), test, &bar)?;
+    }
     drop(bar);
-    let report = EvalReport::new(run);
+    let report = EvalReport::new(tested.run);
     if args.json {
         return print_json(&report);
     }

@@ -18,6 +18,8 @@ pub mod output;
 pub mod overlay;
 #[cfg(feature = "teach")]
 pub mod progress;
+#[cfg(feature = "teach")]
+pub mod report;
 pub mod run;
 pub mod status;
 

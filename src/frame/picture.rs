@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
+use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::error::ImageError;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
@@ -140,6 +141,21 @@ pub fn save_new_png(path: &Path, frame: &Frame) -> Result<bool> {
 pub fn save_mask_png(path: &Path, mask: &Mask) -> Result<()> {
     let grey: Vec<u8> = mask.pixels.iter().map(|&m| if m { 255 } else { 0 }).collect();
     write_png(path, &grey, mask.width, mask.height, ExtendedColorType::L8)
+}
+
+/// The bytes of a frame as a JPEG of `quality` 1 to 100: for showing it, or for seeing what compression costs.
+///
+/// # Errors
+/// `Internal` when the encoder refuses the frame, for example one that is wider than a JPEG can be.
+pub fn jpeg(frame: &Frame, quality: u8) -> Result<Vec<u8>> {
+    let mut jpeg = Vec::new();
+    JpegEncoder::new_with_quality(&mut jpeg, quality)
+        .write_image(&frame.rgb, frame.width, frame.height, ExtendedColorType::Rgb8)
+        .map_err(|e| {
+            let size = format!("{}x{}", frame.width, frame.height);
+            Error::new(ErrorKind::Internal, format!("cannot encode a {size} picture as a JPEG")).caused_by(e)
+        })?;
+    Ok(jpeg)
 }
 
 fn write_png(path: &Path, pixels: &[u8], width: u32, height: u32, color: ExtendedColorType) -> Result<()> {

@@ -23,32 +23,56 @@ pub fn lesson_picture(item: &Item) -> Picture {
     Picture::file(item.path.clone(), item.rel.clone(), group)
 }
 
+/// What a test gave: the figures, and what was found in each picture.
+pub struct Tested {
+    /// The figures.
+    pub run: RunMetrics,
+    /// One inspection for each test picture, in their order.
+    pub inspections: Vec<Inspection>,
+}
+
+/// Runs `look` for every picture of `test` by its index, on all cores, with an inspector for each thread.
+///
+/// # Errors
+/// The first that `look` gives.
+pub(super) fn inspect_each<T: Send>(
+    model: &Model,
+    test: &[Item],
+    progress: &dyn Progress,
+    look: impl Fn(&mut Inspector, usize) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    (0..test.len())
+        .into_par_iter()
+        .map_init(
+            || model.inspector(),
+            |inspector, i| {
+                let inspector =
+                    inspector.as_mut().map_err(|e| Error::new(ErrorKind::Internal, e.message().to_owned()))?;
+                let seen = look(inspector, i)?;
+                progress.tick();
+                Ok(seen)
+            },
+        )
+        .collect()
+}
+
 /// Inspects every picture of `test`, on all cores, and works out all figures at the recipe's threshold (or at
 /// `threshold` where that is given).
 ///
 /// # Errors
 /// The first picture that cannot be read or inspected.
-pub fn evaluate(model: &Model, test: &[Item], threshold: Option<f32>, progress: &dyn Progress) -> Result<RunMetrics> {
+pub fn evaluate(model: &Model, test: &[Item], threshold: Option<f32>, progress: &dyn Progress) -> Result<Tested> {
     progress.stage("testing", test.len() as u64);
     let pixels = Mutex::new(PixelAuroc::default());
     let has_masks = test.iter().any(|i| i.mask.is_some());
-    let inspections: Vec<Inspection> = test
-        .par_iter()
-        .map_init(
-            || model.inspector(),
-            |inspector, item| {
-                let inspector =
-                    inspector.as_mut().map_err(|e| Error::new(ErrorKind::Internal, e.message().to_owned()))?;
-                let frame = item.load()?;
-                let inspection = inspector.inspect(&frame)?;
-                if has_masks {
-                    count_pixels(inspector, item, &frame, &pixels)?;
-                }
-                progress.tick();
-                Ok(inspection)
-            },
-        )
-        .collect::<Result<_>>()?;
+    let inspections = inspect_each(model, test, progress, |inspector, i| {
+        let frame = test[i].load()?;
+        let inspection = inspector.inspect(&frame)?;
+        if has_masks {
+            count_pixels(inspector, &test[i], &frame, &pixels)?;
+        }
+        Ok(inspection)
+    })?;
     log_evidences(test, &inspections);
     let scored: Vec<Scored<'_>> = test
         .iter()
@@ -66,7 +90,7 @@ pub fn evaluate(model: &Model, test: &[Item], threshold: Option<f32>, progress: 
     let mut run = RunMetrics::measure(&scored, threshold);
     run.good_train = Some(model.recipe().teaching.good);
     run.auroc_pixel = pixels.into_inner().expect("no thread panics while counting").auroc().filter(|_| has_masks);
-    Ok(run)
+    Ok(Tested { run, inspections })
 }
 
 /// AUROC of each evidence by itself, for whoever looks into why a set is hard.
@@ -123,6 +147,14 @@ fn enlarge(map: &[f32], (mw, mh): (usize, usize), view: &View, frame: &Frame) ->
     out
 }
 
+/// One run of a trial: the recipe and what its test gave.
+pub struct Trial {
+    /// The recipe, ready to inspect.
+    pub model: Model,
+    /// The figures, with seed and known defects.
+    pub tested: Tested,
+}
+
 /// One run of METHOD's protocol: teach from the training goods and the drawn known bads, test on the rest.
 ///
 /// No test picture but the drawn ones is opened before the recipe is finished.
@@ -136,13 +168,13 @@ pub fn trial_run(
     backbone: &Backbone,
     options: &Options,
     progress: &dyn Progress,
-) -> Result<RunMetrics> {
+) -> Result<Trial> {
     let lesson = |items: &[Item]| items.iter().map(lesson_picture).collect::<Vec<_>>();
     let taught = teach(&lesson(good), &lesson(known), backbone, options, progress)?;
     let model = Model::from_bytes(&taught.bytes, "the recipe just taught")?;
-    let mut run = evaluate(&model, test, None, progress)?;
-    run.seed = Some(options.seed);
-    run.known = Some(known.iter().map(|i| i.rel.clone()).collect());
-    run.teach_s = Some(taught.took.as_secs_f64());
-    Ok(run)
+    let mut tested = evaluate(&model, test, None, progress)?;
+    tested.run.seed = Some(options.seed);
+    tested.run.known = Some(known.iter().map(|i| i.rel.clone()).collect());
+    tested.run.teach_s = Some(taught.took.as_secs_f64());
+    Ok(Trial { model, tested })
 }

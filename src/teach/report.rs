@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::dataset::Label;
 use super::metrics::{self, KindMetrics};
+use super::robustness::{self, Perturbed};
 
 /// The version of the JSON that `trial` and `eval` print.
 pub const SCHEMA: u32 = 1;
@@ -65,11 +66,13 @@ pub struct RunMetrics {
     pub by_kind: BTreeMap<String, KindMetrics>,
     /// Seconds that teaching took; null in `eval`.
     pub teach_s: Option<f64>,
+    /// The test again with its pictures perturbed; null unless that was asked for.
+    pub perturbed: Option<Vec<Perturbed>>,
 }
 
 impl RunMetrics {
     /// Works out all figures that follow from scores and threshold; the caller adds `seed`, `known`, `good_train`,
-    /// `auroc_pixel` and `teach_s`, which are left empty.
+    /// `auroc_pixel`, `teach_s` and `perturbed`, which are left empty.
     ///
     /// # Panics
     /// If a score is NaN.
@@ -178,13 +181,17 @@ pub struct TrialReport {
     pub mean: Summary,
     /// The sample standard deviation of each figure.
     pub std: Summary,
+    /// The mean over runs of the tests with perturbed pictures; null unless they were asked for.
+    pub perturbed: Option<Vec<Perturbed>>,
 }
 
 impl TrialReport {
     /// Sums up the runs.
     pub fn new(seeds: Vec<RunMetrics>) -> Self {
         let (mean, std) = (Summary::of(&seeds, metrics::mean), Summary::of(&seeds, metrics::std));
-        Self { schema: SCHEMA, seeds, mean, std }
+        let perturbed: Vec<Vec<Perturbed>> = seeds.iter().filter_map(|r| r.perturbed.clone()).collect();
+        let perturbed = (!perturbed.is_empty()).then(|| robustness::mean(&perturbed));
+        Self { schema: SCHEMA, seeds, mean, std, perturbed }
     }
 }
 
@@ -223,7 +230,8 @@ impl fmt::Display for TrialReport {
         }
         write_table(f, &rows)?;
         write_counts(f, &self.mean)?;
-        write_kinds(f, &self.mean.by_kind)
+        write_kinds(f, &self.mean.by_kind)?;
+        self.perturbed.as_deref().map_or(Ok(()), |rows| robustness::write(f, rows))
     }
 }
 
@@ -253,7 +261,7 @@ fn row(name: String, s: &Summary) -> [String; 11] {
     ]
 }
 
-fn decimals(value: Option<f64>, places: usize) -> String {
+pub(super) fn decimals(value: Option<f64>, places: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |v| format!("{v:.places$}"))
 }
 
@@ -283,7 +291,7 @@ fn write_kinds(f: &mut fmt::Formatter<'_>, kinds: &BTreeMap<String, KindSummary>
 }
 
 /// Aligns columns: the first to the left, the others to the right.
-fn write_table<const N: usize>(f: &mut fmt::Formatter<'_>, rows: &[[String; N]]) -> fmt::Result {
+pub(super) fn write_table<const N: usize>(f: &mut fmt::Formatter<'_>, rows: &[[String; N]]) -> fmt::Result {
     let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
     for row in rows {
@@ -297,118 +305,4 @@ fn write_table<const N: usize>(f: &mut fmt::Formatter<'_>, rows: &[[String; N]])
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn scored(kind: &str, score: f32, zoom: Option<f32>) -> Scored<'_> {
-        let label = if kind == "good" { Label::Good } else { Label::Bad };
-        Scored { kind, label, score, normality: -score, full: 0.0, zoom }
-    }
-
-    fn run(seed: u64, dent: f32) -> RunMetrics {
-        let scores = [
-            scored("good", 0.0, Some(0.0)),
-            scored("good", 2.0, Some(2.0)),
-            scored("dent", dent, Some(dent)),
-            scored("stain", 3.0, Some(3.0)),
-        ];
-        RunMetrics {
-            seed: Some(seed),
-            known: Some(vec!["test/dent/1.png".into()]),
-            good_train: Some(40),
-            ..RunMetrics::measure(&scores, 2.0)
-        }
-    }
-
-    #[test]
-    fn a_run_by_hand() {
-        let run = run(7, 1.0);
-        assert_eq!(run.auroc_image, Some(0.75));
-        assert_eq!(run.auroc_normality, Some(0.25));
-        assert_eq!(run.auroc_full, Some(0.5));
-        assert_eq!(run.auroc_zoom, Some(0.75));
-        assert_eq!((run.escape, run.overkill), (Some(0.5), Some(0.5)));
-        assert_eq!((run.good_test, run.bad_test), (2, 2));
-        assert_eq!(run.by_kind["dent"], KindMetrics { count: 1, auroc_image: Some(0.5), escape: Some(1.0) });
-        // From the top: stain (1/1), good, dent (2/3).
-        assert!((run.ap_image.unwrap() - 5.0 / 6.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn without_defects_or_zoom_figures_are_null_and_still_there() {
-        let run = RunMetrics::measure(&[scored("good", 0.0, Some(0.0)), scored("good", 1.0, None)], 0.5);
-        let json = serde_json::to_value(EvalReport::new(run)).unwrap();
-        let keys: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
-        for key in [
-            "schema",
-            "seed",
-            "known",
-            "auroc_image",
-            "auroc_normality",
-            "threshold",
-            "good_train",
-            "good_test",
-            "bad_test",
-            "ap_image",
-            "auroc_pixel",
-            "auroc_full",
-            "auroc_zoom",
-            "escape",
-            "overkill",
-            "by_kind",
-            "teach_s",
-        ] {
-            assert!(keys.contains(&key), "{key} is absent");
-        }
-        for key in ["auroc_image", "ap_image", "auroc_zoom", "escape", "auroc_pixel", "teach_s", "seed", "known"] {
-            assert!(json[key].is_null(), "{key} is {}", json[key]);
-        }
-        assert_eq!((&json["overkill"], &json["good_test"], &json["schema"]), (&0.5.into(), &2.into(), &1.into()));
-    }
-
-    #[test]
-    fn a_trial_has_means_and_deviations() {
-        let mut second = run(1, 4.0);
-        second.by_kind.remove("stain");
-        second.auroc_pixel = Some(0.9);
-        let json = serde_json::to_value(TrialReport::new(vec![run(0, 1.0), second])).unwrap();
-        assert_eq!(json["schema"], 1);
-        assert_eq!(json["seeds"][1]["seed"], 1);
-        assert_eq!(json["seeds"][0]["known"][0], "test/dent/1.png");
-        assert_eq!(json["seeds"][0]["good_train"], 40);
-        assert_eq!(json["mean"]["auroc_image"], 0.875);
-        assert!((json["std"]["auroc_image"].as_f64().unwrap() - 0.125 * 2f64.sqrt()).abs() < 1e-12);
-        assert_eq!(json["mean"]["by_kind"]["dent"]["escape"], 0.5);
-        // Figures of a single run: a mean, no deviation.
-        assert_eq!((&json["mean"]["auroc_pixel"], &json["std"]["auroc_pixel"]), (&0.9.into(), &().into()));
-        assert_eq!(json["mean"]["by_kind"]["stain"]["count"], 1.0);
-        assert!(json["std"]["by_kind"]["stain"]["count"].is_null());
-        assert!(json["mean"]["teach_s"].is_null());
-    }
-
-    #[test]
-    fn the_deviation_of_one_run_is_null() {
-        let json = serde_json::to_value(TrialReport::new(vec![run(0, 1.0)])).unwrap();
-        assert!(json["std"]["auroc_image"].is_null() && json["std"]["threshold"].is_null());
-        assert_eq!(json["mean"]["auroc_image"], json["seeds"][0]["auroc_image"]);
-    }
-
-    #[test]
-    fn the_table_is_aligned_and_complete() {
-        let text = TrialReport::new(vec![run(0, 1.0), run(1, 4.0)]).to_string();
-        let lines: Vec<_> = text.lines().collect();
-        let expected = [
-            "        fused  normality   full   zoom     AP  pixel  escape  overkill  threshold  teach s",
-            "seed 0  0.750      0.250  0.500  0.750  0.833      -   0.500     0.500       2.00        -",
-            "seed 1  1.000      0.000  0.500  1.000  1.000      -   0.000     0.500       2.00        -",
-            "mean    0.875      0.125  0.500  0.875  0.917      -   0.250     0.500       2.00        -",
-            "std     0.177      0.177  0.000  0.177  0.118      -   0.354     0.000       0.00        -",
-            "good pictures taught 40, tested 2; defective tested 2",
-            "",
-            "kind   tested  AUROC  escape",
-            "dent        1  0.750   0.500",
-            "stain       1  1.000   0.000",
-        ];
-        assert_eq!(lines[1..], expected);
-    }
-}
+mod tests;

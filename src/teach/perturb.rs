@@ -1,0 +1,339 @@
+//! Pictures as another day would have given them: other light, other focus, another place, noise, compression.
+//!
+//! Pure and the same for a seed. How much is what a line that nobody readjusts may come to; the noise and the radius of
+//! the defocus are chosen: no plant told us its own.
+
+use std::path::Path;
+
+use rand::{Rng as _, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sha2::{Digest as _, Sha256};
+
+use crate::error::Result;
+use crate::frame::geometry::{Roi, View};
+use crate::frame::{Frame, picture};
+
+/// One way in which a picture can differ from those that were taught.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Perturbation {
+    /// Every value times this; clipped.
+    Brightness(f64),
+    /// Every value v of 0..1 becomes v to this power.
+    Gamma(f64),
+    /// A disc of this radius, as a share of the shorter side (at least one pixel).
+    Defocus(f64),
+    /// The part lies elsewhere by this share of the sides, right or left, down or up; the edges are mirrored.
+    Shift(f64),
+    /// The part lies turned about the middle by this many degrees, to one side or the other.
+    Rotation(f64),
+    /// Gaussian noise of each pixel; its variance is `READ + SHOT * v` for a grey level of v.
+    Noise,
+    /// Compressed as a JPEG of this quality and decoded again.
+    Jpeg(u8),
+    /// A little of everything that happens from one part to the next: up to this share of shift on each axis, as many
+    /// times 100 degrees, 5 times as much brightness, and the noise.
+    Jitter(f64),
+}
+
+/// Variance of the noise in the dark, grey levels squared.
+const READ: f64 = 4.0;
+/// Its growth with the light: 4 grey levels at 128, as from an 8-bit camera with a gain of a few decibels.
+const SHOT: f64 = 0.1;
+
+impl Perturbation {
+    /// All that a trial asks for.
+    pub const ALL: [Self; 10] = [
+        Self::Brightness(0.7),
+        Self::Brightness(1.3),
+        Self::Gamma(0.7),
+        Self::Gamma(1.4),
+        Self::Defocus(0.004),
+        Self::Shift(0.02),
+        Self::Rotation(3.0),
+        Self::Noise,
+        Self::Jpeg(60),
+        Self::Jitter(0.01),
+    ];
+
+    /// A few words for tables and JSON.
+    pub fn name(&self) -> String {
+        let percent = |share: f64| format!("{:+.0} %", 100.0 * share);
+        match *self {
+            Self::Brightness(factor) => format!("brightness {}", percent(factor - 1.0)),
+            Self::Gamma(power) => format!("gamma {power}"),
+            Self::Defocus(_) => "defocus".to_owned(),
+            Self::Shift(share) => format!("shift {:.0} %", 100.0 * share),
+            Self::Rotation(degrees) => format!("rotation {degrees:.0} degrees"),
+            Self::Noise => "sensor noise".to_owned(),
+            Self::Jpeg(quality) => format!("JPEG {quality}"),
+            Self::Jitter(_) => "jitter".to_owned(),
+        }
+    }
+
+    /// The picture so changed, and how what it shows moved; `name` and `seed` decide what is left to chance.
+    ///
+    /// # Errors
+    /// When JPEG cannot be written, which is a defect of this program.
+    pub fn apply(&self, frame: &Frame, name: &str, seed: u64) -> Result<(Frame, Motion)> {
+        let mut rng = rng(&self.name(), name, seed);
+        let mut sign = || if rng.random::<bool>() { 1.0 } else { -1.0 };
+        let (width, height) = (f64::from(frame.width), f64::from(frame.height));
+        let moved = match *self {
+            Self::Brightness(factor) => return Ok((each_value(frame, |v| v * factor), Motion::NONE)),
+            Self::Gamma(power) => {
+                return Ok((each_value(frame, |v| 255.0 * (v / 255.0).powf(power)), Motion::NONE));
+            }
+            Self::Defocus(share) => {
+                return Ok((defocus(frame, (share * width.min(height)).max(1.0)), Motion::NONE));
+            }
+            Self::Noise => return Ok((noise(frame, &mut rng), Motion::NONE)),
+            Self::Jpeg(quality) => {
+                let jpeg = picture::jpeg(frame, quality)?;
+                return Ok((picture::decode(&jpeg, Path::new(name))?, Motion::NONE));
+            }
+            Self::Shift(share) => {
+                Motion { dx: (sign() * share * width).round(), dy: (sign() * share * height).round(), degrees: 0.0 }
+            }
+            Self::Rotation(degrees) => Motion { dx: 0.0, dy: 0.0, degrees: sign() * degrees },
+            Self::Jitter(share) => {
+                let mut upto = |most: f64| (2.0 * rng.random::<f64>() - 1.0) * most;
+                let (dx, dy) = (upto(share * width).round(), upto(share * height).round());
+                let (degrees, light) = (upto(100.0 * share), 1.0 + upto(5.0 * share));
+                let moved = Motion { dx, dy, degrees };
+                let lit = each_value(&warp(frame, &moved), |v| v * light);
+                return Ok((noise(&lit, &mut rng), moved));
+            }
+        };
+        Ok((warp(frame, &moved), moved))
+    }
+}
+
+/// How what a picture shows was moved: turned about the middle, then shifted, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Motion {
+    /// To the right.
+    pub dx: f64,
+    /// Down.
+    pub dy: f64,
+    /// Clockwise on the screen.
+    pub degrees: f64,
+}
+
+impl Motion {
+    /// Nothing moved.
+    pub const NONE: Self = Self { dx: 0.0, dy: 0.0, degrees: 0.0 };
+
+    /// Where the point (x, y) of a `width` x `height` picture went.
+    fn point(&self, (x, y): (f64, f64), width: f64, height: f64) -> (f64, f64) {
+        let (sin, cos) = self.degrees.to_radians().sin_cos();
+        let (x, y) = (x - width / 2.0, y - height / 2.0);
+        (width / 2.0 + cos * x - sin * y + self.dx, height / 2.0 + sin * x + cos * y + self.dy)
+    }
+
+    /// Where the point (x, y) of the moved picture came from.
+    fn origin(&self, (x, y): (f64, f64), width: f64, height: f64) -> (f64, f64) {
+        let (sin, cos) = self.degrees.to_radians().sin_cos();
+        let (x, y) = (x - self.dx - width / 2.0, y - self.dy - height / 2.0);
+        (width / 2.0 + cos * x + sin * y, height / 2.0 - sin * x + cos * y)
+    }
+
+    /// The box of the same size around what `roi` showed, inside the frame as every crop is.
+    pub fn follow(&self, roi: &Roi, frame_width: u32, frame_height: u32) -> Roi {
+        let view = View::of(*roi);
+        let centre = (view.x + view.width / 2.0, view.y + view.height / 2.0);
+        let (x, y) = self.point(centre, frame_width.into(), frame_height.into());
+        let moved = View { x: (x - view.width / 2.0).round(), y: (y - view.height / 2.0).round(), ..view };
+        moved.shifted_inside(frame_width, frame_height).inside(frame_width, frame_height)
+    }
+}
+
+/// A generator of its own for each perturbation of each picture, whatever the order and the threads.
+fn rng(perturbation: &str, name: &str, seed: u64) -> ChaCha8Rng {
+    let mut hash = Sha256::new();
+    for part in [perturbation.as_bytes(), &[0], name.as_bytes(), &seed.to_le_bytes()] {
+        hash.update(part);
+    }
+    ChaCha8Rng::from_seed(hash.finalize().into())
+}
+
+fn to_byte(v: f64) -> u8 {
+    v.round().clamp(0.0, 255.0) as u8
+}
+
+fn each_value(frame: &Frame, value: impl Fn(f64) -> f64) -> Frame {
+    let table: [u8; 256] = std::array::from_fn(|v| to_byte(value(v as f64)));
+    let rgb: Vec<u8> = frame.rgb.iter().map(|&v| table[usize::from(v)]).collect();
+    Frame::still(frame.width, frame.height, rgb)
+}
+
+fn noise(frame: &Frame, rng: &mut ChaCha8Rng) -> Frame {
+    // A grey camera has one value a pixel: its three channels must stay equal.
+    let is_grey = frame.rgb.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2]);
+    let noisy = |v: u8, normal: f64| to_byte(f64::from(v) + (READ + SHOT * f64::from(v)).sqrt() * normal);
+    let mut rgb = Vec::with_capacity(frame.rgb.len());
+    for pixel in frame.rgb.chunks_exact(3) {
+        if is_grey {
+            rgb.extend([noisy(pixel[0], normal(rng)); 3]);
+        } else {
+            rgb.extend(pixel.iter().map(|&v| noisy(v, normal(rng))));
+        }
+    }
+    Frame::still(frame.width, frame.height, rgb)
+}
+
+/// A number from the standard normal law (Box and Muller).
+fn normal(rng: &mut ChaCha8Rng) -> f64 {
+    let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
+    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+}
+
+/// `i` mirrored into 0..length, the edge pixel once.
+fn mirrored(i: i64, length: u32) -> usize {
+    let length = i64::from(length);
+    let i = i.rem_euclid(2 * length);
+    (if i < length { i } else { 2 * length - 1 - i }) as usize
+}
+
+/// The mean over a disc, as a lens out of focus gives it.
+fn defocus(frame: &Frame, radius: f64) -> Frame {
+    let reach = radius.ceil() as i64;
+    // A pixel counts by how much of it the disc covers, roughly: its distance to the rim, in pixels.
+    let taps: Vec<(i64, i64, f64)> = (-reach..=reach)
+        .flat_map(|y| (-reach..=reach).map(move |x| (x, y)))
+        .map(|(x, y)| (x, y, (radius + 0.5 - ((x * x + y * y) as f64).sqrt()).clamp(0.0, 1.0)))
+        .filter(|t| t.2 > 0.0)
+        .collect();
+    let total: f64 = taps.iter().map(|t| t.2).sum();
+    let mut rgb = Vec::with_capacity(frame.rgb.len());
+    for (y, x) in (0..i64::from(frame.height)).flat_map(|y| (0..i64::from(frame.width)).map(move |x| (y, x))) {
+        let mut sum = [0.0; 3];
+        for &(dx, dy, weight) in &taps {
+            let at = (mirrored(y + dy, frame.height) * frame.width as usize + mirrored(x + dx, frame.width)) * 3;
+            for (s, &v) in sum.iter_mut().zip(&frame.rgb[at..at + 3]) {
+                *s += weight * f64::from(v);
+            }
+        }
+        rgb.extend(sum.map(|s| to_byte(s / total)));
+    }
+    Frame::still(frame.width, frame.height, rgb)
+}
+
+/// The picture moved, bilinear, mirrored beyond its edges.
+fn warp(frame: &Frame, moved: &Motion) -> Frame {
+    let (width, height) = (f64::from(frame.width), f64::from(frame.height));
+    let value = |x: i64, y: i64, c: usize| {
+        f64::from(frame.rgb[(mirrored(y, frame.height) * frame.width as usize + mirrored(x, frame.width)) * 3 + c])
+    };
+    let mut rgb = Vec::with_capacity(frame.rgb.len());
+    for (y, x) in (0..frame.height).flat_map(|y| (0..frame.width).map(move |x| (y, x))) {
+        let (sx, sy) = moved.origin((f64::from(x) + 0.5, f64::from(y) + 0.5), width, height);
+        let (sx, sy) = (sx - 0.5, sy - 0.5);
+        let (x0, y0) = (sx.floor(), sy.floor());
+        let (fx, fy) = (sx - x0, sy - y0);
+        let (x0, y0) = (x0 as i64, y0 as i64);
+        rgb.extend((0..3).map(|c| {
+            let row = |y: i64| value(x0, y, c) * (1.0 - fx) + value(x0 + 1, y, c) * fx;
+            to_byte(row(y0) * (1.0 - fy) + row(y0 + 1) * fy)
+        }));
+    }
+    Frame::still(frame.width, frame.height, rgb)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grey(width: u32, height: u32, value: impl Fn(u32, u32) -> u8) -> Frame {
+        let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+        Frame::still(width, height, pixels.flat_map(|(x, y)| [value(x, y); 3]).collect::<Vec<u8>>())
+    }
+
+    fn mean(frame: &Frame) -> f64 {
+        frame.rgb.iter().map(|&v| f64::from(v)).sum::<f64>() / frame.rgb.len() as f64
+    }
+
+    fn apply(p: Perturbation, frame: &Frame) -> (Frame, Motion) {
+        p.apply(frame, "test/dent/1.png", 0).unwrap()
+    }
+
+    #[test]
+    fn brightness_scales_the_mean_and_gamma_keeps_black_and_white() {
+        let frame = grey(40, 30, |x, y| (60 + x + y) as u8);
+        for factor in [0.7, 1.3] {
+            let (changed, moved) = apply(Perturbation::Brightness(factor), &frame);
+            assert!((mean(&changed) / mean(&frame) - factor).abs() < 0.005, "{factor}");
+            assert_eq!(moved, Motion::NONE);
+        }
+        let ends = grey(3, 1, |x, _| [0, 128, 255][x as usize]);
+        let (bent, _) = apply(Perturbation::Gamma(0.7), &ends);
+        assert_eq!((bent.rgb[0], bent.rgb[6]), (0, 255));
+        assert_eq!(f64::from(bent.rgb[3]), (255.0 * (128.0f64 / 255.0).powf(0.7)).round());
+    }
+
+    #[test]
+    fn a_shift_moves_every_pixel_by_two_per_cent_and_the_box_with_it() {
+        let frame = grey(100, 50, |x, y| if (x, y) == (40, 20) { 255 } else { 10 });
+        let (shifted, moved) = apply(Perturbation::Shift(0.02), &frame);
+        assert_eq!((moved.dx.abs(), moved.dy.abs(), moved.degrees), (2.0, 1.0, 0.0));
+        let at = shifted.rgb.iter().position(|&v| v == 255).unwrap() as i64 / 3;
+        assert_eq!((at % 100, at / 100), (40 + moved.dx as i64, 20 + moved.dy as i64));
+        let followed = moved.follow(&Roi { x: 30, y: 10, width: 20, height: 20 }, 100, 50);
+        assert_eq!((i64::from(followed.x), i64::from(followed.y)), (30 + moved.dx as i64, 10 + moved.dy as i64));
+        assert_eq!((followed.width, followed.height), (20, 20));
+    }
+
+    #[test]
+    fn a_rotation_turns_by_its_angle_and_keeps_the_middle() {
+        let frame = grey(101, 101, |x, y| if x.abs_diff(90) < 2 && y.abs_diff(50) < 2 { 255 } else { 0 });
+        let (turned, moved) = apply(Perturbation::Rotation(3.0), &frame);
+        assert_eq!(moved.degrees.abs(), 3.0);
+        let (mut sum, mut centre) = (0.0, (0.0, 0.0));
+        for (i, pixel) in turned.rgb.chunks_exact(3).enumerate() {
+            let v = f64::from(pixel[0]);
+            sum += v;
+            centre = (centre.0 + v * (i % 101) as f64, centre.1 + v * (i / 101) as f64);
+        }
+        let angle = (centre.1 / sum - 50.0).atan2(centre.0 / sum - 50.0).to_degrees();
+        assert!((angle - moved.degrees).abs() < 0.3, "{angle} for {}", moved.degrees);
+        let (x, y) = moved.origin(moved.point((12.0, 34.0), 101.0, 101.0), 101.0, 101.0);
+        assert!((x - 12.0).abs() < 1e-9 && (y - 34.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn defocus_keeps_the_light_and_blunts_an_edge() {
+        let frame = grey(60, 60, |x, _| if x < 30 { 50 } else { 200 });
+        let (blurred, _) = apply(Perturbation::Defocus(0.05), &frame);
+        assert!((mean(&blurred) - mean(&frame)).abs() < 1.0);
+        let row = |x: usize| blurred.rgb[(30 * 60 + x) * 3];
+        assert!(row(29) > 70 && row(30) < 180 && row(20) == 50 && row(40) == 200);
+    }
+
+    #[test]
+    fn noise_has_its_deviation_and_keeps_a_grey_picture_grey() {
+        let frame = grey(200, 200, |_, _| 128);
+        let (noisy, _) = apply(Perturbation::Noise, &frame);
+        let variance = noisy.rgb.iter().map(|&v| (f64::from(v) - 128.0).powi(2)).sum::<f64>() / noisy.rgb.len() as f64;
+        let wanted = READ + SHOT * 128.0;
+        assert!((variance / wanted - 1.0).abs() < 0.05, "{variance} for {wanted}");
+        assert!(noisy.rgb.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2]));
+        assert!((mean(&noisy) - 128.0).abs() < 0.2);
+    }
+
+    #[test]
+    fn jpeg_changes_little_and_the_same_seed_gives_the_same_picture() {
+        let frame = grey(64, 48, |x, y| (x * 3 + (y % 7) * 9) as u8);
+        let (jpeg, _) = apply(Perturbation::Jpeg(60), &frame);
+        let error = jpeg.rgb.iter().zip(frame.rgb.iter()).map(|(&a, &b)| f64::from(a.abs_diff(b))).sum::<f64>();
+        let error = error / frame.rgb.len() as f64;
+        assert!(error > 0.1 && error < 8.0, "{error}");
+        for p in Perturbation::ALL {
+            let one = |name, seed| p.apply(&frame, name, seed).unwrap();
+            assert_eq!((one("a", 1).0.rgb, one("a", 1).1), (one("a", 1).0.rgb, one("a", 1).1), "{}", p.name());
+            assert_ne!(one("a", 1).0.rgb, frame.rgb, "{} changes nothing", p.name());
+        }
+        let noise = |name, seed| Perturbation::Noise.apply(&frame, name, seed).unwrap().0.rgb;
+        assert!(noise("a", 1) != noise("b", 1) && noise("a", 1) != noise("a", 2));
+        let names: std::collections::HashSet<String> = Perturbation::ALL.iter().map(Perturbation::name).collect();
+        assert_eq!(names.len(), Perturbation::ALL.len());
+    }
+}
