@@ -10,9 +10,12 @@ use zoomgate::error::{Error, ErrorKind};
 use super::{assert_golden, examine, problems, root};
 
 /// The messages list what a build offers; the golden ones are the default build's.
-#[cfg(not(feature = "v4l2"))]
 #[test]
 fn messages_are_the_golden_ones() {
+    if cfg!(feature = "v4l2") {
+        eprintln!("SKIPPED: the golden messages are those of a build without cameras");
+        return;
+    }
     let mut cases: Vec<PathBuf> = fs::read_dir(root("tests/golden/config"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
