@@ -15,6 +15,7 @@ use crate::storage;
 use crate::teach::dataset::{Dataset, Item};
 use crate::teach::evaluate::{evaluate, lesson_picture, trial_run};
 use crate::teach::open_set::{self, OpenSetReport};
+use crate::teach::promise::ONE_IN;
 use crate::teach::report::{EvalReport, TrialReport};
 use crate::teach::robustness;
 use crate::teach::{Options, teach};
@@ -40,6 +41,9 @@ pub struct HowArgs {
     /// Optimiser steps of each head: fewer are quicker and worse.
     #[arg(long, default_value_t = Options::default().steps as u32, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub steps: u32,
+    /// Set the threshold so that at most 1 good part in N is rejected, at 95 % confidence, as far as pictures prove it.
+    #[arg(long, default_value_t = ONE_IN, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    pub promise: u32,
 }
 
 impl HowArgs {
@@ -60,6 +64,7 @@ impl HowArgs {
             prototypes: self.prototypes.into(),
             steps: self.steps as usize,
             seed,
+            one_in: self.promise,
             ..Options::default()
         }
     }
@@ -99,6 +104,8 @@ struct TeachReport<'a> {
     bad: usize,
     threshold: f32,
     promise: Promise,
+    /// The tightest N of "at most 1 good part in N" that is proved.
+    proved: u32,
     expected_escape: Option<f64>,
     seconds: f64,
     warnings: &'a [String],
@@ -129,6 +136,7 @@ pub fn run_teach(args: &TeachArgs) -> Result<()> {
         bad: r.teaching.bad,
         threshold: r.threshold,
         promise: r.promise,
+        proved: r.promise.proved(),
         expected_escape: r.expected_escape,
         seconds: taught.took.as_secs_f64(),
         warnings: &taught.warnings,
@@ -144,9 +152,9 @@ pub fn run_teach(args: &TeachArgs) -> Result<()> {
         report.recipe, report.good, report.bad, report.seconds
     );
     println!(
-        "reject at a score of {:.2} and above: at most 1 good part in {:.0} rejected ({:.0} % confidence, {} held-out pictures)",
+        "reject at a score of {:.2} and above: at most 1 good part in {} rejected ({:.0} % confidence, {} held-out pictures)",
         r.threshold,
-        (1.0 / r.promise.overkill_max).floor(),
+        r.promise.proved(),
         r.promise.confidence * 100.0,
         r.promise.held_out
     );

@@ -144,10 +144,25 @@ pub struct Promise {
     pub overkill_max: f64,
     /// … with this confidence.
     pub confidence: f64,
-    /// Held-out good pictures it rests on.
+    /// Good pictures it rests on: each scored by a model that had not seen it.
     pub held_out: usize,
-    /// Held-out good pictures that 1 in 100 at that confidence would take.
+    /// So many of them 1 in `one_in` at that confidence would take.
     pub good_needed: usize,
+    /// The promise that was asked for: at most 1 good part in so many.
+    #[serde(default = "hundred")]
+    pub one_in: u32,
+}
+
+/// What recipes promise that do not say what was asked for.
+fn hundred() -> u32 {
+    100
+}
+
+impl Promise {
+    /// The tightest N of "at most 1 good part in N" that is proved.
+    pub fn proved(&self) -> u32 {
+        (1.0 / self.overkill_max + 1e-9) as u32
+    }
 }
 
 /// How the recipe was taught.

@@ -7,14 +7,13 @@ use rayon::prelude::*;
 use super::features::FeatureGraph;
 use super::graph::{self, ViewParts};
 use super::lesson::{Fitted, Lesson, render};
-use super::metrics;
+use super::promise::{Promised, promised};
 use super::session::Progress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::Evidence;
 use crate::inspect::model::{Model, evidence};
 use crate::inspect::recipe::{
-    BackboneNote, EvidenceConstants, Input, METADATA_KEY, Promise, Recipe, SCHEMA, SelfTest, Standard, Teaching,
-    ViewConstants,
+    BackboneNote, EvidenceConstants, Input, METADATA_KEY, Recipe, SCHEMA, SelfTest, Standard, Teaching, ViewConstants,
 };
 use crate::nn::backbone::Backbone;
 use crate::nn::onnx::{self, Elem};
@@ -22,7 +21,6 @@ use crate::nn::plan::Plan;
 
 /// Evidences that spread less than this over good parts are constant.
 const CONSTANT: f32 = 1e-3;
-const CONFIDENCE: f64 = 0.95;
 /// The least threshold, in standard deviations of held-out good parts: the highest of a few dozen scores is a matter of
 /// luck, and often lies at 2.
 const THRESHOLD_MIN: f32 = 3.0;
@@ -60,11 +58,8 @@ impl Lesson<'_> {
         let sums: Vec<f32> =
             goods.evidences.iter().zip(&zooms.evidences).map(|(f, z)| full.weighted(f) + zoom.weighted(z)).collect();
         let fused = Standard::of(&sums);
-        let mut scores: Vec<f32> = sums.iter().map(|&s| fused.z(s)).collect();
-        scores.sort_by(f32::total_cmp);
-        let highest = scores[scores.len() - 1];
-        // Just above the highest held-out score: the promise is about the share above it.
-        let threshold = (highest + 1e-3 * highest.abs().max(1.0)).max(THRESHOLD_MIN);
+        let scores: Vec<f32> = sums.iter().map(|&s| fused.z(s)).collect();
+        let Promised { threshold, promise } = promised(&scores, self.options.one_in, THRESHOLD_MIN);
         let input = Input { height: self.size()[0], width: self.size()[1] };
         let mut recipe = Recipe {
             schema: SCHEMA,
@@ -80,12 +75,7 @@ impl Lesson<'_> {
             zoom,
             fused,
             threshold,
-            promise: Promise {
-                overkill_max: metrics::promise(held.len(), held.len(), CONFIDENCE),
-                confidence: CONFIDENCE,
-                held_out: held.len(),
-                good_needed: metrics::good_needed(0.01, CONFIDENCE).unwrap_or(0),
-            },
+            promise,
             expected_escape: None,
             teaching: Teaching {
                 date: date(),
@@ -110,12 +100,14 @@ impl Lesson<'_> {
         // What was written must load: the same checks that the device will make.
         Model::from_bytes(&bytes, "the recipe just taught")?;
         let mut warnings = Vec::new();
-        if held.len() < recipe.promise.good_needed {
+        if promise.proved() < promise.one_in {
             warnings.push(format!(
-                "{} held-out good pictures prove at most 1 false reject in {:.0} good parts; {} would prove 1 in 100",
-                held.len(),
-                (1.0 / recipe.promise.overkill_max).floor(),
-                recipe.promise.good_needed
+                "{} good pictures held out prove at most 1 false reject in {} good parts; 1 in {} takes {} of them, about {} good pictures in all",
+                promise.held_out,
+                promise.proved(),
+                promise.one_in,
+                promise.good_needed,
+                (promise.good_needed as f64 / self.options.held_out).ceil()
             ));
         }
         Ok((recipe, bytes, warnings))

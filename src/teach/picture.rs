@@ -75,6 +75,11 @@ impl<'a> Shelf<'a> {
         &self.pictures[i].group
     }
 
+    /// Picture `i`, unopened.
+    pub fn picture(&self, i: usize) -> &'a Picture {
+        &self.pictures[i]
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.pictures.is_empty()
@@ -97,15 +102,18 @@ impl<'a> Shelf<'a> {
         Ok(frame)
     }
 
-    /// SHA-256 of picture `i`'s name and pixels.
+    /// What picture `i` is called in messages.
+    pub fn name(&self, i: usize) -> &'a str {
+        &self.pictures[i].name
+    }
+
+    /// SHA-256 of picture `i`'s size and pixels, whatever its name and its file's format.
     ///
     /// # Errors
     /// As [`Picture::load`].
-    pub fn digest(&self, i: usize) -> Result<[u8; 32]> {
+    pub fn pixels(&self, i: usize) -> Result<[u8; 32]> {
         let frame = self.frame(i)?;
         let mut hash = Sha256::new();
-        hash.update(self.pictures[i].name.as_bytes());
-        hash.update([0]);
         hash.update(frame.width.to_le_bytes());
         hash.update(frame.height.to_le_bytes());
         hash.update(&frame.rgb);

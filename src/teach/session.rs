@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
-use sha2::{Digest as _, Sha256};
 
 use super::bank::PROTOTYPES;
 use super::dataset::GOOD_MIN;
 use super::features::FeatureGraph;
 use super::lesson::{Lesson, calibration_views};
 use super::picture::{Picture, Shelf};
+use super::promise;
+use super::survey::{Seen, Survey, first};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::recipe::Recipe;
 use crate::nn::backbone::Backbone;
@@ -31,13 +31,15 @@ pub struct Options {
     pub steps: usize,
     /// Share of the good pictures held out for standardisation and threshold.
     pub held_out: f64,
+    /// N of the promise that at most 1 good part in N is rejected.
+    pub one_in: u32,
     /// Seed of every random choice.
     pub seed: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { size: 256, prototypes: PROTOTYPES, steps: 160, held_out: 0.3, seed: 0 }
+        Self { size: 256, prototypes: PROTOTYPES, steps: 160, held_out: 0.3, one_in: promise::ONE_IN, seed: 0 }
     }
 }
 
@@ -92,7 +94,19 @@ pub fn teach(
     }
     let (good, bad) = (Shelf::new(good), Shelf::new(bad));
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-    let (size, digest) = survey(&good, &bad, options.size, progress)?;
+    let survey = Survey::of(&good, &bad, progress)?;
+    survey.refuse_both(&good, &bad)?;
+    let repeats = survey.repeats(&good, &bad);
+    if !repeats.is_empty() {
+        let distinct = |shelf: &Shelf<'_>, seen: &[Seen]| -> Vec<Picture> {
+            (0..shelf.len()).filter(|&i| first(seen, i) == i).map(|i| shelf.picture(i).clone()).collect()
+        };
+        let (good, bad) = (distinct(&good, &survey.good), distinct(&bad, &survey.bad));
+        let mut taught = teach(&good, &bad, backbone, options, progress)?;
+        taught.warnings.splice(0..0, repeats);
+        return Ok(Taught { took: start.elapsed(), ..taught });
+    }
+    let (size, digest) = (survey.input(options.size), survey.digest(&good, &bad));
     let (fit, held) = split(&good, options.held_out, &mut rng);
     let views = calibration_views(&good, &fit, &bad, size, &mut rng)?;
     progress.stage("quantising the backbone", 1);
@@ -102,34 +116,6 @@ pub fn teach(
     let fitted = lesson.fit(&mut rng)?;
     let (recipe, bytes, warnings) = lesson.conclude(&fitted, backbone, digest)?;
     Ok(Taught { bytes, recipe, took: start.elapsed(), warnings })
-}
-
-/// Opens every picture once: model input rows and columns from the median aspect, and the digest.
-fn survey(good: &Shelf<'_>, bad: &Shelf<'_>, side: usize, progress: &dyn Progress) -> Result<([usize; 2], String)> {
-    progress.stage("reading pictures", (good.len() + bad.len()) as u64);
-    let look = |shelf: &Shelf<'_>| -> Result<Vec<(f64, [u8; 32])>> {
-        (0..shelf.len())
-            .into_par_iter()
-            .map(|i| {
-                let f = shelf.frame(i)?;
-                progress.tick();
-                Ok((f64::from(f.width) / f64::from(f.height), shelf.digest(i)?))
-            })
-            .collect()
-    };
-    let (goods, bads) = (look(good)?, look(bad)?);
-    let mut hash = Sha256::new();
-    for (label, seen) in [(b"good", &goods), (b"bad\0", &bads)] {
-        hash.update(label);
-        seen.iter().for_each(|(_, d)| hash.update(d));
-    }
-    let mut aspects: Vec<f64> = goods.iter().map(|g| g.0).collect();
-    aspects.sort_by(f64::total_cmp);
-    let aspect = aspects[aspects.len() / 2].clamp(0.25, 4.0);
-    let sixteens = |v: f64| ((v / 16.0).round() as usize).max(4) * 16;
-    let (w, h) = (side as f64 * aspect.sqrt(), side as f64 / aspect.sqrt());
-    let digest = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
-    Ok(([sixteens(h), sixteens(w)], digest))
 }
 
 /// Good pictures to fit on and to hold out, whole groups on one side.

@@ -21,7 +21,7 @@ fn recipe() -> Recipe {
         zoom: view,
         fused: standard,
         threshold: 3.0,
-        promise: Promise { overkill_max: 0.0951, confidence: 0.95, held_out: 30, good_needed: 299 },
+        promise: Promise { overkill_max: 0.0951, confidence: 0.95, held_out: 30, good_needed: 299, one_in: 100 },
         expected_escape: None,
         teaching: Teaching { date: "2026-01-01T00:00:00Z".into(), good: 100, bad: 4, seed: 0, digest: String::new() },
         self_test: vec![],

@@ -101,11 +101,11 @@ impl Facts<'_> {
     /// The promise in half a sentence.
     pub fn promise(&self) -> String {
         let p = &self.recipe.promise;
-        let one_in = (1.0 / p.overkill_max.max(1e-9)).floor();
-        let most = if one_in < 2.0 {
+        let proved = p.proved();
+        let most = if proved < 2 {
             format!("at most {} % of the good parts are rejected", parts(p.overkill_max, 100.0))
         } else {
-            format!("at most 1 good part in {one_in:.0} is rejected")
+            format!("at most 1 good part in {proved} is rejected")
         };
         format!("{most} ({:.0} % confidence, from {} good pictures held out)", 100.0 * p.confidence, p.held_out)
     }
@@ -123,7 +123,7 @@ impl Facts<'_> {
                 format!("{:.0} of {:.0} of them pass, the most of all kinds", passed, worst.escape.n),
             ));
         }
-        if promise.held_out < promise.good_needed && promise.held_out > 0 {
+        if promise.proved() < promise.one_in && promise.held_out > 0 {
             let share = promise.held_out as f64 / teaching.good.max(1) as f64;
             let more = promise.good_needed as f64 / share - teaching.good as f64;
             // Nobody counts them to the last one.
@@ -131,8 +131,8 @@ impl Facts<'_> {
             steps.push((
                 format!("collect and teach about {more:.0} more good parts"),
                 format!(
-                    "{} were held out to set the threshold; {} would allow the promise of 1 in 100",
-                    promise.held_out, promise.good_needed
+                    "{} were held out to set the threshold; {} would allow the promise of 1 in {}",
+                    promise.held_out, promise.good_needed, promise.one_in
                 ),
             ));
         }

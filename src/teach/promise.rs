@@ -1,0 +1,122 @@
+//! A threshold with a promise: "at most 1 good part in N is rejected, at 95 % confidence".
+//!
+//! The promise is an order statistic of the scores of good pictures that the scoring model has not seen: with the
+//! threshold just above the k-th smallest of n, the share of later good parts above it is at most `1 / N` with the
+//! confidence that a binomial tail gives ([`metrics::promise`]), whatever the scores' distribution is. The lowest such
+//! threshold is taken, since a higher one lets more defects pass. 1 in 100 takes 299 good pictures, and then the highest
+//! of them; 473 allow one of them above it.
+
+use super::metrics;
+use crate::inspect::recipe::Promise;
+
+/// N of "at most 1 in N" unless another is asked for.
+pub const ONE_IN: u32 = 100;
+/// How sure a promise is.
+pub const CONFIDENCE: f64 = 0.95;
+
+/// A threshold and what it promises.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Promised {
+    /// Reject at this score and above.
+    pub threshold: f32,
+    /// What that promises about good parts.
+    pub promise: Promise,
+}
+
+/// The lowest rank (counted from 1, by size) of `goods` scores that proves 1 in `one_in`; the highest where none does.
+pub fn rank(goods: usize, one_in: u32, confidence: f64) -> usize {
+    let overkill = 1.0 / f64::from(one_in);
+    // Lower ranks promise less: the ones that prove it are the last of them.
+    let ranks: Vec<usize> = (1..=goods).collect();
+    let too_low = ranks.partition_point(|&r| metrics::promise(goods, r, confidence) > overkill);
+    (too_low + 1).min(goods)
+}
+
+/// The lowest threshold, not below `least`, that promises 1 in `one_in` by the `scores` of good pictures; where so few
+/// cannot prove that, the one above all of them, with the tightest promise that they can.
+pub fn promised(scores: &[f32], one_in: u32, least: f32) -> Promised {
+    let mut sorted = scores.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    let rank = rank(sorted.len(), one_in, CONFIDENCE);
+    // Just above that score: the promise is about the share at the threshold and above.
+    let above = |score: f32| score + 1e-3 * score.abs().max(1.0);
+    let threshold = rank.checked_sub(1).map_or(least, |r| above(sorted[r]).max(least));
+    let promise = Promise {
+        overkill_max: metrics::promise(sorted.len(), rank, CONFIDENCE),
+        confidence: CONFIDENCE,
+        held_out: sorted.len(),
+        good_needed: metrics::good_needed(1.0 / f64::from(one_in), CONFIDENCE).unwrap_or(0),
+        one_in,
+    };
+    Promised { threshold, promise }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    #[test]
+    fn ranks_by_the_book() {
+        // Wilks (1941): 299 for one in a hundred at 95 % above the highest, 473 above all but one, 628 above all but two.
+        for (goods, below) in [(1, 0), (298, 0), (299, 0), (472, 0), (473, 1), (627, 1), (628, 2)] {
+            assert_eq!(rank(goods, 100, 0.95), goods - below, "{goods}");
+        }
+        assert_eq!((rank(0, 100, 0.95), rank(59, 20, 0.95), rank(93, 20, 0.95)), (0, 59, 92));
+    }
+
+    #[test]
+    fn what_cannot_be_proved_is_not_promised() {
+        let scores: Vec<f32> = (0..298u16).map(f32::from).collect();
+        let few = promised(&scores, 100, 3.0);
+        assert!(few.threshold > 297.0 && few.promise.proved() == 99 && few.promise.good_needed == 299, "{few:?}");
+        let asked = promised(&scores, 50, 3.0);
+        assert!(asked.threshold < 297.0 && asked.promise.proved() >= 50, "{asked:?}");
+        assert_eq!(promised(&scores, 100, 400.0).threshold, 400.0);
+        let nothing = promised(&[], 100, 3.0);
+        assert_eq!((nothing.threshold, nothing.promise.proved()), (3.0, 1));
+    }
+
+    /// How often the share of good parts above the threshold is larger than what was promised, over `runs` samples of
+    /// `goods` scores, uniform ones: the share above a threshold t is then 1 - t, for every distribution alike.
+    fn broken(goods: usize, one_in: u32, runs: u32) -> f64 {
+        let mut rng = ChaCha8Rng::seed_from_u64(11);
+        let broken = (0..runs).filter(|_| {
+            let mut scores: Vec<f64> = (0..goods).map(|_| rng.random()).collect();
+            scores.sort_by(f64::total_cmp);
+            let rank = rank(goods, one_in, CONFIDENCE);
+            1.0 - scores[rank - 1] > metrics::promise(goods, rank, CONFIDENCE)
+        });
+        broken.count() as f64 / f64::from(runs)
+    }
+
+    #[test]
+    fn a_promise_is_broken_one_time_in_twenty() {
+        for (goods, one_in) in [(40, 100), (299, 100), (500, 100), (300, 20), (90, 10)] {
+            let share = broken(goods, one_in, 4000);
+            assert!((0.035..0.063).contains(&share), "{goods} goods, 1 in {one_in}: broken {share}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_lowest_rank_that_proves_it(goods in 1usize..900, one_in in 2u32..300) {
+            let rank = rank(goods, one_in, CONFIDENCE);
+            let bound = |r| metrics::promise(goods, r, CONFIDENCE) <= 1.0 / f64::from(one_in);
+            prop_assert!(bound(rank) || rank == goods);
+            prop_assert!(rank == 1 || !bound(rank - 1));
+        }
+
+        #[test]
+        fn more_scores_never_promise_less(scores in proptest::collection::vec(-5.0f32..9.0, 1..400), one_in in 2u32..200) {
+            let all = promised(&scores, one_in, -9.0);
+            let fewer = promised(&scores[1..], one_in, -9.0);
+            prop_assert!(all.promise.proved().min(one_in) >= fewer.promise.proved().min(one_in));
+            let rejected = scores.iter().filter(|&&s| s >= all.threshold).count();
+            prop_assert!(rejected <= scores.len() - rank(scores.len(), one_in, CONFIDENCE));
+        }
+    }
+}
