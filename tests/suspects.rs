@@ -8,9 +8,9 @@ mod program;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pictures::{assert_says, complaint, put, scene, zoomgate};
+use pictures::{SIZE, assert_says, complaint, frame, put, scene, zoomgate};
 use tempfile::TempDir;
-use zoomgate::frame::picture;
+use zoomgate::frame::{Frame, picture};
 use zoomgate::sim::DefectKind;
 use zoomgate::sim::render::Want;
 
@@ -40,7 +40,7 @@ impl Bench {
     fn args(&self) -> Vec<String> {
         let text = |rel: &str| self.at(rel).to_str().unwrap().to_owned();
         let mut args: Vec<String> =
-            ["teach", "--size", "64", "--prototypes", "16", "--steps", "12", "--json"].map(str::to_owned).to_vec();
+            ["teach", "--size", "64", "--prototypes", "16", "--steps", "40", "--json"].map(str::to_owned).to_vec();
         args.extend(["--good".into(), text("good"), "--out".into(), text("recipe.onnx")]);
         if self.at("bad").exists() {
             args.extend(["--bad".into(), text("bad")]);
@@ -54,6 +54,34 @@ impl Bench {
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(self.at("recipe.onnx").exists());
         serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Draws a square of `side` pixels on the part `index` and saves it.
+    fn put_spoilt(&self, rel: &str, index: u64, side: u32) {
+        let Frame { width, rgb, .. } = frame(&scene(), index, Want::Good);
+        let (mut rgb, x, y) = (rgb.to_vec(), 35 + index as u32 * 7 % 12, 25 + index as u32 * 5 % 12);
+        for at in (0..side * side).map(|p| ((y + p / side) * width + x + p % side) as usize * 3) {
+            rgb[at..at + 3].copy_from_slice(&[230, 40, 30]);
+        }
+        self.put_pixels(rel, rgb);
+    }
+
+    /// Saves a picture of something else: stripes, shifted a little from one to the next.
+    fn put_other(&self, rel: &str, index: u32) {
+        let stripe = |p: u32| if (p % SIZE.0 + p / SIZE.0 + index) % 12 < 6 { [20, 90, 220] } else { [240, 230, 40] };
+        self.put_pixels(rel, (0..SIZE.0 * SIZE.1).flat_map(stripe).collect());
+    }
+
+    fn put_pixels(&self, rel: &str, rgb: Vec<u8>) {
+        fs::create_dir_all(self.at(rel).parent().unwrap()).unwrap();
+        picture::save_png(&self.at(rel), &Frame::still(SIZE.0, SIZE.1, rgb)).unwrap();
+    }
+
+    /// What the recipe says of a picture.
+    fn verdict(&self, rel: &str) -> String {
+        let (recipe, picture) = (self.at("recipe.onnx"), self.at(rel));
+        let seen = zoomgate(&[Path::new("inspect"), Path::new("--recipe"), &recipe, &picture]).stdout;
+        serde_json::from_slice::<serde_json::Value>(&seen).unwrap()["verdict"].as_str().unwrap().to_owned()
     }
 
     fn refused(&self) -> String {
@@ -113,4 +141,47 @@ fn a_promise_is_as_tight_as_the_pictures_prove() {
     assert_says(&warnings(&report), &[&format!("1 false reject in {proved} "), "1 in 100", "299"]);
     let report = bench.taught(&["--promise", "20"]);
     assert_eq!((&report["promise"]["one_in"], &report["promise"]["good_needed"]), (&20.into(), &59.into()));
+}
+
+/// Suspects of a report: file, reason, whether it was left out.
+fn suspects(report: &serde_json::Value) -> Vec<(String, String, bool)> {
+    let text = |v: &serde_json::Value| v.as_str().unwrap().to_owned();
+    let suspects = report["suspects"].as_array().unwrap();
+    suspects.iter().map(|s| (text(&s["file"]), text(&s["why"]), s["left_out"].as_bool().unwrap())).collect()
+}
+
+fn suspect(file: &str, why: &str, is_left_out: bool) -> (String, String, bool) {
+    (file.to_owned(), why.to_owned(), is_left_out)
+}
+
+#[test]
+fn a_bad_part_among_the_good_is_named_and_the_recipe_survives_it() {
+    // Twenty and more are compared before anything is taught, and what is far from them is left out.
+    let bench = Bench::new(30, 0);
+    assert_eq!(suspects(&bench.taught(&[])), []);
+    bench.put_spoilt("good/mixed-up.png", 900, 18);
+    let report = bench.taught(&[]);
+    assert_eq!(suspects(&report), [suspect("good/mixed-up.png", "looks_bad", true)], "{report}");
+    assert_says(
+        &warnings(&report),
+        &["look at good/mixed-up.png again", "left out", "move what is bad to the bad ones"],
+    );
+    assert_eq!(bench.verdict("good/mixed-up.png"), "reject");
+}
+
+#[test]
+fn another_product_is_said_and_not_taught() {
+    let bench = Bench::new(24, 0);
+    for i in 0..4 {
+        bench.put_other(&format!("bad/{i:03}.png"), i);
+    }
+    assert_says(&bench.refused(), &["4 of 4 bad pictures show another product", "bad/000.png", "that is taught"]);
+    // It need not be taught to be rejected.
+    fs::rename(bench.at("bad"), bench.at("other")).unwrap();
+    bench.taught(&[]);
+    assert_eq!(bench.verdict("other/000.png"), "reject");
+    for i in 0..8 {
+        bench.put_other(&format!("good/other{i}.png"), i);
+    }
+    assert_says(&warnings(&bench.taught(&[])), &["two products", "24 (good/000.png", "8 (good/other0.png"]);
 }

@@ -18,7 +18,7 @@ use crate::teach::open_set::{self, OpenSetReport};
 use crate::teach::promise::ONE_IN;
 use crate::teach::report::{EvalReport, TrialReport};
 use crate::teach::robustness;
-use crate::teach::{Options, teach};
+use crate::teach::{Options, Suspect, teach};
 
 /// The feature extractor and how to teach with it.
 #[derive(Clone, Debug, clap::Args)]
@@ -109,6 +109,8 @@ struct TeachReport<'a> {
     expected_escape: Option<f64>,
     seconds: f64,
     warnings: &'a [String],
+    /// Pictures that do not look like what they were given as.
+    suspects: &'a [Suspect],
 }
 
 /// Teaches and writes one recipe file.
@@ -140,6 +142,7 @@ pub fn run_teach(args: &TeachArgs) -> Result<()> {
         expected_escape: r.expected_escape,
         seconds: taught.took.as_secs_f64(),
         warnings: &taught.warnings,
+        suspects: &taught.suspects,
     };
     if args.json {
         return print_json(&report);

@@ -178,6 +178,9 @@ pub struct Teaching {
     pub seed: u64,
     /// SHA-256 over the pictures read, hex.
     pub digest: String,
+    /// Pictures that did not look like what they were given as, by name.
+    #[serde(default)]
+    pub suspects: Vec<String>,
 }
 
 /// One golden input: any build that runs the recipe must give these evidences.

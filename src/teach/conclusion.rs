@@ -9,6 +9,7 @@ use super::graph::{self, ViewParts};
 use super::lesson::{Fitted, Lesson, render};
 use super::promise::{Promised, promised};
 use super::session::Progress;
+use super::suspects::Suspect;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::Evidence;
 use crate::inspect::model::{Model, evidence};
@@ -25,14 +26,17 @@ const CONSTANT: f32 = 1e-3;
 /// luck, and often lies at 2.
 const THRESHOLD_MIN: f32 = 3.0;
 
+/// What the end of a lesson gave.
+pub(super) struct Concluded {
+    pub(super) recipe: Recipe,
+    pub(super) bytes: Vec<u8>,
+    pub(super) warnings: Vec<String>,
+    pub(super) suspects: Vec<Suspect>,
+}
+
 impl Lesson<'_> {
     /// Builds the graph, measures its constants on held-out good parts, and writes the recipe's bytes.
-    pub(super) fn conclude(
-        &self,
-        fitted: &Fitted,
-        backbone: &Backbone,
-        digest: String,
-    ) -> Result<(Recipe, Vec<u8>, Vec<String>)> {
+    pub(super) fn conclude(&self, fitted: &Fitted, backbone: &Backbone, digest: String) -> Result<Concluded> {
         self.progress.stage("quantising the heads", 1);
         let views = [("full", &fitted.full, 0), ("zoom", &fitted.zoom, 1)].map(|(name, parts, i)| ViewParts {
             name,
@@ -83,9 +87,12 @@ impl Lesson<'_> {
                 bad: self.bad.len(),
                 seed: self.options.seed,
                 digest,
+                suspects: Vec::new(),
             },
             self_test: Vec::new(),
         };
+        let suspects = self.screened.suspects.clone();
+        recipe.teaching.suspects = suspects.iter().map(|s| s.file.clone()).collect();
         for seed in 1..=2 {
             let input = recipe.self_test_input(seed);
             recipe.self_test.push(SelfTest {
@@ -110,7 +117,7 @@ impl Lesson<'_> {
                 (promise.good_needed as f64 / self.options.held_out).ceil()
             ));
         }
-        Ok((recipe, bytes, warnings))
+        Ok(Concluded { recipe, bytes, warnings, suspects })
     }
 }
 

@@ -9,6 +9,7 @@ use super::features::{Codes, Extractor, FeatureGraph};
 use super::graph::distance_cells;
 use super::head::{FitOptions, Head, top_cells};
 use super::picture::Shelf;
+use super::screen::Screened;
 use super::session::{Options, Progress};
 use super::view::{Known, Lie, Normality, suspicion, top_mean};
 use super::weights::{self, EVIDENCES, PRIOR};
@@ -19,7 +20,7 @@ use crate::inspect::crop::{self, CropPolicy, Map};
 use crate::inspect::preprocess::{Scratch, sample};
 
 /// Good parts, fitted or held out, that a head's usual logits and the weights are measured on.
-const PROBES: usize = 64;
+pub(super) const PROBES: usize = 64;
 /// Pictures that the backbone's grids are calibrated on.
 const CALIBRATION: usize = 24;
 /// Good pictures that a known defect is mixed into.
@@ -39,6 +40,8 @@ pub(super) struct Lesson<'a> {
     pub(super) held: Vec<usize>,
     pub(super) space: FeatureGraph,
     pub(super) extractor: Extractor,
+    /// What the first look gave.
+    pub(super) screened: Screened,
     pub(super) options: &'a Options,
     pub(super) progress: &'a dyn Progress,
 }
@@ -122,20 +125,21 @@ impl Lesson<'_> {
         self.space.input
     }
 
-    fn rng(&self, stream: u64, index: usize) -> ChaCha8Rng {
+    pub(super) fn rng(&self, stream: u64, index: usize) -> ChaCha8Rng {
         let mut rng = ChaCha8Rng::seed_from_u64(self.options.seed);
         rng.set_stream((stream << 32) + index as u64 + 1);
         rng
     }
 
     /// Codes of one rendered view for each index.
-    fn codes(&self, name: &str, count: usize, view: impl Fn(usize) -> Result<Vec<u8>> + Sync) -> Result<Vec<Codes>> {
+    pub(super) fn codes(
+        &self,
+        name: &str,
+        count: usize,
+        view: impl Fn(usize) -> Result<Vec<u8>> + Sync,
+    ) -> Result<Vec<Codes>> {
         self.progress.stage(name, count as u64);
-        self.extractor.codes(count, |i| {
-            let v = view(i);
-            self.progress.tick();
-            v
-        })
+        self.extractor.codes(count, |i| view(i).inspect(|_| self.progress.tick()))
     }
 
     /// Fits a head on the examples of those known bads that `is_taught`.
@@ -199,8 +203,7 @@ impl Lesson<'_> {
 
     pub(super) fn fit(&self, rng: &mut ChaCha8Rng) -> Result<Fitted> {
         let size = self.size();
-        let goods = self.codes("looking at good parts", self.fit.len(), |i| self.full_view(&self.good, self.fit[i]))?;
-        let bads = self.codes("looking at bad parts", self.bad.len(), |i| self.full_view(&self.bad, i))?;
+        let Screened { good: goods, bad: bads, held, .. } = self.screened.clone();
         let normality = self.normality(&goods, Lie::Registered, rng);
         let policy = CropPolicy::default();
 
@@ -228,9 +231,6 @@ impl Lesson<'_> {
             full_lesson.as_ref().map(|l| self.head("teaching the full view", self.options.steps, l, |_| true, rng));
         let known = full_head.map(|head| Known::measure(&self.space, head, Lie::Registered, &goods));
         let mut effects = [None; EVIDENCES];
-        let held = self.codes("looking at held-out parts", self.held.len().min(PROBES), |i| {
-            self.full_view(&self.good, self.held[i])
-        })?;
         if let Some(lesson) = full_lesson {
             let tests: Vec<_> = bads.iter().cloned().enumerate().collect();
             [effects[0], effects[1]] = self.effects(Lie::Registered, &normality, &lesson, &held, &tests, rng);

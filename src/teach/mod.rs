@@ -31,12 +31,15 @@ pub mod places;
 pub mod promise;
 pub mod report;
 pub mod robustness;
+mod screen;
 pub mod session;
 mod split_csv;
 mod survey;
+mod suspects;
 pub mod template;
 pub mod view;
 pub mod weights;
 
 pub use picture::Picture;
 pub use session::{Options, Progress, Silent, Taught, teach};
+pub use suspects::{Suspect, Why};

@@ -7,12 +7,15 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::bank::PROTOTYPES;
+use super::conclusion::Concluded;
 use super::dataset::GOOD_MIN;
 use super::features::FeatureGraph;
 use super::lesson::{Lesson, calibration_views};
 use super::picture::{Picture, Shelf};
 use super::promise;
+use super::screen::Screened;
 use super::survey::{Seen, Survey, first};
+use super::suspects::Suspect;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::recipe::Recipe;
 use crate::nn::backbone::Backbone;
@@ -69,11 +72,14 @@ pub struct Taught {
     pub took: Duration,
     /// What the technician should know.
     pub warnings: Vec<String>,
+    /// Pictures that do not look like what they were given as; the warnings speak of them, too.
+    pub suspects: Vec<Suspect>,
 }
 
 /// Teaches a recipe from `good` pictures and known `bad` ones (which may be none).
 ///
-/// Cost: about 2 passes for each good picture, 5 for each bad one, 200 more for mixed ones, and four fits.
+/// Cost: about 2 passes for each good picture fitted on, 3 for each held out, 5 for each bad one, 200 more for mixed ones,
+/// and four fits.
 /// Memory: 200 KB for each of at most 512 good pictures and its crop, 256 MB of decoded pictures, 100 MB of fitting.
 ///
 /// # Errors
@@ -112,10 +118,13 @@ pub fn teach(
     progress.stage("quantising the backbone", 1);
     let space = FeatureGraph::fit(backbone, size[0], size[1], &views)?;
     let extractor = space.extractor()?;
-    let lesson = Lesson { good, bad, fit, held, space, extractor, options, progress };
+    let screened = Screened::default();
+    let mut lesson = Lesson { good, bad, fit, held, space, extractor, screened, options, progress };
+    let mut warnings = lesson.screen()?;
     let fitted = lesson.fit(&mut rng)?;
-    let (recipe, bytes, warnings) = lesson.conclude(&fitted, backbone, digest)?;
-    Ok(Taught { bytes, recipe, took: start.elapsed(), warnings })
+    let Concluded { recipe, bytes, warnings: more, suspects } = lesson.conclude(&fitted, backbone, digest)?;
+    warnings.extend(more);
+    Ok(Taught { bytes, recipe, took: start.elapsed(), warnings, suspects })
 }
 
 /// Good pictures to fit on and to hold out, whole groups on one side.

@@ -23,7 +23,14 @@ fn recipe() -> Recipe {
         threshold: 3.0,
         promise: Promise { overkill_max: 0.0951, confidence: 0.95, held_out: 30, good_needed: 299, one_in: 100 },
         expected_escape: None,
-        teaching: Teaching { date: "2026-01-01T00:00:00Z".into(), good: 100, bad: 4, seed: 0, digest: String::new() },
+        teaching: Teaching {
+            date: "2026-01-01T00:00:00Z".into(),
+            good: 100,
+            bad: 4,
+            seed: 0,
+            digest: String::new(),
+            suspects: vec![],
+        },
         self_test: vec![],
     }
 }
@@ -148,6 +155,17 @@ fn another_threshold_promises_nothing_and_a_test_without_defects_says_so() {
     let html = page::page(&facts);
     assert_self_contained(&html);
     assert!(html.contains("for which it does not hold"));
+}
+
+#[test]
+fn what_does_not_look_like_what_it_was_taught_as_comes_first() {
+    let mut recipe = recipe();
+    recipe.teaching.suspects = vec!["good/<i>7.png".into(), "bad/3.png".into()];
+    let runs = [run()];
+    let facts = facts(&runs, &recipe);
+    assert!(facts.sentences()[2].ends_with("; next: look at good/<i>7.png and 1 more again, and teach again."));
+    let html = page::page(&facts);
+    assert!(html.contains("taught as: good/&lt;i&gt;7.png, bad/3.png.") && !html.contains("<i>"));
 }
 
 #[test]

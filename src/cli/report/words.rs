@@ -114,6 +114,13 @@ impl Facts<'_> {
     pub fn next_steps(&self) -> Vec<(String, String)> {
         let mut steps = Vec::new();
         let (promise, teaching) = (&self.recipe.promise, &self.recipe.teaching);
+        if let [first, more @ ..] = &teaching.suspects[..] {
+            let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+            steps.push((
+                format!("look at {first}{more} again, and teach again"),
+                format!("what they show does not look like what they were taught as: {}", teaching.suspects.join(", ")),
+            ));
+        }
         if let Some(worst) = self.kinds().iter().filter(|k| k.escape.rate > ESCAPE_WORTH).max_by(|a, b| {
             (a.escape.rate * a.escape.n).total_cmp(&(b.escape.rate * b.escape.n)).then(b.kind.cmp(&a.kind))
         }) {
