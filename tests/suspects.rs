@@ -155,6 +155,21 @@ fn suspect(file: &str, why: &str, is_left_out: bool) -> (String, String, bool) {
 }
 
 #[test]
+fn a_known_bad_part_that_looks_good_is_named_and_escapes() {
+    let bench = Bench::new(24, 0);
+    for i in 0..7 {
+        bench.put_spoilt(&format!("bad/{i:03}.png"), 500 + i, 8);
+    }
+    let honest = bench.taught(&[]);
+    assert_eq!((suspects(&honest), &honest["expected_escape"]), (vec![], &0.0.into()), "{honest}");
+    put(&scene(), &bench.at("bad/mixed-up.png"), 900, Want::Good);
+    let report = bench.taught(&[]);
+    assert_eq!(suspects(&report), [suspect("bad/mixed-up.png", "looks_good", false)], "{report}");
+    assert_says(&warnings(&report), &["look at bad/mixed-up.png again: it looks like a good part", "leave it out"]);
+    assert_eq!(report["expected_escape"], 0.125);
+}
+
+#[test]
 fn a_bad_part_among_the_good_is_named_and_the_recipe_survives_it() {
     // Twenty and more are compared before anything is taught, and what is far from them is left out.
     let bench = Bench::new(30, 0);
@@ -166,6 +181,20 @@ fn a_bad_part_among_the_good_is_named_and_the_recipe_survives_it() {
         &warnings(&report),
         &["look at good/mixed-up.png again", "left out", "move what is bad to the bad ones"],
     );
+    assert_eq!(bench.verdict("good/mixed-up.png"), "reject");
+    // Of fewer the finished recipe is asked.
+    let bench = Bench::new(18, 0);
+    for i in 0..8 {
+        bench.put_spoilt(&format!("bad/{i:03}.png"), 500 + i, 16);
+    }
+    let is_named = |report: &serde_json::Value| {
+        let is_it = |s: &(String, String, bool)| s.0 == "good/mixed-up.png" && !s.2;
+        suspects(report).iter().any(is_it)
+    };
+    bench.put_spoilt("good/mixed-up.png", 900, 16);
+    let report = bench.taught(&[]);
+    assert!(is_named(&report), "{report}");
+    assert_says(&warnings(&report), &["good/mixed-up.png", "move what is bad to the bad ones, and teach again"]);
     assert_eq!(bench.verdict("good/mixed-up.png"), "reject");
 }
 

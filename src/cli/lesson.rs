@@ -14,11 +14,12 @@ use crate::nn::backbone::{Backbone, InputRange};
 use crate::storage;
 use crate::teach::dataset::{Dataset, Item};
 use crate::teach::evaluate::{evaluate, lesson_picture, trial_run};
+use crate::teach::interval::wilson;
 use crate::teach::open_set::{self, OpenSetReport};
 use crate::teach::promise::ONE_IN;
 use crate::teach::report::{EvalReport, TrialReport};
 use crate::teach::robustness;
-use crate::teach::{Options, Suspect, teach};
+use crate::teach::{DIVIDED_MIN, Options, Suspect, teach};
 
 /// The feature extractor and how to teach with it.
 #[derive(Clone, Debug, clap::Args)]
@@ -162,12 +163,20 @@ pub fn run_teach(args: &TeachArgs) -> Result<()> {
         r.promise.held_out
     );
     match r.expected_escape {
-        Some(e) => println!(
-            "of known bad parts, about {:.0} % would pass (each scored by a head that had not seen it)",
-            e * 100.0
-        ),
+        Some(share) => {
+            let bad = report.bad as f64;
+            let (low, high) = wilson(share, bad);
+            println!(
+                "{:.0} of {bad} known bad parts would pass (each scored by heads that had not seen it): of all parts like \
+                 them, between {:.0} and {:.0} % (95 % confidence)",
+                share * bad,
+                100.0 * low,
+                100.0 * high
+            );
+        }
         None => println!(
-            "how many bad parts would pass is not known: measure it with `zoomgate eval` on pictures it has not seen"
+            "how many bad parts would pass is not known: teach {DIVIDED_MIN} known bad ones or more, or measure it with \
+             `zoomgate eval` on pictures that were not taught"
         ),
     }
     Ok(())

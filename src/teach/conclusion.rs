@@ -8,6 +8,7 @@ use super::features::FeatureGraph;
 use super::graph::{self, ViewParts};
 use super::lesson::{Fitted, Lesson, render};
 use super::promise::{Promised, promised};
+use super::second_look::SecondLook;
 use super::session::Progress;
 use super::suspects::Suspect;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,7 +25,7 @@ use crate::nn::plan::Plan;
 const CONSTANT: f32 = 1e-3;
 /// The least threshold, in standard deviations of held-out good parts: the highest of a few dozen scores is a matter of
 /// luck, and often lies at 2.
-const THRESHOLD_MIN: f32 = 3.0;
+pub(super) const THRESHOLD_MIN: f32 = 3.0;
 
 /// What the end of a lesson gave.
 pub(super) struct Concluded {
@@ -91,7 +92,10 @@ impl Lesson<'_> {
             },
             self_test: Vec::new(),
         };
-        let suspects = self.screened.suspects.clone();
+        let SecondLook { expected_escape, suspects: doubts, mut warnings } =
+            self.second_look(fitted, &recipe, &scores, &passes.zoom)?;
+        recipe.expected_escape = expected_escape;
+        let suspects: Vec<Suspect> = self.screened.suspects.iter().cloned().chain(doubts).collect();
         recipe.teaching.suspects = suspects.iter().map(|s| s.file.clone()).collect();
         for seed in 1..=2 {
             let input = recipe.self_test_input(seed);
@@ -106,7 +110,6 @@ impl Lesson<'_> {
         let bytes = onnx::encode(&graph::as_model(&graph, &[(METADATA_KEY, notes)]));
         // What was written must load: the same checks that the device will make.
         Model::from_bytes(&bytes, "the recipe just taught")?;
-        let mut warnings = Vec::new();
         if promise.proved() < promise.one_in {
             warnings.push(format!(
                 "{} good pictures held out prove at most 1 false reject in {} good parts; 1 in {} takes {} of them, about {} good pictures in all",
@@ -135,8 +138,8 @@ struct Passes {
 }
 
 /// Raw results of one view over several parts.
-struct Measured {
-    evidences: Vec<Evidence>,
+pub(super) struct Measured {
+    pub(super) evidences: Vec<Evidence>,
     maps: Vec<Vec<f32>>,
 }
 
@@ -156,7 +159,7 @@ fn score(plan: &Plan, input: &[u8]) -> Result<Vec<f32>> {
     Ok(plan.spawn()?.run(input)?[1].f32().to_vec())
 }
 
-fn measure(
+pub(super) fn measure(
     plan: &Plan,
     count: usize,
     view: impl Fn(usize) -> Result<Vec<u8>> + Sync,

@@ -30,7 +30,7 @@ const JITTERED_GOODS: usize = 64;
 /// Zoomed views of each known bad part.
 const ZOOMS: usize = 3;
 /// Fewer known bads are not divided: half of them teach a head nothing.
-const DIVIDED_MIN: usize = 4;
+pub const DIVIDED_MIN: usize = 4;
 
 /// Everything a lesson holds while it runs.
 pub(super) struct Lesson<'a> {
@@ -117,6 +117,8 @@ pub(super) struct Fitted {
     pub(super) policy: CropPolicy,
     /// Weights of the evidences, in the order of [`weights`].
     pub(super) weights: [f32; EVIDENCES],
+    /// Heads of both views by each half of the known bads; none where those are few.
+    pub(super) halves: [Vec<Known>; 2],
     pub(super) calibration: [Vec<Vec<u8>>; 2],
 }
 
@@ -159,7 +161,7 @@ impl Lesson<'_> {
 
     /// How far each of a view's two evidences sets known bads (`tests`, with their numbers) apart from held-out goods.
     ///
-    /// The head's is that of heads fitted on one half of the known bads and asked about the other half.
+    /// The head's is that of heads fitted on one half of the known bads and asked about the other half; they come along.
     fn effects(
         &self,
         lie: Lie,
@@ -168,7 +170,7 @@ impl Lesson<'_> {
         held: &[Codes],
         tests: &[(usize, Codes)],
         rng: &mut ChaCha8Rng,
-    ) -> [Option<f64>; 2] {
+    ) -> ([Option<f64>; 2], Vec<Known>) {
         let space = &self.space;
         let count = distance_cells(space.cells());
         let of = |codes: &Codes| top_mean(&normality.map(space, codes), count);
@@ -176,9 +178,9 @@ impl Lesson<'_> {
         let bads: Vec<f32> = tests.par_iter().map(|(_, codes)| of(codes)).collect();
         let normal = weights::effect(weights::deviations(&goods, &bads));
         if self.bad.len() < DIVIDED_MIN {
-            return [normal, None];
+            return ([normal, None], Vec::new());
         }
-        let mut deviations = Vec::new();
+        let (mut deviations, mut halves) = (Vec::new(), Vec::new());
         for half in 0..2 {
             let head = self.head("weighing the evidence", self.options.steps / 3, examples, |b| b % 2 == half, rng);
             let known = Known::measure(space, head, lie, &examples.good[..examples.good.len().min(PROBES)]);
@@ -187,8 +189,9 @@ impl Lesson<'_> {
             let unseen = tests.par_iter().filter(|(b, _)| b % 2 != half);
             let bads: Vec<f32> = unseen.map(|(_, codes)| of(codes)).collect();
             deviations.extend(weights::deviations(&goods, &bads));
+            halves.push(known);
         }
-        [normal, weights::effect(deviations)]
+        ([normal, weights::effect(deviations)], halves)
     }
 
     /// The box of suspicion in a frame.
@@ -230,10 +233,11 @@ impl Lesson<'_> {
         let full_head =
             full_lesson.as_ref().map(|l| self.head("teaching the full view", self.options.steps, l, |_| true, rng));
         let known = full_head.map(|head| Known::measure(&self.space, head, Lie::Registered, &goods));
-        let mut effects = [None; EVIDENCES];
+        let (mut effects, mut halves) = ([None; EVIDENCES], [Vec::new(), Vec::new()]);
         if let Some(lesson) = full_lesson {
             let tests: Vec<_> = bads.iter().cloned().enumerate().collect();
-            [effects[0], effects[1]] = self.effects(Lie::Registered, &normality, &lesson, &held, &tests, rng);
+            ([effects[0], effects[1]], halves[0]) =
+                self.effects(Lie::Registered, &normality, &lesson, &held, &tests, rng);
         }
         let look = |codes: &Codes| {
             let [_, weight, ..] = weights::weights(effects, self.bad.len());
@@ -276,7 +280,8 @@ impl Lesson<'_> {
                 let frame = self.good.frame(self.held[i])?;
                 Ok(render(&frame, &self.locate(&look(&held[i]), &frame, &policy), size))
             })?;
-            [effects[2], effects[3]] = self.effects(Lie::Anywhere, &zoom_normality, &lesson, &zooms, &real, rng);
+            ([effects[2], effects[3]], halves[1]) =
+                self.effects(Lie::Anywhere, &zoom_normality, &lesson, &zooms, &real, rng);
         }
         let weights = weights::weights(effects, self.bad.len());
         log::debug!("effects of the evidences {effects:.2?}, weights {weights:.2?}");
@@ -301,6 +306,7 @@ impl Lesson<'_> {
             zoom: FittedView { normality: zoom_normality, known: zoom_known },
             policy,
             weights,
+            halves,
             calibration: [full_cal, zoom_cal],
         })
     }

@@ -7,6 +7,7 @@
 //! crops ─► features ─► bank and head of the zoomed view ────────────────────────┘
 //! known bads through heads that have not seen them ─► weights
 //! held-out good parts through that graph ─► standardisation, threshold and its promise
+//! all of them again ─► expected escape, pictures to look at again
 //! ```
 //!
 //! Bank and heads are fitted on features that the quantised backbone gives, and every constant is measured on the
@@ -32,14 +33,17 @@ pub mod promise;
 pub mod report;
 pub mod robustness;
 mod screen;
+mod second_look;
 pub mod session;
 mod split_csv;
 mod survey;
 mod suspects;
 pub mod template;
+mod unseen;
 pub mod view;
 pub mod weights;
 
+pub use lesson::DIVIDED_MIN;
 pub use picture::Picture;
 pub use session::{Options, Progress, Silent, Taught, teach};
 pub use suspects::{Suspect, Why};

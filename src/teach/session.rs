@@ -78,8 +78,8 @@ pub struct Taught {
 
 /// Teaches a recipe from `good` pictures and known `bad` ones (which may be none).
 ///
-/// Cost: about 2 passes for each good picture fitted on, 3 for each held out, 5 for each bad one, 200 more for mixed ones,
-/// and four fits.
+/// Cost: about 2 passes for each good picture fitted on, 3 for each held out, 6 for each bad one, 330 more for mixed and
+/// held-out ones, and four fits.
 /// Memory: 200 KB for each of at most 512 good pictures and its crop, 256 MB of decoded pictures, 100 MB of fitting.
 ///
 /// # Errors

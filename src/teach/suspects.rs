@@ -39,8 +39,12 @@ const LEFT_OUT_MAX: f64 = 0.05;
 pub enum Why {
     /// Given as good, and far from all other good ones.
     LooksBad,
+    /// Given as bad, and scored like a good part by heads that have not seen it.
+    LooksGood,
     /// Given as bad, and like no part of this product anywhere.
     AnotherProduct,
+    /// Given as good and held out, and alone the reason for a high threshold.
+    RaisesThreshold,
 }
 
 /// A picture that does not look like what it was given as.
