@@ -47,7 +47,7 @@ pub struct Scratch {
 }
 
 impl CropPolicy {
-    /// The crops for `map`, most suspicious first, each with the model's aspect, in frame pixels.
+    /// The crops for `map`, most suspicious first, each with the full view's aspect, in frame pixels.
     ///
     /// * `full`: the view that the map covers.
     /// * `frame`: width and height of the frame; crops are shifted inside it where they fit.
@@ -57,6 +57,9 @@ impl CropPolicy {
         out.clear();
         scratch.taken.clear();
         scratch.taken.resize(map.values.len(), false);
+        // A region may grow over every cell: room for all of them at once, so that no frame allocates later.
+        scratch.stack.clear();
+        scratch.stack.reserve(map.values.len());
         let median = median(map.values, &mut scratch.sorted);
         for _ in 0..self.count.clamp(1, super::CROPS_MAX) {
             let peak = (0..map.values.len())
@@ -79,7 +82,7 @@ impl CropPolicy {
         let (cw, ch) = (full.width / map.width as f64, full.height / map.height as f64);
         let (x0, y0) = (full.x + region[0] as f64 * cw, full.y + region[1] as f64 * ch);
         let (x1, y1) = (full.x + region[2] as f64 * cw, full.y + region[3] as f64 * ch);
-        // One factor for both sides keeps the model's aspect.
+        // One factor for both sides keeps the full view's aspect, so that what is squashed is squashed alike.
         let grown = 1.0 + 2.0 * self.pad;
         let share = (grown * (x1 - x0) / full.width).max(grown * (y1 - y0) / full.height).clamp(self.side_min, 1.0);
         around(((x0 + x1) / 2.0, (y0 + y1) / 2.0), share, full, frame)

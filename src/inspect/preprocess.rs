@@ -3,7 +3,7 @@
 use crate::frame::Frame;
 use crate::frame::geometry::View;
 
-/// Shrinking by more than this averages areas; up to it, bilinear interpolation.
+/// Shrinking by more than this averages areas; up to it, by a triangle; enlarging interpolates.
 const AREA_ABOVE: f64 = 2.0;
 
 /// Buffers that a thread keeps, so that sampling allocates nothing once they have grown.
@@ -35,6 +35,8 @@ impl Taps {
         self.start.clear();
         self.weights.clear();
         let step = length / count as f64;
+        // Views of all sizes up to the whole frame alternate: room for the widest, so that none of them allocates.
+        self.weights.reserve(count * (step.max(2.0 * AREA_ABOVE) as usize + 2));
         let last = (limit - 1) as f64;
         for i in 0..count {
             self.start.push(self.weights.len());
@@ -49,6 +51,14 @@ impl Taps {
                     let right = if p + 1 == limit { f64::MAX } else { (p + 1) as f64 };
                     self.weights.push(((hi.min(right) - lo.max(left)).max(0.0) / step) as f32);
                 }
+            } else if step > 1.0 {
+                // A triangle as wide as two outputs: what is finer than the output must not fold into it.
+                let (lo, hi) = (centre - step, centre + step);
+                let (from, to) = (lo.floor().clamp(0.0, last), (hi.ceil() - 1.0).clamp(0.0, last));
+                self.first.push(from as usize);
+                let height = |p: f64| (1.0 - ((p + 0.5 - centre) / step).abs()).max(0.0);
+                let sum: f64 = (from as usize..=to as usize).map(|p| height(p as f64)).sum();
+                self.weights.extend((from as usize..=to as usize).map(|p| (height(p as f64) / sum) as f32));
             } else {
                 let centre = (centre - 0.5).clamp(0.0, last);
                 let from = centre.floor().min((limit.max(2) - 2) as f64);
@@ -70,8 +80,9 @@ impl Taps {
 
 /// Resamples what `view` shows of `frame` into `out`: `[3, height, width]` u8, planar RGB.
 ///
-/// Bilinear between pixel centres; the average over the covered area when a side shrinks by more than 2. Beyond the
-/// frame it is mirrored: replicated edges are streaks that no good part has (they cost .04 of AUROC on pictures of mixed
+/// Bilinear between pixel centres where it enlarges. Where it shrinks, a triangle filter two outputs wide (without it
+/// alias costs .008 of AUROC on magnetic tiles, which shrink by 1.1 to 1.5), and the average over the covered area, which
+/// reads half as much, where a side shrinks by more than 2. Beyond the frame it is mirrored: replicated edges are streaks that no good part has (they cost .04 of AUROC on pictures of mixed
 /// sizes). Reads only the view's rectangle. Cost: one multiply for each byte read and three taps'
 /// worth for each byte written; allocates only while `scratch` grows.
 ///
