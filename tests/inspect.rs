@@ -41,7 +41,7 @@ fn a_line_a_picture_with_every_field_and_an_overlay() {
         let expected =
             "schema file score threshold verdict crops score_full score_zoom evidence evidence_zoom overlay ms";
         assert_eq!(keys(line), expected.split(' ').collect());
-        assert_eq!(keys(&line["evidence"]), ["normality", "known"].into());
+        assert_eq!(keys(&line["evidence"]), ["normality", "known", "overall"].into());
         assert_eq!(keys(&line["ms"]), ["decode", "convert", "full", "zoom", "total"].into());
         let crop = &line["crops"][0];
         assert_eq!(keys(crop), ["x", "y", "width", "height"].into());
@@ -140,8 +140,8 @@ fn every_score_can_be_rebuilt_from_the_dump() {
         assert_ne!(views[0], views[1]);
         let evidence = |values: &Value| {
             let v: Vec<f32> = values.as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
-            assert_eq!(v.len(), 2, "the recipe knows bad parts");
-            Evidence { normality: v[0], known: Some(v[1]) }
+            assert_eq!(v.len(), 3, "the recipe knows bad parts");
+            Evidence { normality: v[0], known: Some(v[1]), overall: Some(v[2]) }
         };
         let (full, zoom) = (evidence(&line["evidence_full"]), evidence(&line["evidence_zoom"][0]));
         for (field, rebuilt) in [

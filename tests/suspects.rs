@@ -156,7 +156,7 @@ fn suspect(file: &str, why: &str, is_left_out: bool) -> (String, String, bool) {
 
 #[test]
 fn a_known_bad_part_that_looks_good_is_named_and_escapes() {
-    let bench = Bench::new(24, 0);
+    let bench = Bench::new(36, 0);
     for i in 0..7 {
         bench.put_spoilt(&format!("bad/{i:03}.png"), 500 + i, 8);
     }

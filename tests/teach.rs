@@ -181,7 +181,7 @@ fn recipes_that_cannot_be_trusted_are_refused_by_name() {
     let noise: Vec<u8> = (0..4096u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let cases: [(&str, Vec<u8>, ErrorKind, &str); 9] = [
         ("newer", with_notes(|n| n["schema"] = 99.into()), ErrorKind::Refused, "update zoomgate"),
-        ("entirely new", with_notes(|n| *n = serde_json::json!({"schema": 2})), ErrorKind::Refused, "update zoomgate"),
+        ("entirely new", with_notes(|n| *n = serde_json::json!({"schema": 99})), ErrorKind::Refused, "update zoomgate"),
         ("backbone", with_notes(|n| n["backbone"]["digest"] = "00".into()), ErrorKind::Refused, "teach it again"),
         ("a note gone", with_notes(|n| n["threshold"] = "high".into()), ErrorKind::Corrupt, "teach again"),
         ("notes gone", with_notes(|n| *n = serde_json::Value::Null), ErrorKind::Corrupt, "teach again"),

@@ -192,11 +192,12 @@ struct Line<'a> {
 struct Evidences {
     normality: f32,
     known: Option<f32>,
+    overall: Option<f32>,
 }
 
 impl Evidences {
     fn of(e: &Evidence) -> Self {
-        Self { normality: e.normality, known: e.known }
+        Self { normality: e.normality, known: e.known, overall: e.overall }
     }
 }
 
@@ -311,7 +312,7 @@ impl Dump {
         }
         self.count += 1;
         let (full, zoom) = names.split_first().expect("an inspection begins with the full view");
-        let raw = |e: &Evidence| std::iter::once(e.normality).chain(e.known).collect::<Vec<_>>();
+        let raw = |e: &Evidence| std::iter::once(e.normality).chain(e.known).chain(e.overall).collect::<Vec<_>>();
         let found = &looked.found;
         let dumped = Dumped {
             file,

@@ -8,12 +8,14 @@ use super::output::print_json;
 use super::progress::Bar;
 use super::report;
 use crate::error::{Error, ErrorKind, Result};
+use crate::inspect::CROPS_MAX;
 use crate::inspect::model::Model;
 use crate::inspect::recipe::Promise;
 use crate::nn::backbone::{Backbone, InputRange};
 use crate::storage;
 use crate::teach::dataset::{Dataset, Item};
 use crate::teach::evaluate::{evaluate, lesson_picture, trial_run};
+use crate::teach::ingredients::Ingredients;
 use crate::teach::interval::wilson;
 use crate::teach::open_set::{self, OpenSetReport};
 use crate::teach::promise::ONE_IN;
@@ -39,12 +41,18 @@ pub struct HowArgs {
     /// Prototypes in each bank of good cells.
     #[arg(long, default_value_t = 512, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=8192))]
     pub prototypes: u16,
+    /// Suspicious places that an inspection zooms into; each costs a pass through the model.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=CROPS_MAX as i64))]
+    pub crops: u8,
     /// Optimiser steps of each head: fewer are quicker and worse.
     #[arg(long, default_value_t = Options::default().steps as u32, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub steps: u32,
     /// Set the threshold so that at most 1 good part in N is rejected, at 95 % confidence, as far as pictures prove it.
     #[arg(long, default_value_t = ONE_IN, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub promise: u32,
+    /// Leave parts of the method out, to see what each is worth.
+    #[arg(long, value_delimiter = ',', value_name = "PART,PART", value_parser = clap::builder::PossibleValuesParser::new(Ingredients::NAMES))]
+    pub without: Vec<String>,
 }
 
 impl HowArgs {
@@ -63,9 +71,13 @@ impl HowArgs {
         Options {
             size: self.size.into(),
             prototypes: self.prototypes.into(),
+            crops: self.crops.into(),
             steps: self.steps as usize,
             seed,
             one_in: self.promise,
+            ingredients: self.without.iter().fold(Ingredients::default(), |all, name| {
+                all.without(name).expect("only names that it knows are let through")
+            }),
             ..Options::default()
         }
     }

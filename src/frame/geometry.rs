@@ -45,24 +45,14 @@ pub struct View {
     pub height: f64,
 }
 
-/// How much the frame's aspect may differ from the model's before it is letterboxed instead of squashed.
-const SQUASH_MAX: f64 = 1.1;
-
 impl View {
-    /// The whole of a frame, seen through a model input of `aspect` (width over height).
+    /// The whole of a `frame_width` x `frame_height` frame.
     ///
-    /// An aspect within 10 % of the model's is squashed onto it; any other is widened to it, beyond the frame's edges.
-    pub fn whole(frame_width: u32, frame_height: u32, aspect: f64) -> Self {
-        let (w, h) = (f64::from(frame_width), f64::from(frame_height));
-        let stretch = (w / h) / aspect;
-        let (width, height) = if (1.0 / SQUASH_MAX..=SQUASH_MAX).contains(&stretch) {
-            (w, h)
-        } else if stretch > 1.0 {
-            (w, w / aspect)
-        } else {
-            (h * aspect, h)
-        };
-        Self { x: (w - width) / 2.0, y: (h - height) / 2.0, width, height }
+    /// The model's input has the aspect that most pictures had when it was taught; a frame of another one is squashed
+    /// onto it, so that parts keep their places in the input and no input is spent on what lies beyond the frame
+    /// (letterboxing cost .02 of AUROC on pictures of mixed sizes).
+    pub fn whole(frame_width: u32, frame_height: u32) -> Self {
+        Self { x: 0.0, y: 0.0, width: frame_width.into(), height: frame_height.into() }
     }
 
     /// The view that shows exactly `roi`.
@@ -93,14 +83,6 @@ impl View {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_frame_close_to_the_aspect_is_squashed_and_any_other_letterboxed() {
-        assert_eq!(View::whole(300, 300, 1.0), View { x: 0.0, y: 0.0, width: 300.0, height: 300.0 });
-        assert_eq!(View::whole(320, 300, 1.0).width, 320.0);
-        assert_eq!(View::whole(400, 300, 1.0), View { x: 0.0, y: -50.0, width: 400.0, height: 400.0 });
-        assert_eq!(View::whole(100, 400, 0.5), View { x: -50.0, y: 0.0, width: 200.0, height: 400.0 });
-    }
 
     #[test]
     fn a_view_is_clipped_and_shifted_into_the_frame() {

@@ -1,6 +1,7 @@
 //! Inspection: a frame in, an [`Inspection`] out. Looks at the whole, zooms into what is suspicious, scores both.
 
 pub mod crop;
+pub mod levels;
 pub mod model;
 pub mod overlay;
 pub mod preprocess;
@@ -16,13 +17,15 @@ use crate::units::Score;
 /// The most crops one inspection can hold.
 pub const CROPS_MAX: usize = 4;
 
-/// The two raw evidences of one view, before standardisation; higher is more anomalous.
+/// The raw evidences of one view, before standardisation; higher is more anomalous.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Evidence {
     /// Distance to the prototypes of good parts.
     pub normality: f32,
     /// Response of the head that was taught the known defects; `None` where none were taught.
     pub known: Option<f32>,
+    /// Log odds that the view as a whole looks like the known bad parts; `None` where none were taught.
+    pub overall: Option<f32>,
 }
 
 /// Up to [`CROPS_MAX`] crops in frame pixels, most suspicious first.

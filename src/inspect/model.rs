@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::crop::{self, Map};
+use super::levels::Levels;
 use super::preprocess::{self, sample};
 use super::recipe::{METADATA_KEY, Recipe};
 use super::{Evidence, Inspect, Inspection, StageTimes};
@@ -129,10 +130,10 @@ pub struct Inspector {
     grid: (usize, usize),
 }
 
-/// The raw evidences of a pass's score output: `[1, 1]` without known bads, else `[1, 2]`.
+/// The raw evidences of a pass's score output: `[1, 1]` without known bads, else `[1, 3]`.
 pub fn evidence(score: &Output) -> Evidence {
     let v = score.f32();
-    Evidence { normality: v[0], known: v.get(1).copied() }
+    Evidence { normality: v[0], known: v.get(1).copied(), overall: v.get(2).copied() }
 }
 
 impl Inspector {
@@ -144,18 +145,13 @@ impl Inspector {
     /// The suspicion map of the last inspection's full view, in standard deviations of good cells, with the view it
     /// covers. For display, never for deciding.
     pub fn heat(&self, frame: &Frame) -> (&[f32], usize, usize, View) {
-        (&self.suspicion, self.grid.0, self.grid.1, self.whole(frame))
+        (&self.suspicion, self.grid.0, self.grid.1, View::whole(frame.width, frame.height))
     }
 
     /// The same of the last zoomed view.
     pub fn zoom_heat(&self) -> Option<(&[f32], usize, usize, View)> {
         let view = *self.views.last()?;
         Some((&self.zoom_suspicion, self.grid.0, self.grid.1, view))
-    }
-
-    fn whole(&self, frame: &Frame) -> View {
-        let input = self.recipe.input;
-        View::whole(frame.width, frame.height, input.width as f64 / input.height as f64)
     }
 
     /// Inspects and hands every model input to `dump` (`"full"`, `"zoom0"`…) before it is run.
@@ -165,8 +161,10 @@ impl Inspector {
     pub fn inspect_with(&mut self, frame: &Frame, mut dump: impl FnMut(&str, &[u8])) -> Result<Inspection> {
         let start = Instant::now();
         let (width, height) = (self.recipe.input.width, self.recipe.input.height);
-        let whole = self.whole(frame);
+        let whole = View::whole(frame.width, frame.height);
         sample(frame, &whole, width, height, &mut self.input, &mut self.sampling);
+        let levels = self.recipe.light.map_or_else(Levels::identity, |light| Levels::of(&self.input, &light));
+        levels.apply(&mut self.input);
         dump("full", &self.input);
         let converted = Instant::now();
         let out = self.full.run(&self.input)?;
@@ -184,6 +182,7 @@ impl Inspector {
         let mut crops = super::Crops::default();
         for (i, view) in self.views.iter().enumerate() {
             sample(frame, view, width, height, &mut self.input, &mut self.sampling);
+            levels.apply(&mut self.input);
             dump(["zoom0", "zoom1", "zoom2", "zoom3"][i], &self.input);
             let out = self.zoom.run(&self.input)?;
             let e = evidence(&out[1]);

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Evidence;
 use super::crop::CropPolicy;
+use super::levels::Light;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The schema this build writes and the newest it reads.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 /// The key in `metadata_props`.
 pub const METADATA_KEY: &str = "zoomgate";
 
@@ -25,6 +26,9 @@ pub struct Recipe {
     pub input: Input,
     /// The feature extractor inside the graph.
     pub backbone: BackboneNote,
+    /// What every frame's light is brought to; `None` in recipes of schema 1, which take frames as they are.
+    #[serde(default)]
+    pub light: Option<Light>,
     /// How crops are cut.
     pub crop: CropPolicy,
     /// Constants of the full view's evidences.
@@ -101,6 +105,15 @@ pub struct EvidenceConstants {
     pub weight: f32,
 }
 
+/// As [`EvidenceConstants`], of an evidence without a map.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OverallConstants {
+    /// Of the image's evidence, over held-out good parts.
+    pub image: Standard,
+    /// Weight in the view's sum, ≥ 0.
+    pub weight: f32,
+}
+
 /// Constants of one view.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ViewConstants {
@@ -108,6 +121,9 @@ pub struct ViewConstants {
     pub normality: EvidenceConstants,
     /// The taught head; `None` without known bads.
     pub known: Option<EvidenceConstants>,
+    /// What the whole view looks like; `None` without known bads and in recipes of schema 1.
+    #[serde(default)]
+    pub overall: Option<OverallConstants>,
     /// Standardisation of the view's own weighted sum (for `score_full`, `score_zoom`).
     pub sum: Standard,
 }
@@ -116,7 +132,8 @@ impl ViewConstants {
     /// The weighted sum of standardised evidences.
     pub fn weighted(&self, e: &Evidence) -> f32 {
         let known = self.known.zip(e.known).map_or(0.0, |(c, k)| c.weight * c.image.z(k));
-        self.normality.weight * self.normality.image.z(e.normality) + known
+        let overall = self.overall.zip(e.overall).map_or(0.0, |(c, o)| c.weight * c.image.z(o));
+        self.normality.weight * self.normality.image.z(e.normality) + known + overall
     }
 
     /// The view's score alone, in standard deviations of good parts.

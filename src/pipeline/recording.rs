@@ -35,6 +35,7 @@ pub struct PartRecord {
 
 /// What `act` sends to `rec`.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a box for each part would allocate on the line's threads")]
 pub enum Note {
     /// A part is done.
     Part(PartRecord),

@@ -3,12 +3,14 @@
 //! Greedy k-centre (PatchCore's coreset, Roth et al. 2022, algorithm 1) on a bounded sample of cells in a random
 //! projection (Johnson-Lindenstrauss), then a few rounds of k-means from there: the centres alone are the sample's
 //! outermost cells, and 512 of them would sit around the good cells instead of among them.
+//!
+//! Distances are taken between whitened cells, where directions in which good parts hardly vary count as much as those in
+//! which they vary most. Float features of castings, two seeds, this map alone: .977 against .940 on plain features; solar
+//! cells .938 and .932, magnetic tiles .857 and .869.
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-
-use super::features::{Codes, FeatureGraph};
 
 /// Prototypes in a bank by default: more cost more than the backbone itself.
 pub const PROTOTYPES: usize = 512;
@@ -25,18 +27,17 @@ pub struct Bank {
 }
 
 impl Bank {
-    /// Fits at most `size` prototypes to the cells of `views`.
+    /// Fits at most `size` prototypes to a sample of cells, `[n, channels]` f32 (see
+    /// [`Template::whiten`](super::template::Template::whiten)).
     ///
     /// Deterministic for a generator state. Cost: [`SAMPLE`](super::features::SAMPLE)` x size x PROJECTED` for the
     /// centres and twice `SAMPLE x size x channels` for the rounds; memory `SAMPLE x channels` floats (25 MB).
-    pub fn fit(space: &FeatureGraph, views: &[Codes], size: usize, rng: &mut ChaCha8Rng) -> Self {
-        let channels = space.channels;
-        let cells = space.sample(views, rng);
-        let centres = k_centre(&project(&cells, channels, rng), size, rng);
+    pub fn fit(cells: &[f32], channels: usize, size: usize, rng: &mut ChaCha8Rng) -> Self {
+        let centres = k_centre(&project(cells, channels, rng), size, rng);
         let mut values: Vec<f32> =
             centres.iter().flat_map(|&i| cells[i * channels..(i + 1) * channels].iter().copied()).collect();
         for _ in 0..ROUNDS {
-            values = means(&cells, &values, channels);
+            values = means(cells, &values, channels);
         }
         Self { values, channels }
     }
@@ -51,11 +52,9 @@ impl Bank {
         self.values.is_empty()
     }
 
-    /// Root mean squared distance of every cell of a view to its nearest prototype: `[cells]`.
-    pub fn distances(&self, space: &FeatureGraph, codes: &[u8]) -> Vec<f32> {
-        let mut cells = Vec::with_capacity(codes.len());
-        space.real(codes, &mut cells);
-        let nearest = nearest(&cells, &self.values, self.channels);
+    /// Root mean squared distance of each of the cells `[cells, channels]` of a view to its nearest prototype: `[cells]`.
+    pub fn distances(&self, cells: &[f32]) -> Vec<f32> {
+        let nearest = nearest(cells, &self.values, self.channels);
         nearest.into_iter().map(|(_, d2)| (d2.max(0.0) / self.channels as f32).sqrt()).collect()
     }
 }

@@ -6,16 +6,19 @@ use rayon::prelude::*;
 
 use super::features::FeatureGraph;
 use super::graph::{self, ViewParts};
-use super::lesson::{Fitted, Lesson, render};
+use super::lesson::{Fitted, Lesson};
 use super::promise::{Promised, promised};
 use super::second_look::SecondLook;
 use super::session::Progress;
 use super::suspects::Suspect;
+use super::weights::PER_VIEW;
 use crate::error::{Error, ErrorKind, Result};
+use crate::frame::geometry::View;
 use crate::inspect::Evidence;
 use crate::inspect::model::{Model, evidence};
 use crate::inspect::recipe::{
-    BackboneNote, EvidenceConstants, Input, METADATA_KEY, Recipe, SCHEMA, SelfTest, Standard, Teaching, ViewConstants,
+    BackboneNote, EvidenceConstants, Input, METADATA_KEY, OverallConstants, Recipe, SCHEMA, SelfTest, Standard,
+    Teaching, ViewConstants,
 };
 use crate::nn::backbone::Backbone;
 use crate::nn::onnx::{self, Elem};
@@ -50,18 +53,28 @@ impl Lesson<'_> {
         let held = &self.held;
         self.progress.stage("measuring held-out good parts", 2 * held.len() as u64);
         let goods = measure(&passes.full, held.len(), |i| self.full_view(&self.good, held[i]), self.progress)?;
-        let [full_normality, full_known, zoom_normality, zoom_known] = fitted.weights;
-        let full = goods.constants([full_normality, full_known]);
-        let zoomed = |i: usize| -> Result<Vec<u8>> {
+        let [full_weights, zoom_weights] = fitted.weights;
+        let full = goods.constants(full_weights);
+        let boxes = |i: usize| -> Result<Vec<(usize, View)>> {
             let frame = self.good.frame(held[i])?;
             let mut suspicion = Vec::new();
             full.suspicion(&goods.maps[i], &mut suspicion);
-            Ok(render(&frame, &self.locate(&suspicion, &frame, &fitted.policy), self.size()))
+            Ok(self.crops(&suspicion, &frame, &fitted.policy).into_iter().map(|view| (i, view)).collect())
         };
-        let zooms = measure(&passes.zoom, held.len(), zoomed, self.progress)?;
-        let zoom = zooms.constants([zoom_normality, zoom_known]);
-        let sums: Vec<f32> =
-            goods.evidences.iter().zip(&zooms.evidences).map(|(f, z)| full.weighted(f) + zoom.weighted(z)).collect();
+        let boxes: Vec<Vec<(usize, View)>> = (0..held.len()).into_par_iter().map(boxes).collect::<Result<_>>()?;
+        let boxes = boxes.concat();
+        let zoomed = |b: usize| {
+            let (i, view) = boxes[b];
+            Ok(self.render(&self.good.frame(held[i])?, &view))
+        };
+        let zooms = measure(&passes.zoom, boxes.len(), zoomed, self.progress)?;
+        let zoom = zooms.constants(zoom_weights);
+        // As on the device: a part counts by its most suspicious crop.
+        let mut strongest = vec![f32::MIN; held.len()];
+        for ((i, _), e) in boxes.iter().zip(&zooms.evidences) {
+            strongest[*i] = strongest[*i].max(zoom.weighted(e));
+        }
+        let sums: Vec<f32> = goods.evidences.iter().zip(&strongest).map(|(f, zoom)| full.weighted(f) + zoom).collect();
         let fused = Standard::of(&sums);
         let scores: Vec<f32> = sums.iter().map(|&s| fused.z(s)).collect();
         let Promised { threshold, promise } = promised(&scores, self.options.one_in, THRESHOLD_MIN);
@@ -75,6 +88,7 @@ impl Lesson<'_> {
                 digest: backbone.digest.clone(),
                 features: backbone.features().to_vec(),
             },
+            light: self.options.light(),
             crop: fitted.policy,
             full,
             zoom,
@@ -182,25 +196,32 @@ pub(super) fn measure(
 }
 
 impl Measured {
-    /// Standardisation of every evidence over these (good) parts; weights for normality and the head.
-    fn constants(&self, weights: [f32; 2]) -> ViewConstants {
+    /// Standardisation of every evidence over these (good) parts; weights as in [`weights`](super::weights).
+    fn constants(&self, weights: [f32; PER_VIEW]) -> ViewConstants {
         let has_head = self.evidences.iter().all(|e| e.known.is_some());
         let parts = if has_head { 2 } else { 1 };
-        let constants = |part: usize, value: &dyn Fn(&Evidence) -> f32| {
+        let image = |part: usize, value: &dyn Fn(&Evidence) -> f32| {
             let image: Vec<f32> = self.evidences.iter().map(value).collect();
+            // An evidence that says the same of every part says nothing; its rounding noise must not be blown up.
+            let (low, high) = image.iter().fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
+            OverallConstants {
+                image: Standard::of(&image),
+                weight: if high - low > CONSTANT { weights[part] } else { 0.0 },
+            }
+        };
+        let constants = |part: usize, value: &dyn Fn(&Evidence) -> f32| {
+            let OverallConstants { image, weight } = image(part, value);
             let cells: Vec<f32> = self
                 .maps
                 .iter()
                 .flat_map(|m| m[part * m.len() / parts..(part + 1) * m.len() / parts].iter().copied())
                 .collect();
-            // An evidence that says the same of every part says nothing; its rounding noise must not be blown up.
-            let (low, high) = image.iter().fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
-            let weight = if high - low > CONSTANT { weights[part] } else { 0.0 };
-            EvidenceConstants { image: Standard::of(&image), cell: Standard::of(&cells), weight }
+            EvidenceConstants { image, cell: Standard::of(&cells), weight }
         };
         let normality = constants(0, &|e| e.normality);
         let known = has_head.then(|| constants(1, &|e| e.known.unwrap_or(0.0)));
-        let mut view = ViewConstants { normality, known, sum: Standard { mean: 0.0, std: 1.0 } };
+        let overall = has_head.then(|| image(2, &|e| e.overall.unwrap_or(0.0)));
+        let mut view = ViewConstants { normality, known, overall, sum: Standard { mean: 0.0, std: 1.0 } };
         let sums: Vec<f32> = self.evidences.iter().map(|e| view.weighted(e)).collect();
         view.sum = Standard::of(&sums);
         view

@@ -96,11 +96,13 @@ pub fn evaluate(model: &Model, test: &[Item], threshold: Option<f32>, progress: 
 /// AUROC of each evidence by itself, for whoever looks into why a set is hard.
 fn log_evidences(test: &[Item], inspections: &[Inspection]) {
     type Value = fn(&Inspection) -> Option<f32>;
-    let evidences: [(&str, Value); 4] = [
+    let evidences: [(&str, Value); 6] = [
         ("full normality", |i| Some(i.full.normality)),
         ("full known", |i| i.full.known),
+        ("full overall", |i| i.full.overall),
         ("zoom normality", |i| i.zoom.map(|z| z.normality)),
         ("zoom known", |i| i.zoom.and_then(|z| z.known)),
+        ("zoom overall", |i| i.zoom.and_then(|z| z.overall)),
     ];
     for (name, value) in evidences {
         let of = |label| -> Vec<f32> {

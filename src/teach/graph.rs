@@ -1,13 +1,14 @@
 //! Writes the recipe's graph: features, then for each view the bank's distance and the head, then their scores.
 //!
-//! Outputs for `view` in `full`, `zoom`: `{view}_map` `[1, E, h, w]` f32 (channel 0 the distance to the bank, channel
-//! 1 the head's logits where there is one, both in standard deviations of what is usual at that place), `{view}_score` `[1, E]` f32 (the raw evidences: means of each map's largest
-//! cells), `{view}_attention` `[1, 1, h/2, w/2]` f32 (how much each cell is attended to, on average over all
+//! Outputs for `view` in `full`, `zoom`: `{view}_map` `[1, M, h, w]` f32 (channel 0 the normality map, channel 1 the
+//! head's logits where there is one, both in standard deviations of what is usual at that place), `{view}_score` `[1, E]`
+//! f32 (the raw evidences: means of each map's largest cells, then the whole view's log odds), `{view}_attention` `[1, 1, h/2, w/2]` f32 (how much each cell is attended to, on average over all
 //! cells; the distance map without a head). The two views share everything up to `x`.
 
 use super::bank::Bank;
 use super::features::FeatureGraph;
 use super::head::{HIDDEN, Head, KEY, LEAK, Linear, top_cells};
+use super::overall::{FAR, Overall};
 use super::places::Places;
 use super::template::Template;
 use super::view::{Known, Normality};
@@ -22,8 +23,11 @@ use crate::nn::plan::Plan;
 /// simulated belt with the mean of 1, 8, 20 and 80 of 4,032 cells: .98, .97, .95, .88; on three real sets 1 and 5 of
 /// 1,024 differ by .004 at most.
 pub const DISTANCE_SHARE: f64 = 0.001;
-/// Weight of the template against the bank in the normality map: on registered parts it knows more, on others as much.
-pub const TEMPLATE_SHARE: f32 = 0.85;
+/// Weight of the template against the bank in the normality map: where one knows more, the other takes little from it.
+pub const TEMPLATE_SHARE: f32 = 0.65;
+
+/// The grid of whitened features, whose deviation is 1: -8 to 8 in steps of a sixteenth. Further out is far enough.
+const WHITE: Quant = Quant { scale: 1.0 / 16.0, zero: 128 };
 
 /// What is fitted for one view.
 pub struct ViewParts<'a> {
@@ -99,6 +103,8 @@ fn write_view(g: &mut Graph, space: &FeatureGraph, view: &ViewParts<'_>, ranges:
     let [h, w] = space.grid;
     let v = view.name;
     let Normality { bank, bank_usual, template, template_usual } = view.normality;
+    let z = g.conv1x1("x", &template.weight, &template.bias, &format!("{v}.white"));
+    g.fake_quantize(&z, WHITE, &format!("{v}.white.z"));
     let distance = write_bank(g, space, v, bank);
     let distance = standardise(g, space, &distance, bank_usual, 1.0 - TEMPLATE_SHARE);
     let deviation = write_template(g, space, v, template);
@@ -112,6 +118,7 @@ fn write_view(g: &mut Graph, space: &FeatureGraph, view: &ViewParts<'_>, ranges:
         let logits = standardise(g, space, &logits, &known.usual, 1.0);
         scores.push(top(g, &logits, space.cells(), top_cells(space.cells())));
         maps.push(logits);
+        scores.push(write_overall(g, space, v, &known.overall));
         let shape = g.i64(&format!("{attention}.shape"), &[1, 1, (h / 2) as i64, (w / 2) as i64]);
         let mean =
             g.node("ReduceMean", &[&format!("{v}.weights")], &format!("{v}.attended"), &[Attr::Ints("axes", &[1])]);
@@ -120,10 +127,10 @@ fn write_view(g: &mut Graph, space: &FeatureGraph, view: &ViewParts<'_>, ranges:
         let attrs = [Attr::Ints("kernel_shape", &[2, 2]), Attr::Ints("strides", &[2, 2])];
         g.node("MaxPool", &[&distance], &attention, &attrs);
     }
-    let evidences = maps.len();
+    let (layers, evidences) = (maps.len(), scores.len());
     join(g, &maps, &format!("{v}_map"));
     join(g, &scores, &format!("{v}_score"));
-    g.output(&format!("{v}_map"), Elem::F32, &[1, evidences, h, w]);
+    g.output(&format!("{v}_map"), Elem::F32, &[1, layers, h, w]);
     g.output(&attention, Elem::F32, &[1, 1, h / 2, w / 2]);
     g.output(&format!("{v}_score"), Elem::F32, &[1, evidences]);
 }
@@ -159,9 +166,10 @@ fn write_bank(g: &mut Graph, space: &FeatureGraph, v: &str, bank: &Bank) -> Stri
         .zip(&scales)
         .map(|(p, s)| -p.iter().map(|x| ((x / s).round_ties_even() * s).powi(2)).sum::<f32>() / 2.0)
         .collect();
-    let product = g.conv1x1("x", &bank.values, &half, &format!("{v}.bank"));
+    let z = format!("{v}.white.z");
+    let product = g.conv1x1(&z, &bank.values, &half, &format!("{v}.bank"));
     let best = g.node("ReduceMax", &[&product], &format!("{v}.bank.best"), &[Attr::Ints("axes", &[1])]);
-    let norm = g.node("ReduceSumSquare", &["x"], &format!("{v}.bank.norm"), &[Attr::Ints("axes", &[1])]);
+    let norm = g.node("ReduceSumSquare", &[&z], &format!("{v}.bank.norm"), &[Attr::Ints("axes", &[1])]);
     let half_norm = g.f32(&format!("{v}.bank.half"), &[], &[0.5]);
     let n = g.node("Mul", &[&norm, &half_norm], &format!("{v}.bank.halfnorm"), &[]);
     let d = g.node("Sub", &[&n, &best], &format!("{v}.bank.d"), &[]);
@@ -176,7 +184,7 @@ fn write_bank(g: &mut Graph, space: &FeatureGraph, v: &str, bank: &Bank) -> Stri
 /// Means and gains are stored as int8, each channel on its own scale.
 fn write_template(g: &mut Graph, space: &FeatureGraph, v: &str, template: &Template) -> String {
     let name = |n: &str| format!("{v}.template.{n}");
-    let mut z = g.conv1x1("x", &template.weight, &template.bias, &name("white"));
+    let mut z = format!("{v}.white.z");
     if let Some(places) = &template.places {
         let [h, w] = space.grid;
         let mut stored = |values: &[f32], part: &str| {
@@ -233,6 +241,27 @@ fn write_head(g: &mut Graph, space: &FeatureGraph, v: &str, head: &Head, ranges:
     let b = g.node("LeakyRelu", &[&b], &name("second"), &[Attr::Float("alpha", LEAK as f32)]);
     let b = on_grid(g, b, ranges.second);
     conv(g, &b, &head.last, &name("logits"))
+}
+
+/// The log odds of the whole view, `[1, 1]`.
+fn write_overall(g: &mut Graph, space: &FeatureGraph, v: &str, overall: &Overall) -> String {
+    let name = |n: &str| format!("{v}.overall.{n}");
+    let axes = [Attr::Ints("axes", &[2, 3]), Attr::Int("keepdims", 0)];
+    let means = g.node("ReduceMean", &["x"], &name("means"), &axes);
+    let squared = g.node("Mul", &["x", "x"], &name("squared"), &[]);
+    let squares = g.node("ReduceMean", &[&squared], &name("squares"), &axes);
+    let pooled = g.node("Concat", &[&means, &squares], &name("pooled"), &[Attr::Int("axis", 1)]);
+    let features = 2 * space.channels;
+    let mean = g.f32(&name("mean"), &[1, features], &overall.mean);
+    let gain = g.f32(&name("gain"), &[1, features], &overall.gain);
+    let centred = g.node("Sub", &[&pooled, &mean], &name("centred"), &[]);
+    let z = g.node("Mul", &[&centred, &gain], &name("standard"), &[]);
+    let (near, far) = (g.f32(&name("near"), &[], &[-FAR]), g.f32(&name("far"), &[], &[FAR]));
+    let z = g.node("Clip", &[&z, &near, &far], &name("clipped"), &[]);
+    let weight = g.f32(&name("weight"), &[features, 1], &overall.weight);
+    let bias = g.f32(&name("bias"), &[1, 1], &[overall.bias]);
+    let sum = g.node("MatMul", &[&z, &weight], &name("sum"), &[]);
+    g.node("Add", &[&sum, &bias], &name("score"), &[])
 }
 
 /// Mean of the `count` largest cells of a `[1, 1, h, w]` map: `[1, 1]`.

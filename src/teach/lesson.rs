@@ -4,33 +4,30 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::cutmix;
 use super::features::{Codes, Extractor, FeatureGraph};
-use super::graph::distance_cells;
-use super::head::{FitOptions, Head, top_cells};
+use super::head::{FitOptions, Head};
+use super::ingredients::Ingredients;
+use super::overall::Overall;
 use super::picture::Shelf;
 use super::screen::Screened;
 use super::session::{Options, Progress};
-use super::view::{Known, Lie, Normality, suspicion, top_mean};
-use super::weights::{self, EVIDENCES, PRIOR};
+use super::view::{Known, Lie, Normality, suspicion};
+use super::weights::{self, PER_VIEW};
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::frame::geometry::{Roi, View};
 use crate::inspect::crop::{self, CropPolicy, Map};
+use crate::inspect::levels::{Levels, Light};
 use crate::inspect::preprocess::{Scratch, sample};
 
 /// Good parts, fitted or held out, that a head's usual logits and the weights are measured on.
 pub(super) const PROBES: usize = 64;
 /// Pictures that the backbone's grids are calibrated on.
 const CALIBRATION: usize = 24;
-/// Good pictures that a known defect is mixed into.
-const MIXED: usize = 60;
 /// Good pictures that are shown shifted and scaled as well.
 const JITTERED_GOODS: usize = 64;
 /// Zoomed views of each known bad part.
 const ZOOMS: usize = 3;
-/// Fewer known bads are not divided: half of them teach a head nothing.
-pub const DIVIDED_MIN: usize = 4;
 
 /// Everything a lesson holds while it runs.
 pub(super) struct Lesson<'a> {
@@ -46,13 +43,19 @@ pub(super) struct Lesson<'a> {
     pub(super) progress: &'a dyn Progress,
 }
 
-pub(super) fn whole(frame: &Frame, [h, w]: [usize; 2]) -> View {
-    View::whole(frame.width, frame.height, w as f64 / h as f64)
+pub(super) fn whole(frame: &Frame) -> View {
+    View::whole(frame.width, frame.height)
 }
 
-pub(super) fn render(frame: &Frame, view: &View, [h, w]: [usize; 2]) -> Vec<u8> {
+/// A view as the device's model will see it: sampled, in the light of its frame.
+fn render(frame: &Frame, view: &View, [h, w]: [usize; 2], light: Option<Light>) -> Vec<u8> {
+    let mut scratch = Scratch::default();
     let mut out = vec![0; 3 * h * w];
-    sample(frame, view, w, h, &mut out, &mut Scratch::default());
+    let levels = light.map(|light| Levels::of_frame(frame, [h, w], &light, &mut scratch));
+    sample(frame, view, w, h, &mut out, &mut scratch);
+    if let Some(levels) = levels {
+        levels.apply(&mut out);
+    }
     out
 }
 
@@ -70,8 +73,8 @@ fn jittered(view: View, rng: &mut ChaCha8Rng) -> View {
 }
 
 /// A random crop around `centre`, 0.3 to 0.5 of the full view's size.
-fn loose_crop(centre: (f64, f64), least: f64, frame: &Frame, size: [usize; 2], rng: &mut ChaCha8Rng) -> View {
-    let full = whole(frame, size);
+fn loose_crop(centre: (f64, f64), least: f64, frame: &Frame, rng: &mut ChaCha8Rng) -> View {
+    let full = whole(frame);
     let share: f64 = rng.random_range(0.3..0.5f64).max(least).min(1.0);
     let off = |side: f64, r: f64| side * share * r;
     let at = (
@@ -86,20 +89,21 @@ pub(super) fn calibration_views(
     fit: &[usize],
     bad: &Shelf<'_>,
     size: [usize; 2],
+    light: Option<Light>,
     rng: &mut ChaCha8Rng,
 ) -> Result<Vec<Vec<u8>>> {
     let mut views = Vec::new();
     for (n, &i) in fit.iter().take(CALIBRATION).enumerate() {
         let frame = good.frame(i)?;
-        views.push(render(&frame, &whole(&frame, size), size));
+        views.push(render(&frame, &whole(&frame), size, light));
         if n % 2 == 0 {
             let at = (rng.random_range(0.0..f64::from(frame.width)), rng.random_range(0.0..f64::from(frame.height)));
-            views.push(render(&frame, &loose_crop(at, 0.0, &frame, size, rng), size));
+            views.push(render(&frame, &loose_crop(at, 0.0, &frame, rng), size, light));
         }
     }
     for i in 0..bad.len().min(CALIBRATION / 2) {
         let frame = bad.frame(i)?;
-        views.push(render(&frame, &whole(&frame, size), size));
+        views.push(render(&frame, &whole(&frame), size, light));
     }
     Ok(views)
 }
@@ -115,9 +119,9 @@ pub(super) struct Fitted {
     pub(super) full: FittedView,
     pub(super) zoom: FittedView,
     pub(super) policy: CropPolicy,
-    /// Weights of the evidences, in the order of [`weights`].
-    pub(super) weights: [f32; EVIDENCES],
-    /// Heads of both views by each half of the known bads; none where those are few.
+    /// Weights of both views' evidences, in the order of [`weights`].
+    pub(super) weights: [[f32; PER_VIEW]; 2],
+    /// What both views know from each half of the known bads; none where those are few.
     pub(super) halves: [Vec<Known>; 2],
     pub(super) calibration: [Vec<Vec<u8>>; 2],
 }
@@ -144,103 +148,81 @@ impl Lesson<'_> {
         self.extractor.codes(count, |i| view(i).inspect(|_| self.progress.tick()))
     }
 
-    /// Fits a head on the examples of those known bads that `is_taught`.
-    fn head(
+    /// Fits a head, and what whole views look like, on the examples of those known bads that `is_taught`.
+    pub(super) fn known(
         &self,
         name: &str,
         steps: usize,
         examples: &Examples,
         is_taught: impl Fn(usize) -> bool,
         rng: &mut ChaCha8Rng,
-    ) -> Head {
+    ) -> (Head, Overall) {
         self.progress.stage(name, steps as u64);
-        let bad: Vec<Codes> = examples.bad.iter().filter(|(b, _)| is_taught(*b)).map(|(_, v)| v.clone()).collect();
-        let options = FitOptions { steps, rate: 1e-3 };
-        Head::fit(&self.space, &examples.good, &bad, options, rng, || self.progress.tick())
+        let taught = |views: &[(usize, Codes)]| -> Vec<Codes> {
+            views.iter().filter(|(b, _)| is_taught(*b)).map(|(_, v)| v.clone()).collect()
+        };
+        let real = taught(&examples.real);
+        let overall = Overall::fit(&self.space, &examples.good, &real);
+        let bad: Vec<Codes> = real.iter().chain(&real).cloned().chain(taught(&examples.mixed)).collect();
+        let options = FitOptions { steps, rate: 1e-3, ingredients: self.options.ingredients };
+        (Head::fit(&self.space, &examples.good, &bad, options, rng, || self.progress.tick()), overall)
     }
 
-    /// How far each of a view's two evidences sets known bads (`tests`, with their numbers) apart from held-out goods.
-    ///
-    /// The head's is that of heads fitted on one half of the known bads and asked about the other half; they come along.
-    fn effects(
-        &self,
-        lie: Lie,
-        normality: &Normality,
-        examples: &Examples,
-        held: &[Codes],
-        tests: &[(usize, Codes)],
-        rng: &mut ChaCha8Rng,
-    ) -> ([Option<f64>; 2], Vec<Known>) {
-        let space = &self.space;
-        let count = distance_cells(space.cells());
-        let of = |codes: &Codes| top_mean(&normality.map(space, codes), count);
-        let goods: Vec<f32> = held.par_iter().map(of).collect();
-        let bads: Vec<f32> = tests.par_iter().map(|(_, codes)| of(codes)).collect();
-        let normal = weights::effect(weights::deviations(&goods, &bads));
-        if self.bad.len() < DIVIDED_MIN {
-            return ([normal, None], Vec::new());
-        }
-        let (mut deviations, mut halves) = (Vec::new(), Vec::new());
-        for half in 0..2 {
-            let head = self.head("weighing the evidence", self.options.steps / 3, examples, |b| b % 2 == half, rng);
-            let known = Known::measure(space, head, lie, &examples.good[..examples.good.len().min(PROBES)]);
-            let of = |codes: &Codes| top_mean(&known.map(space, codes), top_cells(space.cells()));
-            let goods: Vec<f32> = held.par_iter().map(of).collect();
-            let unseen = tests.par_iter().filter(|(b, _)| b % 2 != half);
-            let bads: Vec<f32> = unseen.map(|(_, codes)| of(codes)).collect();
-            deviations.extend(weights::deviations(&goods, &bads));
-            halves.push(known);
-        }
-        ([normal, weights::effect(deviations)], halves)
+    /// A view as the device's model will see it: `[3, H, W]` u8.
+    pub(super) fn render(&self, frame: &Frame, view: &View) -> Vec<u8> {
+        render(frame, view, self.size(), self.options.light())
     }
 
-    /// The box of suspicion in a frame.
+    /// The box of most suspicion in a frame.
     pub(super) fn locate(&self, map: &[f32], frame: &Frame, policy: &CropPolicy) -> View {
+        self.crops(map, frame, policy)[0]
+    }
+
+    /// The boxes of suspicion in a frame, as the device will cut them.
+    pub(super) fn crops(&self, map: &[f32], frame: &Frame, policy: &CropPolicy) -> Vec<View> {
         let mut out = Vec::new();
         let [height, width] = self.space.grid;
-        let full = whole(frame, self.size());
+        let full = whole(frame);
         let map = Map { values: map, width, height };
         policy.crops(map, &full, (frame.width, frame.height), &mut out, &mut crop::Scratch::default());
-        out[0]
+        out
     }
 
     pub(super) fn fit(&self, rng: &mut ChaCha8Rng) -> Result<Fitted> {
-        let size = self.size();
         let Screened { good: goods, bad: bads, held, .. } = self.screened.clone();
         let normality = self.normality(&goods, Lie::Registered, rng);
-        let policy = CropPolicy::default();
+        let policy = CropPolicy { count: self.options.crops, ..CropPolicy::default() };
 
         let mixed = if bads.is_empty() { None } else { Some(self.mix(&goods, &bads, &normality, rng)?) };
         let full_lesson = match &mixed {
             Some(m) => {
                 let jittered_goods = self.codes("varying good parts", self.fit.len().min(JITTERED_GOODS), |i| {
                     let frame = self.good.frame(self.fit[i])?;
-                    let view = jittered(whole(&frame, size), &mut self.rng(1, i));
-                    Ok(render(&frame, &view, size))
+                    let view = jittered(whole(&frame), &mut self.rng(1, i));
+                    Ok(self.render(&frame, &view))
                 })?;
                 let varied = self.codes("varying bad parts", 2 * self.bad.len(), |i| {
                     let frame = self.bad.frame(i / 2)?;
-                    let view = jittered(whole(&frame, size), &mut self.rng(2, i));
-                    Ok(render(&frame, &view, size))
+                    let view = jittered(whole(&frame), &mut self.rng(2, i));
+                    Ok(self.render(&frame, &view))
                 })?;
                 let good: Vec<Codes> = goods.iter().chain(&jittered_goods).cloned().collect();
-                let real = bads.iter().enumerate().chain(varied.iter().enumerate().map(|(i, v)| (i / 2, v)));
-                let bad = real.clone().chain(real).chain(m.full.iter().map(|(b, v)| (*b, v)));
-                Some(Examples { good, bad: bad.map(|(b, v)| (b, v.clone())).collect() })
+                let real =
+                    bads.iter().cloned().enumerate().chain(varied.into_iter().enumerate().map(|(i, v)| (i / 2, v)));
+                Some(Examples { good, real: real.collect(), mixed: m.full.clone() })
             }
             None => None,
         };
         let full_head =
-            full_lesson.as_ref().map(|l| self.head("teaching the full view", self.options.steps, l, |_| true, rng));
+            full_lesson.as_ref().map(|l| self.known("teaching the full view", self.options.steps, l, |_| true, rng));
         let known = full_head.map(|head| Known::measure(&self.space, head, Lie::Registered, &goods));
-        let (mut effects, mut halves) = ([None; EVIDENCES], [Vec::new(), Vec::new()]);
+        let (mut effects, mut halves) = ([[None; PER_VIEW]; 2], [Vec::new(), Vec::new()]);
         if let Some(lesson) = full_lesson {
             let tests: Vec<_> = bads.iter().cloned().enumerate().collect();
-            ([effects[0], effects[1]], halves[0]) =
-                self.effects(Lie::Registered, &normality, &lesson, &held, &tests, rng);
+            (effects[0], halves[0]) = self.effects(Lie::Registered, &normality, &lesson, &held, &tests, rng);
         }
         let look = |codes: &Codes| {
-            let [_, weight, ..] = weights::weights(effects, self.bad.len());
+            let [[_, weight, _], _] = weights::weights(effects, self.bad.len());
             suspicion(&self.space, &normality, known.as_ref().map(|k| (k, weight)), codes)
         };
 
@@ -255,49 +237,49 @@ impl Lesson<'_> {
             let frame = self.good.frame(self.fit[i])?;
             let v = centres[i];
             let at = (v.x + v.width / 2.0, v.y + v.height / 2.0);
-            let full = whole(&frame, size);
-            let view = loose_crop(at, v.width / full.width * 0.85, &frame, size, &mut self.rng(3, i));
-            Ok(render(&frame, &view, size))
+            let full = whole(&frame);
+            let view = loose_crop(at, v.width / full.width * 0.85, &frame, &mut self.rng(3, i));
+            Ok(self.render(&frame, &view))
         })?;
         let mut real = Vec::new();
         if let Some(m) = &mixed {
             zoom_goods.extend(m.zoom_good.iter().cloned());
             let zooms = self.codes("zooming into bad parts", ZOOMS * self.bad.len(), |i| {
                 let frame = self.bad.frame(i / ZOOMS)?;
-                Ok(render(&frame, &self.zoom_on(m.boxes[i / ZOOMS], &frame, &mut self.rng(4, i)), size))
+                Ok(self.render(&frame, &self.zoom_on(m.boxes[i / ZOOMS], &frame, &mut self.rng(4, i))))
             })?;
             real = zooms.into_iter().enumerate().map(|(i, codes)| (i / ZOOMS, codes)).collect();
         }
         let zoom_normality = self.normality(&zoom_goods, Lie::Anywhere, rng);
-        let zoom_lesson = mixed.as_ref().map(|m| {
-            let bad = real.iter().chain(&real).chain(&m.zoom_bad).cloned().collect();
-            Examples { good: zoom_goods.clone(), bad }
+        let zoom_lesson = mixed.as_ref().map(|m| Examples {
+            good: zoom_goods.clone(),
+            real: real.clone(),
+            mixed: m.zoom_bad.clone(),
         });
         let zoom_head =
-            zoom_lesson.as_ref().map(|l| self.head("teaching the zoomed view", self.options.steps, l, |_| true, rng));
+            zoom_lesson.as_ref().map(|l| self.known("teaching the zoomed view", self.options.steps, l, |_| true, rng));
         if let Some(lesson) = zoom_lesson {
             let zooms = self.codes("zooming into held-out parts", held.len(), |i| {
                 let frame = self.good.frame(self.held[i])?;
-                Ok(render(&frame, &self.locate(&look(&held[i]), &frame, &policy), size))
+                Ok(self.render(&frame, &self.locate(&look(&held[i]), &frame, &policy)))
             })?;
-            ([effects[2], effects[3]], halves[1]) =
-                self.effects(Lie::Anywhere, &zoom_normality, &lesson, &zooms, &real, rng);
+            (effects[1], halves[1]) = self.effects(Lie::Anywhere, &zoom_normality, &lesson, &zooms, &real, rng);
         }
-        let weights = weights::weights(effects, self.bad.len());
+        let weights = self.counting(weights::weights(effects, self.bad.len()));
         log::debug!("effects of the evidences {effects:.2?}, weights {weights:.2?}");
 
         let mut full_cal = Vec::new();
         let mut zoom_cal = Vec::new();
         for (n, &i) in self.fit.iter().take(CALIBRATION / 2).enumerate() {
             let frame = self.good.frame(i)?;
-            full_cal.push(render(&frame, &whole(&frame, size), size));
-            zoom_cal.push(render(&frame, &centres[n], size));
+            full_cal.push(self.render(&frame, &whole(&frame)));
+            zoom_cal.push(self.render(&frame, &centres[n]));
         }
         for i in 0..self.bad.len().min(CALIBRATION / 2) {
             let frame = self.bad.frame(i)?;
-            full_cal.push(render(&frame, &whole(&frame, size), size));
+            full_cal.push(self.render(&frame, &whole(&frame)));
             let boxes = &mixed.as_ref().expect("there are bads").boxes;
-            zoom_cal.push(render(&frame, &self.zoom_on(boxes[i], &frame, &mut self.rng(5, i)), size));
+            zoom_cal.push(self.render(&frame, &self.zoom_on(boxes[i], &frame, &mut self.rng(5, i))));
         }
         let zooms = &zoom_goods[..self.fit.len().min(PROBES)];
         let zoom_known = zoom_head.map(|head| Known::measure(&self.space, head, Lie::Anywhere, zooms));
@@ -311,88 +293,43 @@ impl Lesson<'_> {
         })
     }
 
+    /// The weights of what counts in this lesson.
+    fn counting(&self, mut weights: [[f32; PER_VIEW]; 2]) -> [[f32; PER_VIEW]; 2] {
+        let Ingredients { zoom, overall, .. } = self.options.ingredients;
+        if !zoom {
+            weights[1] = [0.0; PER_VIEW];
+        }
+        if !overall {
+            weights.iter_mut().for_each(|view| view[2] = 0.0);
+        }
+        weights
+    }
+
     fn normality(&self, goods: &[Codes], lie: Lie, rng: &mut ChaCha8Rng) -> Normality {
         self.progress.stage("learning what is normal", 1);
         let measured = if lie == Lie::Registered { goods.len() } else { self.fit.len().min(PROBES) };
         Normality::fit(&self.space, goods, lie, self.options.prototypes, measured, rng)
     }
 
-    fn zoom_on(&self, defect: Roi, frame: &Frame, rng: &mut ChaCha8Rng) -> View {
-        let full = whole(frame, self.size());
+    pub(super) fn zoom_on(&self, defect: Roi, frame: &Frame, rng: &mut ChaCha8Rng) -> View {
+        let full = whole(frame);
         let centre =
             (f64::from(defect.x) + f64::from(defect.width) / 2.0, f64::from(defect.y) + f64::from(defect.height) / 2.0);
         let least = (f64::from(defect.width) / full.width).max(f64::from(defect.height) / full.height);
-        loose_crop(centre, least, frame, self.size(), rng)
-    }
-
-    /// Locates the known defects with a first head and mixes them into good pictures.
-    fn mix(&self, goods: &[Codes], bads: &[Codes], normality: &Normality, rng: &mut ChaCha8Rng) -> Result<Mixed> {
-        let size = self.size();
-        let examples = Examples { good: goods.to_vec(), bad: bads.iter().cloned().enumerate().collect() };
-        let first = self.head("finding the known defects", self.options.steps / 2, &examples, |_| true, rng);
-        let first = Known::measure(&self.space, first, Lie::Registered, goods);
-        let tight = CropPolicy { count: 1, theta: 0.5, pad: 0.15, side_min: 0.12 };
-        let boxes: Vec<Roi> = (0..bads.len())
-            .into_par_iter()
-            .map(|i| {
-                let frame = self.bad.frame(i)?;
-                let view = self.locate(
-                    &suspicion(&self.space, normality, Some((&first, PRIOR[1] as f32)), &bads[i]),
-                    &frame,
-                    &tight,
-                );
-                Ok(view.inside(frame.width, frame.height))
-            })
-            .collect::<Result<_>>()?;
-        let pasted = |i: usize| -> Result<Pasted> {
-            let mut rng = self.rng(6, i);
-            let b = rng.random_range(0..self.bad.len());
-            let good = self.good.frame(self.fit[rng.random_range(0..self.fit.len())])?;
-            let (frame, roi) = cutmix::paste(&good, &self.bad.frame(b)?, boxes[b], &mut rng);
-            Ok(Pasted { good, frame, roi, rng })
-        };
-        let full = self.codes("mixing defects into good parts", MIXED, |i| {
-            let frame = pasted(i)?.frame;
-            Ok(render(&frame, &whole(&frame, size), size))
-        })?;
-        // The same place with and without the defect: what is left to tell them apart is the defect.
-        let pairs = self.codes("zooming into mixed parts", 2 * MIXED, |i| {
-            let Pasted { good, frame, roi, mut rng, .. } = pasted(i / 2)?;
-            let view = self.zoom_on(roi, &frame, &mut rng);
-            Ok(render(if i % 2 == 0 { &frame } else { &good }, &view, size))
-        })?;
-        // Which bad each came from is drawn first of all: drawing it again needs no picture.
-        let source = |i: usize| self.rng(6, i).random_range(0..self.bad.len());
-        let full = full.into_iter().enumerate().map(|(i, v)| (source(i), v)).collect();
-        let (zoom_bad, zoom_good) =
-            pairs.chunks(2).enumerate().map(|(i, p)| ((source(i), p[0].clone()), p[1].clone())).unzip();
-        Ok(Mixed { boxes, full, zoom_bad, zoom_good })
+        loose_crop(centre, least, frame, rng)
     }
 
     pub(super) fn full_view(&self, shelf: &Shelf<'_>, i: usize) -> Result<Vec<u8>> {
         let frame = shelf.frame(i)?;
-        Ok(render(&frame, &whole(&frame, self.size()), self.size()))
+        Ok(self.render(&frame, &whole(&frame)))
     }
 }
 
 /// What a head is fitted on; bads with the number of the known bad that they show.
-struct Examples {
-    good: Vec<Codes>,
-    bad: Vec<(usize, Codes)>,
-}
-
-/// A known defect in a good picture.
-struct Pasted {
-    good: Frame,
-    frame: Frame,
-    roi: Roi,
-    rng: ChaCha8Rng,
-}
-
-/// What mixing gave; bads with the number of the known bad that they show.
-struct Mixed {
-    boxes: Vec<Roi>,
-    full: Vec<(usize, Codes)>,
-    zoom_bad: Vec<(usize, Codes)>,
-    zoom_good: Vec<Codes>,
+pub(super) struct Examples {
+    pub(super) good: Vec<Codes>,
+    /// Views of known bads themselves.
+    pub(super) real: Vec<(usize, Codes)>,
+    /// Their defects in good pictures.
+    pub(super) mixed: Vec<(usize, Codes)>,
 }

@@ -80,7 +80,7 @@ impl Lesson<'_> {
         let n = templates.len() as f32;
         let (mut peak, mut bulk) = (0.0, 0.0);
         for template in templates {
-            let mut map = template.distances(&self.space, codes);
+            let mut map = template.distances(&template.whitened(&self.space, codes));
             peak += top_mean(&map, distance_cells(map.len())) / n;
             let middle = map.len() / 2;
             bulk += *map.select_nth_unstable_by(middle, f32::total_cmp).1 / n;

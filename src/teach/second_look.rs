@@ -14,7 +14,7 @@ use super::conclusion::{THRESHOLD_MIN, measure};
 use super::features::Codes;
 use super::graph::distance_cells;
 use super::head::top_cells;
-use super::lesson::{Fitted, Lesson, render};
+use super::lesson::{Fitted, Lesson};
 use super::promise;
 use super::survey::listed;
 use super::suspects::{Suspect, Why};
@@ -94,7 +94,11 @@ impl Lesson<'_> {
         };
         let evidence = |codes: &Codes| {
             let (normality, known) = maps(codes);
-            Evidence { normality: top_mean(&normality, far), known: known.map(|k| top_mean(&k, top)) }
+            Evidence {
+                normality: top_mean(&normality, far),
+                known: known.map(|k| top_mean(&k, top)),
+                overall: view.known.as_ref().map(|k| k.overall.score(space, codes)),
+            }
         };
         let full: Vec<Evidence> = self.screened.good.par_iter().map(evidence).collect();
         let mut highest: Vec<usize> = (0..full.len()).collect();
@@ -106,7 +110,7 @@ impl Lesson<'_> {
             let (normality, known) = maps(&self.screened.good[place]);
             let mut suspicion = Vec::new();
             recipe.full.suspicion(&[normality, known.unwrap_or_default()].concat(), &mut suspicion);
-            Ok(render(&frame, &self.locate(&suspicion, &frame, &fitted.policy), self.size()))
+            Ok(self.render(&frame, &self.locate(&suspicion, &frame, &fitted.policy)))
         };
         self.progress.stage("looking at good parts again", highest.len() as u64);
         let zooms = measure(zoom, highest.len(), crop, self.progress)?.evidences;

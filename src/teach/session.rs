@@ -10,6 +10,7 @@ use super::bank::PROTOTYPES;
 use super::conclusion::Concluded;
 use super::dataset::GOOD_MIN;
 use super::features::FeatureGraph;
+use super::ingredients::Ingredients;
 use super::lesson::{Lesson, calibration_views};
 use super::picture::{Picture, Shelf};
 use super::promise;
@@ -17,6 +18,7 @@ use super::screen::Screened;
 use super::survey::{Seen, Survey, first};
 use super::suspects::Suspect;
 use crate::error::{Error, ErrorKind, Result};
+use crate::inspect::levels::Light;
 use crate::inspect::recipe::Recipe;
 use crate::nn::backbone::Backbone;
 
@@ -30,6 +32,8 @@ pub struct Options {
     pub size: usize,
     /// Prototypes in each bank.
     pub prototypes: usize,
+    /// Crops that an inspection looks into, 1 to [`CROPS_MAX`](crate::inspect::CROPS_MAX).
+    pub crops: usize,
     /// Optimiser steps of each head.
     pub steps: usize,
     /// Share of the good pictures held out for standardisation and threshold.
@@ -38,11 +42,29 @@ pub struct Options {
     pub one_in: u32,
     /// Seed of every random choice.
     pub seed: u64,
+    /// Parts of the method, of which some may be left out to measure them.
+    pub ingredients: Ingredients,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { size: 256, prototypes: PROTOTYPES, steps: 160, held_out: 0.3, one_in: promise::ONE_IN, seed: 0 }
+        Self {
+            size: 256,
+            prototypes: PROTOTYPES,
+            crops: 1,
+            steps: 160,
+            held_out: 0.3,
+            one_in: promise::ONE_IN,
+            seed: 0,
+            ingredients: Ingredients::default(),
+        }
+    }
+}
+
+impl Options {
+    /// What every frame's light is brought to.
+    pub fn light(&self) -> Option<Light> {
+        self.ingredients.light.then(Light::default)
     }
 }
 
@@ -114,7 +136,7 @@ pub fn teach(
     }
     let (size, digest) = (survey.input(options.size), survey.digest(&good, &bad));
     let (fit, held) = split(&good, options.held_out, &mut rng);
-    let views = calibration_views(&good, &fit, &bad, size, &mut rng)?;
+    let views = calibration_views(&good, &fit, &bad, size, options.light(), &mut rng)?;
     progress.stage("quantising the backbone", 1);
     let space = FeatureGraph::fit(backbone, size[0], size[1], &views)?;
     let extractor = space.extractor()?;

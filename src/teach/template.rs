@@ -14,6 +14,7 @@ use rayon::prelude::*;
 
 use super::bank::product;
 use super::features::{Codes, FeatureGraph};
+use super::linear::{cholesky, inverse_lower};
 
 /// Added to the covariance's diagonal, in mean variances: directions in which good parts never vary must not decide.
 const RIDGE: f64 = 0.02;
@@ -57,10 +58,10 @@ impl Template {
         template
     }
 
-    /// Root mean squared deviation of every cell of a view from what is usual at its place: `[cells]`.
-    pub fn distances(&self, space: &FeatureGraph, codes: &[u8]) -> Vec<f32> {
-        let z = self.whitened(space, codes);
-        let cells = space.cells();
+    /// Root mean squared deviation of a view's [`whitened`](Self::whitened) cells from what is usual at their places:
+    /// `[cells]`.
+    pub fn distances(&self, z: &[f32]) -> Vec<f32> {
+        let cells = z.len() / self.channels;
         let deviation = |cell: usize, z: &[f32]| -> f32 {
             let at = |c: usize| match &self.places {
                 Some(p) => (z[c] - p.mean[c * cells + cell]) * p.gain[c * cells + cell],
@@ -71,11 +72,16 @@ impl Template {
         z.chunks(self.channels).enumerate().map(|(cell, z)| deviation(cell, z)).collect()
     }
 
-    /// `[cells, channels]`.
-    fn whitened(&self, space: &FeatureGraph, codes: &[u8]) -> Vec<f32> {
+    /// The whitened features of a view: `[cells, channels]`.
+    pub fn whitened(&self, space: &FeatureGraph, codes: &[u8]) -> Vec<f32> {
         let mut x = Vec::with_capacity(codes.len());
         space.real(codes, &mut x);
-        let mut z = product(&x, &self.weight, self.channels);
+        self.whiten(&x)
+    }
+
+    /// Whitens cells `[n, channels]`: unit variance in every direction in which good cells vary.
+    pub fn whiten(&self, x: &[f32]) -> Vec<f32> {
+        let mut z = product(x, &self.weight, self.channels);
         for cell in z.chunks_mut(self.channels) {
             cell.iter_mut().zip(&self.bias).for_each(|(v, b)| *v += b);
         }
@@ -135,33 +141,6 @@ fn whitening(cells: &[f32], channels: usize) -> (Vec<f32>, Vec<f32>) {
     (inverse.into_iter().map(|v| v as f32).collect(), mean.into_iter().map(|m| m as f32).collect())
 }
 
-/// `L` with `L·Lᵀ = a` for a symmetric positive definite `a`, `[n, n]` row-major.
-fn cholesky(a: &[f64], n: usize) -> Vec<f64> {
-    let mut l = vec![0.0f64; n * n];
-    for i in 0..n {
-        for j in 0..=i {
-            let dot: f64 = (0..j).map(|k| l[i * n + k] * l[j * n + k]).sum();
-            let rest = a[i * n + j] - dot;
-            // The ridge keeps pivots away from 0; the floor is for a covariance that is not finite precision's friend.
-            l[i * n + j] = if i == j { rest.max(1e-12).sqrt() } else { rest / l[j * n + j] };
-        }
-    }
-    l
-}
-
-/// The inverse of a lower triangular matrix, by forward substitution.
-fn inverse_lower(l: &[f64], n: usize) -> Vec<f64> {
-    let mut inverse = vec![0.0f64; n * n];
-    for column in 0..n {
-        for row in column..n {
-            let dot: f64 = (column..row).map(|k| l[row * n + k] * inverse[k * n + column]).sum();
-            let unit = if row == column { 1.0 } else { 0.0 };
-            inverse[row * n + column] = (unit - dot) / l[row * n + row];
-        }
-    }
-    inverse
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,21 +165,6 @@ mod tests {
                 // The ridge, two hundredths of a mean variance of 0.7, takes a little and leaves a little.
                 let (low, high) = if i == j { (0.7, 1.05) } else { (-0.15, 0.15) };
                 assert!((low..high).contains(&moment), "moment {i} {j} is {moment}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_factor_and_its_inverse_give_back_the_matrix() {
-        let a = [4.0, 2.0, 0.6, 2.0, 5.0, 1.5, 0.6, 1.5, 3.0];
-        let l = cholesky(&a, 3);
-        let inverse = inverse_lower(&l, 3);
-        for i in 0..3 {
-            for j in 0..3 {
-                let back: f64 = (0..3).map(|k| l[i * 3 + k] * l[j * 3 + k]).sum();
-                assert!((back - a[i * 3 + j]).abs() < 1e-12);
-                let unit: f64 = (0..3).map(|k| l[i * 3 + k] * inverse[k * 3 + j]).sum();
-                assert!((unit - f64::from(u8::from(i == j))).abs() < 1e-12);
             }
         }
     }

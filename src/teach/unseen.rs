@@ -14,15 +14,15 @@ use rayon::prelude::*;
 use super::features::Codes;
 use super::graph::distance_cells;
 use super::head::top_cells;
-use super::lesson::{Fitted, Lesson, render};
+use super::lesson::{Fitted, Lesson};
 use super::picture::Shelf;
 use super::view::top_mean;
-use super::weights::EVIDENCES;
+use super::weights::PER_VIEW;
 use crate::error::Result;
 use crate::inspect::recipe::Standard;
 
 /// The evidences of one part, in the order of [`super::weights`].
-type Evidences = [f32; EVIDENCES];
+type Evidences = [[f32; PER_VIEW]; 2];
 
 impl Lesson<'_> {
     /// The score of each known bad part, in standard deviations of held-out good parts; none where they are too few.
@@ -55,7 +55,7 @@ impl Lesson<'_> {
         let space = &self.space;
         let (far, known) = (distance_cells(space.cells()), top_cells(space.cells()));
         let [full, zoom] = [&fitted.halves[0][half], &fitted.halves[1][half]];
-        let [normality_weight, known_weight, ..] = fitted.weights;
+        let [[normality_weight, known_weight, _], _] = fitted.weights;
         let maps: Vec<[Vec<f32>; 2]> = pictures
             .par_iter()
             .map(|(_, codes)| [fitted.full.normality.map(space, codes), full.map(space, codes)])
@@ -65,21 +65,28 @@ impl Lesson<'_> {
             let [normality, logits] = &maps[n];
             let both = |(n, l): (&f32, &f32)| normality_weight * n + known_weight * l;
             let suspicion: Vec<f32> = normality.iter().zip(logits).map(both).collect();
-            Ok(render(&frame, &self.locate(&suspicion, &frame, &fitted.policy), self.size()))
+            Ok(self.render(&frame, &self.locate(&suspicion, &frame, &fitted.policy)))
         })?;
-        let evidences = |([normality, logits], codes): (&[Vec<f32>; 2], &Codes)| {
+        let evidences = |n: usize| {
+            let ([normality, logits], (_, seen), codes) = (&maps[n], pictures[n], &zooms[n]);
             let (near, taught) = (fitted.zoom.normality.map(space, codes), zoom.map(space, codes));
-            [top_mean(normality, far), top_mean(logits, known), top_mean(&near, far), top_mean(&taught, known)]
+            [
+                [top_mean(normality, far), top_mean(logits, known), full.overall.score(space, seen)],
+                [top_mean(&near, far), top_mean(&taught, known), zoom.overall.score(space, codes)],
+            ]
         };
-        Ok(maps.par_iter().zip(&zooms).map(evidences).collect())
+        Ok((0..pictures.len()).into_par_iter().map(evidences).collect())
     }
 }
 
 /// Scores of `bads`: weighted sums of evidences, each and all of them in standard deviations of `goods`.
 fn fused(goods: &[Evidences], bads: &[Evidences], weights: &Evidences) -> Vec<f32> {
-    let of = |e: usize| Standard::of(&goods.iter().map(|g| g[e]).collect::<Vec<_>>());
-    let standards: [Standard; EVIDENCES] = std::array::from_fn(of);
-    let sum = |part: &Evidences| (0..EVIDENCES).map(|e| weights[e] * standards[e].z(part[e])).sum::<f32>();
+    let of = |e: usize| Standard::of(&goods.iter().map(|g| g.as_flattened()[e]).collect::<Vec<_>>());
+    let standards: [Standard; 2 * PER_VIEW] = std::array::from_fn(of);
+    let sum = |part: &Evidences| {
+        let weighed = part.as_flattened().iter().zip(weights.as_flattened()).zip(&standards);
+        weighed.map(|((&e, w), s)| w * s.z(e)).sum::<f32>()
+    };
     let all = Standard::of(&goods.iter().map(sum).collect::<Vec<_>>());
     bads.iter().map(|b| all.z(sum(b))).collect()
 }

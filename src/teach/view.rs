@@ -7,6 +7,7 @@ use super::bank::Bank;
 use super::features::{Codes, FeatureGraph};
 use super::graph::TEMPLATE_SHARE;
 use super::head::Head;
+use super::overall::Overall;
 use super::places::Places;
 use super::template::Template;
 
@@ -51,20 +52,21 @@ impl Normality {
         measured: usize,
         rng: &mut ChaCha8Rng,
     ) -> Self {
-        let bank = Bank::fit(space, goods, prototypes, rng);
         let template = Template::fit(space, goods, lie == Lie::Registered, rng);
+        let bank = Bank::fit(&template.whiten(&space.sample(goods, rng)), space.channels, prototypes, rng);
         let goods = &goods[..goods.len().min(measured)];
         let maps = |map: &(dyn Fn(&Codes) -> Vec<f32> + Sync)| goods.par_iter().map(map).collect::<Vec<_>>();
-        let bank_usual = lie.usual(&maps(&|c| bank.distances(space, c)), space);
-        let template_usual = lie.usual(&maps(&|c| template.distances(space, c)), space);
+        let bank_usual = lie.usual(&maps(&|c| bank.distances(&template.whitened(space, c))), space);
+        let template_usual = lie.usual(&maps(&|c| template.distances(&template.whitened(space, c))), space);
         Self { bank, bank_usual, template, template_usual }
     }
 
     /// The normality map of one view, `[cells]`, in standard deviations of what is usual at each place.
     pub fn map(&self, space: &FeatureGraph, codes: &[u8]) -> Vec<f32> {
-        let mut map = self.bank.distances(space, codes);
+        let cells = self.template.whitened(space, codes);
+        let mut map = self.bank.distances(&cells);
         self.bank_usual.standardise(&mut map);
-        let mut deviation = self.template.distances(space, codes);
+        let mut deviation = self.template.distances(&cells);
         self.template_usual.standardise(&mut deviation);
         let mix = |(m, d): (&mut f32, f32)| *m = (1.0 - TEMPLATE_SHARE) * *m + TEMPLATE_SHARE * d;
         map.iter_mut().zip(deviation).for_each(mix);
@@ -72,10 +74,12 @@ impl Normality {
     }
 }
 
-/// A head, and what logits are usual where.
+/// What is known of defects: a head with what logits are usual where, and what whole views look like.
 pub struct Known {
     /// The head.
     pub head: Head,
+    /// Whole views.
+    pub overall: Overall,
     /// What its logits usually are at each place.
     pub usual: Places,
 }
@@ -86,9 +90,9 @@ impl Known {
     /// They may be parts that it was fitted on: it is the pattern of places that matters, the scale is measured again on
     /// the finished graph. They must not be those that the threshold comes from: what is usual would be learnt from
     /// the very parts that stand for unknown ones, which then look more usual than those.
-    pub fn measure(space: &FeatureGraph, head: Head, lie: Lie, goods: &[Codes]) -> Self {
+    pub fn measure(space: &FeatureGraph, (head, overall): (Head, Overall), lie: Lie, goods: &[Codes]) -> Self {
         let maps: Vec<_> = goods.par_iter().map(|c| head.map(space, c)).collect();
-        Self { usual: lie.usual(&maps, space), head }
+        Self { usual: lie.usual(&maps, space), head, overall }
     }
 
     /// The standardised logits of one view, `[cells]`.

@@ -5,12 +5,12 @@
 //! and the known bad ones; heads are asked about bads that they were not fitted on. Few bads say little, so the weights
 //! are shrunk towards what held on average on other products.
 
-/// Full normality, full known, zoom normality, zoom known.
-pub const EVIDENCES: usize = 4;
+/// Normality, known and overall of one view; the full view's come before the zoomed one's.
+pub const PER_VIEW: usize = 3;
 
 /// What the weights are without any known bad part. Chosen: where the zoom or a head helps, the known bads say so; without
 /// them the full view's normality is the one to trust.
-pub const PRIOR: [f64; EVIDENCES] = [1.0, 0.5, 0.5, 0.5];
+pub const PRIOR: [[f64; PER_VIEW]; 2] = [[1.0, 0.5, 0.25], [0.5, 0.5, 0.25]];
 
 /// Weight of the prior, in known bad parts.
 const SHRINK: f64 = 2.0;
@@ -43,18 +43,17 @@ pub fn effect(mut deviations: Vec<f64>) -> Option<f64> {
 /// the effect (Fisher's discriminant with a diagonal covariance), scaled to the prior's mean, shrunk towards it.
 ///
 /// An effect that is not known leaves its weight at the prior.
-pub fn weights(effects: [Option<f64>; EVIDENCES], bads: usize) -> [f32; EVIDENCES] {
-    let known: Vec<f64> = effects.iter().flatten().map(|e| e.clamp(0.0, EFFECT_MAX)).collect();
+pub fn weights(effects: [[Option<f64>; PER_VIEW]; 2], bads: usize) -> [[f32; PER_VIEW]; 2] {
+    let known: Vec<f64> = effects.iter().flatten().flatten().map(|e| e.clamp(0.0, EFFECT_MAX)).collect();
     let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
-    if mean <= 0.0 {
-        return PRIOR.map(|p| p as f32);
-    }
-    let scale = PRIOR.iter().sum::<f64>() / EVIDENCES as f64 / mean;
+    let prior = PRIOR.as_flattened();
+    let scale = prior.iter().sum::<f64>() / prior.len() as f64 / mean;
     let n = bads as f64;
-    std::array::from_fn(|i| match effects[i] {
-        Some(e) => ((n * e.clamp(0.0, EFFECT_MAX) * scale + SHRINK * PRIOR[i]) / (n + SHRINK)) as f32,
-        None => PRIOR[i] as f32,
-    })
+    let weight = |effect: Option<f64>, prior: f64| match effect.filter(|_| mean > 0.0) {
+        Some(e) => ((n * e.clamp(0.0, EFFECT_MAX) * scale + SHRINK * prior) / (n + SHRINK)) as f32,
+        None => prior as f32,
+    };
+    std::array::from_fn(|v| std::array::from_fn(|i| weight(effects[v][i], PRIOR[v][i])))
 }
 
 #[cfg(test)]
@@ -75,16 +74,16 @@ mod tests {
 
     #[test]
     fn useless_evidences_fade_as_known_bads_grow_and_few_change_little() {
-        let effects = [Some(3.0), Some(0.0), Some(-2.0), Some(1.0)];
+        let effects = [[Some(3.0), Some(0.0), Some(-2.0)], [Some(1.0), None, Some(0.0)]];
         let few = weights(effects, 1);
         let many = weights(effects, 50);
-        assert!(few[1] > 0.3 && many[1] < 0.05 && many[2] < 0.05, "{few:?} {many:?}");
-        assert!(many[0] > 2.5 * many[3] && many[0] < 3.5 * many[3]);
-        let prior = PRIOR.map(|p| p as f32);
-        assert_eq!(weights([None; EVIDENCES], 10), prior);
-        assert_eq!(weights([Some(-1.0); EVIDENCES], 10), prior, "nothing helps: nobody knows better");
-        assert_eq!(weights([Some(2.0), None, Some(2.0), None], 10)[1], 0.5);
-        let gross = weights([Some(400.0), Some(2.0), None, None], 10);
-        assert!(gross[1] > 0.2 * gross[0], "{gross:?}");
+        assert!(few[0][1] > 0.3 && many[0][1] < 0.05 && many[0][2] < 0.05, "{few:?} {many:?}");
+        assert!(many[0][0] > 2.5 * many[1][0] && many[0][0] < 3.5 * many[1][0]);
+        assert_eq!(many[1][1], PRIOR[1][1] as f32, "nothing is known of it");
+        let prior = PRIOR.map(|view| view.map(|p| p as f32));
+        assert_eq!(weights([[None; PER_VIEW]; 2], 10), prior);
+        assert_eq!(weights([[Some(-1.0); PER_VIEW]; 2], 10), prior, "nothing helps: nobody knows better");
+        let gross = weights([[Some(400.0), Some(2.0), None], [None; PER_VIEW]], 10);
+        assert!(gross[0][1] > 0.15 * gross[0][0], "{gross:?}");
     }
 }

@@ -35,7 +35,7 @@ def standard(constants, value):
 
 
 def weighted(view, evidence):
-    parts = [view["normality"]] + ([view["known"]] if view["known"] else [])
+    parts = [part for part in (view["normality"], view["known"], view["overall"]) if part]
     if len(parts) != len(evidence):
         sys.exit(f"the graph gives {len(evidence)} evidences and the notes have constants for {len(parts)}")
     return sum(p["weight"] * standard(p["image"], e) for p, e in zip(parts, evidence))

@@ -10,12 +10,13 @@ use crate::teach::report::Scored;
 fn recipe() -> Recipe {
     let standard = Standard { mean: 0.0, std: 1.0 };
     let normality = EvidenceConstants { image: standard, cell: standard, weight: 1.0 };
-    let view = ViewConstants { normality, known: None, sum: standard };
+    let view = ViewConstants { normality, known: None, overall: None, sum: standard };
     Recipe {
         schema: SCHEMA,
         version: "0.1.0".into(),
         input: Input { height: 64, width: 64 },
         backbone: BackboneNote { name: "b".into(), digest: String::new(), features: vec![] },
+        light: None,
         crop: CropPolicy::default(),
         full: view,
         zoom: view,

@@ -1,0 +1,102 @@
+//! The light taken out of a picture: every frame is brought to one brightness and one contrast before the model sees it.
+//!
+//! A lamp that ages by a third moves every feature of every part; no threshold survives that, and no network of this size
+//! was taught to ignore it. One affine map for the whole frame and all three colours leaves colours and everything
+//! local as they were. Measured with the full view's normality alone (image AUROC, 210 good pictures, float features,
+//! seeds 100 and 101, one script): magnetic tiles .81 to .86, solar cells .92 to .935, castings .92 to .95.
+
+use serde::{Deserialize, Serialize};
+
+use super::preprocess::{Scratch, sample};
+use crate::frame::Frame;
+use crate::frame::geometry::View;
+
+/// The middle of the model's input range: where every frame's mean is brought to.
+const MIDDLE: f32 = 128.0;
+
+/// What every frame is brought to; part of the recipe.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Light {
+    /// Standard deviation of the full view's pixel values.
+    pub contrast: f32,
+    /// Largest factor on a frame's contrast: an empty belt must not become a picture of its noise.
+    pub gain_max: f32,
+}
+
+impl Default for Light {
+    fn default() -> Self {
+        Self { contrast: 42.0, gain_max: 4.0 }
+    }
+}
+
+/// The map for one frame: `(v - mean) * gain + 128`, as a table of the 256 values.
+#[derive(Clone, Debug)]
+pub struct Levels {
+    table: [u8; 256],
+}
+
+impl Levels {
+    /// Leaves everything as it is.
+    pub fn identity() -> Self {
+        Self { table: std::array::from_fn(|v| v as u8) }
+    }
+
+    /// From the full view's model input, `[3, H, W]` u8, before any levels. Cost: one read of the input.
+    pub fn of(input: &[u8], light: &Light) -> Self {
+        let (mut sum, mut square) = (0u64, 0u64);
+        for &v in input {
+            sum += u64::from(v);
+            square += u64::from(v) * u64::from(v);
+        }
+        let n = input.len().max(1) as f64;
+        let mean = sum as f64 / n;
+        let std = (square as f64 / n - mean * mean).max(0.0).sqrt();
+        let gain = (light.contrast / (std as f32).max(1e-3)).min(light.gain_max);
+        let level = |v: usize| ((v as f32 - mean as f32) * gain + MIDDLE).round().clamp(0.0, 255.0) as u8;
+        Self { table: std::array::from_fn(level) }
+    }
+
+    /// From a frame: what [`Levels::of`] gives for its full view.
+    pub fn of_frame(frame: &Frame, [rows, columns]: [usize; 2], light: &Light, scratch: &mut Scratch) -> Self {
+        let mut input = vec![0; 3 * rows * columns];
+        sample(frame, &View::whole(frame.width, frame.height), columns, rows, &mut input, scratch);
+        Self::of(&input, light)
+    }
+
+    /// Applies the map in place.
+    pub fn apply(&self, input: &mut [u8]) {
+        input.iter_mut().for_each(|v| *v = self.table[usize::from(*v)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn levelled(pixels: impl Iterator<Item = f32>) -> Vec<u8> {
+        let mut v: Vec<u8> = pixels.map(|p| p.round().clamp(0.0, 255.0) as u8).collect();
+        Levels::of(&v, &Light::default()).apply(&mut v);
+        v
+    }
+
+    #[test]
+    fn a_dimmed_picture_looks_like_the_bright_one() {
+        let bright = || (0..3000).map(|i| 60.0 + (i * 37 % 120) as f32);
+        let reference = levelled(bright());
+        for (gain, offset) in [(0.7, 0.0), (1.3, 0.0), (0.6, 40.0)] {
+            let other = levelled(bright().map(|v| v * gain + offset));
+            let far = reference.iter().zip(&other).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(far <= Some(3), "{gain} {offset}: {far:?}");
+        }
+        let mean = reference.iter().map(|&v| f64::from(v)).sum::<f64>() / 3000.0;
+        assert!((mean - 128.0).abs() < 1.0, "{mean}");
+    }
+
+    #[test]
+    fn noise_on_an_even_picture_is_not_blown_up() {
+        let flat = levelled((0..999).map(|i| 90.0 + (i % 2) as f32));
+        assert!(flat.iter().all(|v| (126..=130).contains(v)), "{:?}", &flat[..4]);
+        let even = levelled((0..999).map(|_| 90.0));
+        assert!(even.iter().all(|&v| v == 128));
+    }
+}

@@ -1,0 +1,60 @@
+//! Parts of the method that a lesson can leave out, so that what each is worth can be measured.
+
+/// What a lesson is made of; everything by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ingredients {
+    /// The zoomed view counts.
+    pub zoom: bool,
+    /// Heads learn whole views by the deviation loss.
+    pub deviation: bool,
+    /// Heads learn from noise on good parts.
+    pub pseudo: bool,
+    /// Known defects are mixed into good parts.
+    pub cutmix: bool,
+    /// Known defects of the view as a whole count.
+    pub overall: bool,
+    /// Every frame is brought to one light.
+    pub light: bool,
+}
+
+impl Default for Ingredients {
+    fn default() -> Self {
+        Self { zoom: true, deviation: true, pseudo: true, cutmix: true, overall: true, light: true }
+    }
+}
+
+impl Ingredients {
+    /// Names that [`Ingredients::without`] knows.
+    pub const NAMES: [&str; 6] = ["zoom", "deviation", "pseudo", "cutmix", "overall", "light"];
+
+    /// The same without one of [`Ingredients::NAMES`]; `None` for another name.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Option<Self> {
+        let part = match name {
+            "zoom" => &mut self.zoom,
+            "deviation" => &mut self.deviation,
+            "pseudo" => &mut self.pseudo,
+            "cutmix" => &mut self.cutmix,
+            "overall" => &mut self.overall,
+            "light" => &mut self.light,
+            _ => return None,
+        };
+        *part = false;
+        Some(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_leaves_out_a_part_of_its_own() {
+        let rests: Vec<_> = Ingredients::NAMES.iter().map(|n| Ingredients::default().without(n).unwrap()).collect();
+        for (i, rest) in rests.iter().enumerate() {
+            assert_ne!(*rest, Ingredients::default());
+            assert!(rests[..i].iter().all(|r| r != rest), "{rest:?} twice");
+        }
+        assert_eq!(Ingredients::default().without("salt"), None);
+    }
+}

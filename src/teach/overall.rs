@@ -1,0 +1,188 @@
+//! What the whole view looks like: known defects that are nowhere in particular, a shade, a blur, a wrong finish.
+//!
+//! Means and mean squares of every feature channel over the view, and one linear function of them, fitted by logistic
+//! regression on the known bads against the good ones. A handful of bads and hundreds of channels: the penalty is strong,
+//! and both classes weigh the same. Float features, ten known bads, three seeds, added to the full view's normality
+//! (image AUROC): magnetic tiles .864 to .898; castings, two seeds, .95 to .99. With means alone .894, with deviations
+//! instead of mean squares .899 (magnetic tiles).
+
+use super::features::{Codes, FeatureGraph};
+use super::linear::{cholesky, solve};
+
+/// How much the examples weigh against the penalty `|w|²/2` (scikit-learn's `C`).
+const TRUST: f64 = 0.01;
+/// Pooled features further out than this many deviations of good parts tell no more.
+pub const FAR: f32 = 8.0;
+/// Newton's method settles within a few steps; more than this never helps.
+const STEPS: usize = 25;
+
+/// A linear function of a view's pooled features.
+#[derive(Clone, Debug)]
+pub struct Overall {
+    /// What is usual of each pooled feature: `[2·channels]`, means first, then mean squares.
+    pub mean: Vec<f32>,
+    /// One over its deviation over good parts, `[2·channels]`.
+    pub gain: Vec<f32>,
+    /// Weight of each, once standardised and clipped to ±[`FAR`].
+    pub weight: Vec<f32>,
+    /// Added to the sum.
+    pub bias: f32,
+}
+
+impl Overall {
+    /// Fits to the views of good and of known bad parts, at least one of each.
+    ///
+    /// Deterministic. Cost: `(2·channels)³` for each of a few Newton steps.
+    ///
+    /// # Panics
+    /// If either is empty.
+    pub fn fit(space: &FeatureGraph, good: &[Codes], bad: &[Codes]) -> Self {
+        assert!(!good.is_empty() && !bad.is_empty(), "two classes are needed");
+        let pool = |views: &[Codes]| views.iter().map(|v| pooled(space, v)).collect::<Vec<_>>();
+        let goods = pool(good);
+        let features = 2 * space.channels;
+        let n = goods.len() as f64;
+        let moments = |i: usize| {
+            let mean = goods.iter().map(|g| f64::from(g[i])).sum::<f64>() / n;
+            let var = goods.iter().map(|g| (f64::from(g[i]) - mean).powi(2)).sum::<f64>() / n;
+            (mean as f32, (1.0 / var.sqrt().max(1e-4)) as f32)
+        };
+        let (mean, gain) = (0..features).map(moments).unzip();
+        let mut overall = Self { mean, gain, weight: vec![0.0; features], bias: 0.0 };
+        let rows = |views: Vec<Vec<f32>>| views.into_iter().map(|v| overall.standardised(&v)).collect::<Vec<_>>();
+        let w = logistic(&rows(goods), &rows(pool(bad)));
+        overall.bias = w[features] as f32;
+        overall.weight = w[..features].iter().map(|&w| w as f32).collect();
+        overall
+    }
+
+    /// The log odds of a view being bad.
+    pub fn score(&self, space: &FeatureGraph, codes: &[u8]) -> f32 {
+        let z = self.standardised(&pooled(space, codes));
+        self.bias + z.iter().zip(&self.weight).map(|(&z, &w)| z as f32 * w).sum::<f32>()
+    }
+
+    fn standardised(&self, pooled: &[f32]) -> Vec<f64> {
+        let z = |((&p, &m), &g): ((&f32, &f32), &f32)| f64::from(((p - m) * g).clamp(-FAR, FAR));
+        pooled.iter().zip(&self.mean).zip(&self.gain).map(z).collect()
+    }
+}
+
+/// Mean and mean square of each channel over a view: `[2·channels]`.
+fn pooled(space: &FeatureGraph, codes: &[u8]) -> Vec<f32> {
+    let c = space.channels;
+    let zero = i64::from(space.quant.zero);
+    let mut sums = vec![[0i64; 2]; c];
+    for cell in codes.chunks_exact(c) {
+        for (s, &code) in sums.iter_mut().zip(cell) {
+            let v = i64::from(code) - zero;
+            *s = [s[0] + v, s[1] + v * v];
+        }
+    }
+    let (cells, scale) = (space.cells() as f64, f64::from(space.quant.scale));
+    let means = sums.iter().map(|s| (s[0] as f64 / cells * scale) as f32);
+    means.chain(sums.iter().map(|s| (s[1] as f64 / cells * scale * scale) as f32)).collect()
+}
+
+/// Logistic regression with an L2 penalty on all but the intercept, each class weighing half: weights, then intercept.
+///
+/// Newton's method with halved steps; the objective is strictly convex, so that there is one answer.
+fn logistic(good: &[Vec<f64>], bad: &[Vec<f64>]) -> Vec<f64> {
+    let n = (good.len() + bad.len()) as f64;
+    let weigh = |class: &[Vec<f64>]| TRUST * n / (2.0 * class.len() as f64);
+    let examples: Vec<(&[f64], f64, f64)> =
+        good.iter().map(|x| (&x[..], 0.0, weigh(good))).chain(bad.iter().map(|x| (&x[..], 1.0, weigh(bad)))).collect();
+    let d = good[0].len() + 1;
+    let logit = |w: &[f64], x: &[f64]| w[d - 1] + x.iter().zip(w).map(|(x, w)| x * w).sum::<f64>();
+    let objective = |w: &[f64]| {
+        let loss = |&(x, y, c): &(&[f64], f64, f64)| {
+            let t = logit(w, x);
+            c * (t.max(0.0) - t * y + (-t.abs()).exp().ln_1p())
+        };
+        examples.iter().map(loss).sum::<f64>() + w[..d - 1].iter().map(|w| w * w / 2.0).sum::<f64>()
+    };
+    let mut w = vec![0.0; d];
+    let mut now = objective(&w);
+    for _ in 0..STEPS {
+        let mut gradient: Vec<f64> = w[..d - 1].iter().copied().chain([0.0]).collect();
+        let mut hessian = vec![0.0; d * d];
+        // The intercept has no penalty; a tiny one keeps the matrix definite when all odds are certain.
+        (0..d).for_each(|i| hessian[i * d + i] = if i + 1 < d { 1.0 } else { 1e-6 });
+        for &(x, y, c) in &examples {
+            let p = 1.0 / (1.0 + (-logit(&w, x)).exp());
+            let at = |i: usize| if i + 1 < d { x[i] } else { 1.0 };
+            let curvature = c * p * (1.0 - p);
+            for i in 0..d {
+                gradient[i] += c * (p - y) * at(i);
+                let row = &mut hessian[i * d..i * d + i + 1];
+                let k = curvature * at(i);
+                row.iter_mut().enumerate().for_each(|(j, h)| *h += k * at(j));
+            }
+        }
+        let step = solve(&cholesky(&hessian, d), &gradient);
+        let mut share = 1.0;
+        let next = loop {
+            let next: Vec<f64> = w.iter().zip(&step).map(|(w, s)| w - share * s).collect();
+            if objective(&next) < now || share < 1e-6 {
+                break next;
+            }
+            share /= 2.0;
+        };
+        let was = now;
+        now = objective(&next);
+        if now >= was - 1e-9 * was.abs() {
+            break;
+        }
+        w = next;
+    }
+    w
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::onnx::{Graph, Quant};
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    #[test]
+    fn the_answer_is_where_the_gradient_is_zero() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut draw = |shift: f64, n: usize| -> Vec<Vec<f64>> {
+            (0..n).map(|_| vec![rng.random_range(-1.0..1.0) + shift, rng.random_range(-1.0..1.0)]).collect()
+        };
+        let (good, bad) = (draw(0.0, 60), draw(1.5, 5));
+        let w = logistic(&good, &bad);
+        assert!(w[0] > 0.1 && w[1].abs() < w[0] / 2.0, "{w:?}");
+        let mut gradient = [w[0], w[1], 0.0];
+        for (class, y) in [(&good, 0.0), (&bad, 1.0)] {
+            for x in class {
+                let p = 1.0 / (1.0 + (-(w[0] * x[0] + w[1] * x[1] + w[2])).exp());
+                let c = TRUST * 65.0 / (2.0 * class.len() as f64) * (p - y);
+                gradient = [gradient[0] + c * x[0], gradient[1] + c * x[1], gradient[2] + c];
+            }
+        }
+        assert!(gradient.iter().all(|g| g.abs() < 1e-4), "{gradient:?}");
+    }
+
+    #[test]
+    fn a_shade_over_the_whole_view_is_told_from_good_ones() {
+        let space = FeatureGraph {
+            graph: Graph::default(),
+            grid: [4, 4],
+            channels: 3,
+            quant: Quant { scale: 0.1, zero: 10 },
+            input: [32, 32],
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(6);
+        let mut views = |shade: u8, n: usize| -> Vec<Codes> {
+            let mut view = || (0..48).map(|i| rng.random_range(5..20u8) + if i % 3 == 1 { shade } else { 0 }).collect();
+            (0..n).map(|_| view()).collect()
+        };
+        let (good, bad) = (views(0, 40), views(6, 3));
+        let overall = Overall::fit(&space, &good, &bad);
+        let worst_good = views(0, 30).iter().map(|v| overall.score(&space, v)).fold(f32::MIN, f32::max);
+        let best_bad = views(6, 30).iter().map(|v| overall.score(&space, v)).fold(f32::MAX, f32::min);
+        assert!(best_bad > worst_good, "{best_bad} {worst_good}");
+    }
+}
