@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::features::FeatureGraph;
 use super::graph::{self, ViewParts};
 use super::lesson::{Fitted, Lesson};
-use super::promise::{Promised, promised};
+use super::promise::{Promised, least, promised};
 use super::second_look::SecondLook;
 use super::session::Progress;
 use super::suspects::Suspect;
@@ -26,9 +26,6 @@ use crate::nn::plan::Plan;
 
 /// Evidences that spread less than this over good parts are constant.
 const CONSTANT: f32 = 1e-3;
-/// The least threshold, in standard deviations of held-out good parts: the highest of a few dozen scores is a matter of
-/// luck, and often lies at 2.
-pub(super) const THRESHOLD_MIN: f32 = 3.0;
 
 /// What the end of a lesson gave.
 pub(super) struct Concluded {
@@ -77,7 +74,7 @@ impl Lesson<'_> {
         let sums: Vec<f32> = goods.evidences.iter().zip(&strongest).map(|(f, zoom)| full.weighted(f) + zoom).collect();
         let fused = Standard::of(&sums);
         let scores: Vec<f32> = sums.iter().map(|&s| fused.z(s)).collect();
-        let Promised { threshold, promise } = promised(&scores, self.options.one_in, THRESHOLD_MIN);
+        let Promised { threshold, promise } = promised(&scores, self.options.one_in, least(scores.len(), self.options.one_in));
         let input = Input { height: self.size()[0], width: self.size()[1] };
         let mut recipe = Recipe {
             schema: SCHEMA,

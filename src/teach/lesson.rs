@@ -190,7 +190,8 @@ impl Lesson<'_> {
 
     pub(super) fn fit(&self, rng: &mut ChaCha8Rng) -> Result<Fitted> {
         let Screened { good: goods, bad: bads, held, .. } = self.screened.clone();
-        let normality = self.normality(&goods, Lie::Registered, rng);
+        let mut normality = self.normality(&goods, Lie::Registered, rng);
+        self.divide(&mut normality, &held[..held.len().min(PROBES)], &bads);
         let policy = CropPolicy { count: self.options.crops, ..CropPolicy::default() };
 
         let mixed = if bads.is_empty() { None } else { Some(self.mix(&goods, &bads, &normality, rng)?) };

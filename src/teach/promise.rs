@@ -26,6 +26,32 @@ pub struct Promised {
     pub promise: Promise,
 }
 
+/// Deviations of a normal distribution above which 5 % lie.
+const Z_CONFIDENCE: f64 = 1.644_854;
+/// A dozen good parts or fewer ask for more deviations than that; any defect but the grossest would pass.
+const LEAST_MAX: f64 = 3.5;
+
+/// Standard deviations above the mean that a normal distribution known from `goods` values needs, so that with 95 %
+/// confidence at most 1 in `one_in` lies above: the one-sided tolerance limit (Natrella, "Experimental Statistics",
+/// 1963, 2-14), 3.5 at most. 2.80 of 60 and 2.52 of 300 for 1 in 100.
+pub fn least(goods: usize, one_in: u32) -> f32 {
+    let (n, z) = (goods as f64, normal_quantile(1.0 / f64::from(one_in)));
+    let a = 1.0 - Z_CONFIDENCE * Z_CONFIDENCE / (2.0 * (n - 1.0));
+    let b = z * z - Z_CONFIDENCE * Z_CONFIDENCE / n;
+    let limit = (z + (z * z - a * b).sqrt()) / a;
+    // Of one or two values there is none.
+    (if goods > 2 { limit.min(LEAST_MAX) } else { LEAST_MAX }) as f32
+}
+
+/// Deviations above which a share of `p` (up to a half) of a normal distribution lies, to 0.0005: Abramowitz and Stegun,
+/// "Handbook of Mathematical Functions", 26.2.23.
+fn normal_quantile(p: f64) -> f64 {
+    let t = (-2.0 * p.min(0.5).ln()).sqrt();
+    let upper = 2.515_517 + t * (0.802_853 + t * 0.010_328);
+    let lower = 1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308));
+    t - upper / lower
+}
+
 /// The lowest rank (counted from 1, by size) of `goods` scores that proves 1 in `one_in`; the highest where none does.
 pub fn rank(goods: usize, one_in: u32, confidence: f64) -> usize {
     let overkill = 1.0 / f64::from(one_in);
@@ -86,6 +112,18 @@ mod tests {
             assert_eq!(rank(goods, 100, 0.95), goods - below, "{goods}");
         }
         assert_eq!((rank(0, 100, 0.95), rank(59, 20, 0.95), rank(93, 20, 0.95)), (0, 59, 92));
+    }
+
+    #[test]
+    fn tolerance_limits_by_the_book() {
+        // Hahn and Meeker, "Statistical Intervals", table of one-sided normal tolerance factors, 95 %: exact ones.
+        for (goods, one_in, exact) in [(30, 100, 3.064), (60, 100, 2.807), (100, 100, 2.684), (50, 20, 2.065), (50, 10, 1.646)] {
+            let limit = f64::from(least(goods, one_in));
+            assert!((limit - exact).abs() < 0.02, "{limit} for {goods} and 1 in {one_in}, {exact} by the book");
+        }
+        assert_eq!([0, 1, 2, 3, 9].map(|goods| least(goods, 100)), [3.5; 5]);
+        assert!((2..2000).all(|goods| least(goods + 1, 100) <= least(goods, 100)));
+        assert!((normal_quantile(0.01) - 2.326_35).abs() < 5e-4 && normal_quantile(0.5).abs() < 5e-4);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 
 use rayon::prelude::*;
 
-use super::conclusion::{THRESHOLD_MIN, measure};
+use super::conclusion::measure;
 use super::features::Codes;
 use super::graph::distance_cells;
 use super::head::top_cells;
@@ -60,7 +60,7 @@ impl Lesson<'_> {
         let mut found = among_bads(&bads, recipe.threshold);
         let one_in = recipe.promise.one_in;
         let is_new = |name: &&str| self.screened.suspects.iter().all(|s| s.file != **name);
-        let (alone, times) = promise::raised_by(held, one_in, THRESHOLD_MIN).unwrap_or_default();
+        let (alone, times) = promise::raised_by(held, one_in, promise::least(held.len(), one_in)).unwrap_or_default();
         let names: Vec<&str> = alone.iter().map(|&n| self.good.name(self.held[n])).filter(is_new).collect();
         if !names.is_empty() {
             found.warnings.push(format!(
