@@ -4,5 +4,6 @@ pub mod backbone;
 mod integers;
 pub mod onnx;
 pub mod plan;
+pub mod surgery;
 
 pub use tract_onnx::pb::ModelProto;

@@ -102,8 +102,8 @@ pub struct Graph {
     pub nodes: Vec<NodeProto>,
     /// Constants.
     pub initializers: Vec<TensorProto>,
-    inputs: Vec<ValueInfoProto>,
-    outputs: Vec<ValueInfoProto>,
+    pub(super) inputs: Vec<ValueInfoProto>,
+    pub(super) outputs: Vec<ValueInfoProto>,
 }
 
 impl Graph {
@@ -161,6 +161,11 @@ impl Graph {
 
     fn u8_scalar(&mut self, name: &str, v: u8) -> String {
         self.constant(name, &[], DataType::Uint8, vec![v])
+    }
+
+    /// Bytes that no node reads: every runtime leaves them alone.
+    pub fn bytes(&mut self, name: &str, data: Vec<u8>) {
+        self.constant(name, &[data.len()], DataType::Uint8, data);
     }
 
     /// `DequantizeLinear` of a u8 tensor.
@@ -320,10 +325,15 @@ pub fn floats(t: &TensorProto) -> Result<Vec<f32>> {
 
 /// For each node of `graph`, whether any of `outputs` depends on it.
 pub fn ancestors(graph: &GraphProto, outputs: &[String]) -> Vec<bool> {
+    needed(&graph.node, outputs)
+}
+
+/// As [`ancestors`], of a list of nodes.
+pub(super) fn needed(nodes: &[NodeProto], outputs: &[String]) -> Vec<bool> {
     let mut wanted: std::collections::HashSet<&str> = outputs.iter().map(String::as_str).collect();
-    let mut needed = vec![false; graph.node.len()];
+    let mut needed = vec![false; nodes.len()];
     // Nodes are in topological order, so that one backward sweep finds them all.
-    for (i, n) in graph.node.iter().enumerate().rev() {
+    for (i, n) in nodes.iter().enumerate().rev() {
         if n.output.iter().any(|o| wanted.contains(o.as_str())) {
             needed[i] = true;
             wanted.extend(n.input.iter().map(String::as_str));
