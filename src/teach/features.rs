@@ -127,7 +127,7 @@ impl FeatureGraph {
         let model = self.graph.clone().into_model("features", &[]);
         let shape = [1, 3, self.input[0], self.input[1]];
         let plan = Plan::new(&model, shape, Elem::U8, &["x.q".to_owned()], "the feature graph")?;
-        Ok(Extractor { plan, cells: self.cells(), channels: self.channels })
+        Ok(Extractor { plan, channels: self.channels })
     }
 
     /// The real values of codes: `[cells, channels]` f32 appended to `out`.
@@ -159,7 +159,6 @@ impl FeatureGraph {
 /// Runs the feature graph on many views, on all cores.
 pub struct Extractor {
     plan: Plan,
-    cells: usize,
     channels: usize,
 }
 
@@ -177,16 +176,24 @@ impl Extractor {
     fn one(&self, state: &mut Result<Running>, view: &[u8]) -> Result<Codes> {
         let state = state.as_mut().map_err(|e| Error::new(ErrorKind::Internal, e.message().to_owned()))?;
         let out = state.run(view)?;
-        let planar = out[0].u8();
-        // Channel-major to cell-major: the fit reads whole cells.
-        let mut codes = vec![0u8; planar.len()];
-        for (c, plane) in planar.chunks(self.cells).enumerate() {
-            for (cell, &v) in plane.iter().enumerate() {
-                codes[cell * self.channels + c] = v;
-            }
-        }
-        Ok(codes.into())
+        Ok(cell_major(out[0].u8(), self.channels).into())
     }
+}
+
+/// Channel-major to cell-major: the fit reads whole cells.
+pub(super) fn cell_major(planar: &[u8], channels: usize) -> Vec<u8> {
+    let mut codes = vec![0u8; planar.len()];
+    for (c, plane) in planar.chunks(planar.len() / channels).enumerate() {
+        for (cell, &v) in plane.iter().enumerate() {
+            codes[cell * channels + c] = v;
+        }
+    }
+    codes
+}
+
+/// Codes as the graph's `x.q` has them, channel-major.
+pub(super) fn planar(codes: &[u8], channels: usize) -> Vec<u8> {
+    cell_major(codes, codes.len() / channels)
 }
 
 fn pool(graph: &mut Graph, f: &Feature) -> String {

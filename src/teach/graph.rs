@@ -17,6 +17,9 @@ use crate::nn::ModelProto;
 use crate::nn::onnx::{Attr, Elem, Graph, Quant};
 use crate::nn::plan::Plan;
 
+/// The views, as their parts of the graph are called.
+pub const VIEWS: [&str; 2] = ["full", "zoom"];
+
 /// Share of cells whose mean distance is the image's normality evidence.
 ///
 /// Small on purpose: a defect of 1 % of the picture's width covers a cell or two. AUROC of the template's prototype on the
@@ -52,12 +55,44 @@ pub fn build(space: &FeatureGraph, views: &[ViewParts<'_>]) -> Result<Graph> {
     let mut g = space.graph.clone();
     for view in views {
         let ranges = match view.known {
-            Some(known) => calibrate(space, view, &known.head)?,
+            Some(known) => {
+                let shape = [1, 3, space.input[0], space.input[1]];
+                calibrate(space.graph.clone(), shape, space, view.name, &known.head, view.calibration)?
+            }
             None => Ranges::default(),
         };
-        write_view(&mut g, space, view, &ranges);
+        write_normality(&mut g, space, view);
+        write_outputs(&mut g, space, view.name, view.known, &ranges);
     }
     Ok(g)
+}
+
+/// Heads and outputs for both views onto the graph of a recipe that has them no more (see [`headless`]).
+///
+/// `calibration` are views of each kind, as [`planar`](super::features::planar) codes.
+///
+/// # Errors
+/// When the calibration runs fail.
+pub fn rewrite(
+    mut g: Graph,
+    space: &FeatureGraph,
+    known: [&Known; 2],
+    calibration: [Vec<Vec<u8>>; 2],
+) -> Result<Graph> {
+    let [h, w] = space.grid;
+    let shape = [1, space.channels, h, w];
+    let features = space.graph.behind("x.q", Elem::U8, &shape);
+    for ((name, known), codes) in VIEWS.into_iter().zip(known).zip(&calibration) {
+        let ranges = calibrate(features.clone(), shape, space, name, &known.head, codes)?;
+        write_outputs(&mut g, space, name, Some(known), &ranges);
+    }
+    Ok(g)
+}
+
+/// A recipe's graph without heads and outputs: features, and what is normal in both views.
+pub fn headless(graph: &Graph) -> Graph {
+    let ends: Vec<String> = VIEWS.iter().map(|v| format!("{v}.normality.score")).chain(["x".to_owned()]).collect();
+    graph.up_to(&ends)
 }
 
 /// A graph as a runnable model, for the constants that are measured on the finished graph.
@@ -73,15 +108,22 @@ struct Ranges {
     second: Option<Quant>,
 }
 
-fn calibrate(space: &FeatureGraph, view: &ViewParts<'_>, head: &Head) -> Result<Ranges> {
-    let mut g = space.graph.clone();
-    write_head(&mut g, space, view.name, head, &Ranges::default());
-    let names: Vec<String> = ["first", "mixed", "second"].map(|n| format!("{}.{n}", view.name)).to_vec();
+/// What the head's activations reach on `pictures`, inputs of `g` (`shape`), which leads to `x`.
+fn calibrate(
+    mut g: Graph,
+    shape: [usize; 4],
+    space: &FeatureGraph,
+    view: &str,
+    head: &Head,
+    pictures: &[Vec<u8>],
+) -> Result<Ranges> {
+    write_head(&mut g, space, view, head, &Ranges::default());
+    let names: Vec<String> = ["first", "mixed", "second"].map(|n| format!("{view}.{n}")).to_vec();
     let model = g.into_model("calibration", &[]);
-    let plan = Plan::new(&model, [1, 3, space.input[0], space.input[1]], Elem::U8, &names, "the head")?;
+    let plan = Plan::new(&model, shape, Elem::U8, &names, "the head")?;
     let mut running = plan.spawn()?;
     let mut ranges = [(0.0f32, 0.0f32); 3];
-    for picture in view.calibration {
+    for picture in pictures {
         for (r, out) in ranges.iter_mut().zip(running.run(picture)?) {
             *r = out.f32().iter().fold(*r, |(l, h), &v| (l.min(v), h.max(v)));
         }
@@ -97,8 +139,8 @@ fn on_grid(g: &mut Graph, name: String, q: Option<Quant>) -> String {
     }
 }
 
-fn write_view(g: &mut Graph, space: &FeatureGraph, view: &ViewParts<'_>, ranges: &Ranges) {
-    let [h, w] = space.grid;
+/// The normality map, `{v}.normality`, and its evidence, `{v}.normality.score`.
+fn write_normality(g: &mut Graph, space: &FeatureGraph, view: &ViewParts<'_>) {
     let v = view.name;
     let Normality { bank, bank_usual, template, template_usual, share } = view.normality;
     let z = g.conv1x1("x", &template.weight, &template.bias, &format!("{v}.white"));
@@ -108,10 +150,17 @@ fn write_view(g: &mut Graph, space: &FeatureGraph, view: &ViewParts<'_>, ranges:
     let deviation = write_template(g, space, v, template);
     let deviation = standardise(g, space, &deviation, template_usual, *share);
     let distance = g.node("Add", &[&distance, &deviation], &format!("{v}.normality"), &[]);
+    top(g, &distance, space.cells(), distance_cells(space.cells()));
+}
+
+/// The head behind what [`write_normality`] wrote, and the view's outputs.
+fn write_outputs(g: &mut Graph, space: &FeatureGraph, v: &str, known: Option<&Known>, ranges: &Ranges) {
+    let [h, w] = space.grid;
+    let distance = format!("{v}.normality");
     let mut maps = vec![distance.clone()];
-    let mut scores = vec![top(g, &distance, space.cells(), distance_cells(space.cells()))];
+    let mut scores = vec![format!("{distance}.score")];
     let attention = format!("{v}_attention");
-    if let Some(known) = view.known {
+    if let Some(known) = known {
         let logits = write_head(g, space, v, &known.head, ranges);
         let logits = standardise(g, space, &logits, &known.usual, 1.0);
         scores.push(top(g, &logits, space.cells(), top_cells(space.cells())));

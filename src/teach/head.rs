@@ -13,6 +13,7 @@
 
 mod cells;
 mod ops;
+mod refit;
 
 use candle_core::{DType, Device, Result as Candle, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};

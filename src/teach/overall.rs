@@ -37,10 +37,17 @@ impl Overall {
     /// # Panics
     /// If either is empty.
     pub fn fit(space: &FeatureGraph, good: &[Codes], bad: &[Codes]) -> Self {
-        assert!(!good.is_empty() && !bad.is_empty(), "two classes are needed");
         let pool = |views: &[Codes]| views.iter().map(|v| pooled(space, v)).collect::<Vec<_>>();
-        let goods = pool(good);
-        let features = 2 * space.channels;
+        Self::fit_pooled(&pool(good), &pool(bad))
+    }
+
+    /// As [`Overall::fit`], of views that are [`pooled`] already.
+    ///
+    /// # Panics
+    /// If either is empty.
+    pub(super) fn fit_pooled(goods: &[Vec<f32>], bads: &[Vec<f32>]) -> Self {
+        assert!(!goods.is_empty() && !bads.is_empty(), "two classes are needed");
+        let features = goods[0].len();
         let n = goods.len() as f64;
         let moments = |i: usize| {
             let mean = goods.iter().map(|g| f64::from(g[i])).sum::<f64>() / n;
@@ -49,8 +56,8 @@ impl Overall {
         };
         let (mean, gain) = (0..features).map(moments).unzip();
         let mut overall = Self { mean, gain, weight: vec![0.0; features], bias: 0.0 };
-        let rows = |views: Vec<Vec<f32>>| views.into_iter().map(|v| overall.standardised(&v)).collect::<Vec<_>>();
-        let w = logistic(&rows(goods), &rows(pool(bad)));
+        let rows = |views: &[Vec<f32>]| views.iter().map(|v| overall.standardised(v)).collect::<Vec<_>>();
+        let w = logistic(&rows(goods), &rows(bads));
         overall.bias = w[features] as f32;
         overall.weight = w[..features].iter().map(|&w| w as f32).collect();
         overall
@@ -69,7 +76,7 @@ impl Overall {
 }
 
 /// Mean and mean square of each channel over a view: `[2·channels]`.
-fn pooled(space: &FeatureGraph, codes: &[u8]) -> Vec<f32> {
+pub(super) fn pooled(space: &FeatureGraph, codes: &[u8]) -> Vec<f32> {
     let c = space.channels;
     let zero = i64::from(space.quant.zero);
     let mut sums = vec![[0i64; 2]; c];
