@@ -34,13 +34,14 @@ const LAYERS: [(&str, &[&str]); 20] = [
 ];
 
 /// Crates that appear in one room only, so that replacing one is a change to one room.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("tract_onnx", &["src/nn/"]),
     ("prost", &["src/nn/"]),
     ("candle_core", &["src/teach/"]),
     ("candle_nn", &["src/teach/"]),
     ("csv", &["src/teach/"]),
     ("base64", &["src/cli/report/"]),
+    ("flate2", &["src/teach/keepsake/"]),
     ("toml", &["src/config/"]),
     ("image", &["src/frame/", "src/inspect/overlay"]),
     ("gpiocdev", &["src/gpio/cdev"]),

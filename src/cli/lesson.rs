@@ -21,7 +21,7 @@ use crate::teach::open_set::{self, OpenSetReport};
 use crate::teach::promise::ONE_IN;
 use crate::teach::report::{EvalReport, TrialReport};
 use crate::teach::robustness;
-use crate::teach::{DIVIDED_MIN, Options, Suspect, teach};
+use crate::teach::{DIVIDED_MIN, Options, Suspect, Taught, adapt, teach};
 
 /// The feature extractor and how to teach with it.
 #[derive(Clone, Debug, clap::Args)]
@@ -87,14 +87,18 @@ impl HowArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub struct TeachArgs {
     /// A folder in MVTec AD's layout (train/good, test/KIND) or with a split.csv; its training pictures are taught.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["good", "bad"], required_unless_present = "good")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["good", "bad"], required_unless_present_any = ["good", "from"])]
     pub data: Option<PathBuf>,
     /// A folder of good pictures.
     #[arg(long, value_name = "DIR")]
     pub good: Option<PathBuf>,
     /// A folder of known bad pictures; without it the recipe knows only what is normal.
-    #[arg(long, value_name = "DIR", requires = "good")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["data", "good"])]
     pub bad: Option<PathBuf>,
+    /// A recipe to teach the defects of --bad as well: one to five pictures of a new kind, and none of the old ones.
+    #[arg(long, value_name = "RECIPE.onnx", requires = "bad",
+        conflicts_with_all = ["data", "backbone", "features", "input_range", "size", "prototypes", "promise"])]
+    pub from: Option<PathBuf>,
     /// Where the recipe is written; an old one stays until the new one is complete.
     #[arg(long, value_name = "FILE.onnx")]
     pub out: PathBuf,
@@ -120,6 +124,8 @@ struct TeachReport<'a> {
     /// The tightest N of "at most 1 good part in N" that is proved.
     proved: u32,
     expected_escape: Option<f64>,
+    /// SHA-256 of the recipe that this one was adapted from.
+    adapted_from: Option<&'a str>,
     seconds: f64,
     warnings: &'a [String],
     /// Pictures that do not look like what they were given as.
@@ -131,17 +137,7 @@ struct TeachReport<'a> {
 /// # Errors
 /// Everything that can be wrong with pictures, backbone or disk; the old recipe stays.
 pub fn run_teach(args: &TeachArgs) -> Result<()> {
-    let backbone = args.how.backbone()?;
-    let dataset = match (&args.data, &args.good) {
-        (Some(dir), _) => Dataset::open(dir)?,
-        (None, Some(good)) => Dataset::from_folders(good, args.bad.as_deref())?,
-        (None, None) => return Err(Error::new(ErrorKind::Config, "give --data DIR, or --good DIR and --bad DIR")),
-    };
-    dataset.require_good()?;
-    let lesson = |items: &[Item]| items.iter().map(lesson_picture).collect::<Vec<_>>();
-    let bar = Bar::new(args.json);
-    let taught = teach(&lesson(&dataset.good), &lesson(&dataset.bad), &backbone, &args.how.options(args.seed), &bar)?;
-    drop(bar);
+    let taught = taught(args)?;
     storage::write_atomic(&args.out, "write the recipe", &taught.bytes)?;
     let r = &taught.recipe;
     let report = TeachReport {
@@ -153,6 +149,7 @@ pub fn run_teach(args: &TeachArgs) -> Result<()> {
         promise: r.promise,
         proved: r.promise.proved(),
         expected_escape: r.expected_escape,
+        adapted_from: r.teaching.adapted_from.as_deref(),
         seconds: taught.took.as_secs_f64(),
         warnings: &taught.warnings,
         suspects: &taught.suspects,
@@ -175,6 +172,9 @@ pub fn run_teach(args: &TeachArgs) -> Result<()> {
         r.promise.held_out
     );
     match r.expected_escape {
+        None if args.from.is_some() => println!(
+            "how many bad parts would pass is not known: measure it with `zoomgate eval` on pictures that were not taught"
+        ),
         Some(share) => {
             let bad = report.bad as f64;
             let (low, high) = wilson(share, bad);
@@ -192,6 +192,32 @@ pub fn run_teach(args: &TeachArgs) -> Result<()> {
         ),
     }
     Ok(())
+}
+
+/// The lesson that the arguments ask for.
+fn taught(args: &TeachArgs) -> Result<Taught> {
+    let lesson = |items: &[Item]| items.iter().map(lesson_picture).collect::<Vec<_>>();
+    let options = args.how.options(args.seed);
+    let dataset = match (&args.data, &args.good, &args.from, &args.bad) {
+        (Some(dir), ..) => Dataset::open(dir)?,
+        (_, Some(_), Some(_), _) => {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "--from teaches a recipe new defects and leaves what is normal as it is: leave --good out, or leave --from \
+                 out and teach anew from all good and bad pictures",
+            ));
+        }
+        (_, Some(good), None, bad) => Dataset::from_folders(good, bad.as_deref())?,
+        (_, None, Some(from), Some(bad)) => {
+            let bytes = std::fs::read(from).map_err(|e| Error::io("read the recipe", from, e))?;
+            let bad = lesson(&Dataset::bad_folder(bad)?);
+            return adapt(&bytes, &from.display().to_string(), &bad, &options, &Bar::new(args.json));
+        }
+        _ => return Err(Error::new(ErrorKind::Config, "give --data DIR, or --good DIR and --bad DIR")),
+    };
+    let backbone = args.how.backbone()?;
+    dataset.require_good()?;
+    teach(&lesson(&dataset.good), &lesson(&dataset.bad), &backbone, &options, &Bar::new(args.json))
 }
 
 /// Arguments of `zoomgate trial`.

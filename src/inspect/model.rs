@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::crop::{self, Map};
 use super::levels::Levels;
 use super::preprocess::{self, sample};
-use super::recipe::{METADATA_KEY, Recipe};
+use super::recipe::{KEEPSAKE_KEY, METADATA_KEY, Recipe};
 use super::{Evidence, Inspect, Inspection, StageTimes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
@@ -14,6 +14,7 @@ use crate::frame::geometry::View;
 use crate::nn::backbone::Backbone;
 use crate::nn::onnx::{self, Elem};
 use crate::nn::plan::{Output, Plan, Running};
+use crate::nn::surgery;
 use crate::units::Score;
 
 /// A loaded recipe: both passes as plans that threads can share.
@@ -44,7 +45,9 @@ impl Model {
     /// # Errors
     /// As [`Model::load`].
     pub fn from_bytes(bytes: &[u8], origin: &str) -> Result<Self> {
-        let model = onnx::decode(bytes, origin)?;
+        let mut model = onnx::decode(bytes, origin)?;
+        // Nothing that inspects needs it, and every plan below copies the graph.
+        surgery::take(&mut model, KEEPSAKE_KEY);
         let text = onnx::metadata(&model, METADATA_KEY).ok_or_else(|| {
             Error::new(
                 ErrorKind::Refused,

@@ -14,6 +14,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub const SCHEMA: u32 = 2;
 /// The key in `metadata_props`.
 pub const METADATA_KEY: &str = "zoomgate";
+/// The constant in which a recipe keeps what it needs to be adapted; no node reads it, and the device drops it.
+pub const KEEPSAKE_KEY: &str = "zoomgate.keepsake";
 
 /// A recipe's metadata.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -195,6 +197,9 @@ pub struct Teaching {
     pub seed: u64,
     /// SHA-256 over the pictures read, hex.
     pub digest: String,
+    /// SHA-256 of the recipe file that this one was adapted from, hex; `None` where it was taught from pictures alone.
+    #[serde(default)]
+    pub adapted_from: Option<String>,
     /// Pictures that did not look like what they were given as, by name.
     #[serde(default)]
     pub suspects: Vec<String>,

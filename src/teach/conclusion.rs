@@ -13,12 +13,13 @@ use super::session::Progress;
 use super::suspects::Suspect;
 use super::weights::PER_VIEW;
 use crate::error::{Error, ErrorKind, Result};
+use crate::frame::Frame;
 use crate::frame::geometry::View;
 use crate::inspect::Evidence;
 use crate::inspect::model::{Model, evidence};
 use crate::inspect::recipe::{
-    BackboneNote, EvidenceConstants, Input, METADATA_KEY, OverallConstants, Recipe, SCHEMA, SelfTest, Standard,
-    Teaching, ViewConstants,
+    BackboneNote, EvidenceConstants, Input, KEEPSAKE_KEY, METADATA_KEY, OverallConstants, Recipe, SCHEMA, SelfTest,
+    Standard, Teaching, ViewConstants,
 };
 use crate::nn::backbone::Backbone;
 use crate::nn::onnx::{self, Elem};
@@ -45,19 +46,21 @@ impl Lesson<'_> {
             known: parts.known.as_ref(),
             calibration: &fitted.calibration[i],
         });
-        let graph = graph::build(&self.space, &views)?;
+        let mut graph = graph::build(&self.space, &views)?;
         let passes = Passes::new(&graph, &self.space)?;
         let held = &self.held;
         self.progress.stage("measuring held-out good parts", 2 * held.len() as u64);
         let goods = measure(&passes.full, held.len(), |i| self.full_view(&self.good, held[i]), self.progress)?;
         let [full_weights, zoom_weights] = fitted.weights;
         let full = goods.constants(full_weights);
-        let boxes = |i: usize| -> Result<Vec<(usize, View)>> {
+        let located = |i: usize| -> Result<(Frame, Vec<View>)> {
             let frame = self.good.frame(held[i])?;
             let mut suspicion = Vec::new();
             full.suspicion(&goods.maps[i], &mut suspicion);
-            Ok(self.crops(&suspicion, &frame, &fitted.policy).into_iter().map(|view| (i, view)).collect())
+            let views = self.crops(&suspicion, &frame, &fitted.policy);
+            Ok((frame, views))
         };
+        let boxes = |i: usize| Ok(located(i)?.1.into_iter().map(|view| (i, view)).collect());
         let boxes: Vec<Vec<(usize, View)>> = (0..held.len()).into_par_iter().map(boxes).collect::<Result<_>>()?;
         let boxes = boxes.concat();
         let zoomed = |b: usize| {
@@ -66,14 +69,8 @@ impl Lesson<'_> {
         };
         let zooms = measure(&passes.zoom, boxes.len(), zoomed, self.progress)?;
         let zoom = zooms.constants(zoom_weights);
-        // As on the device: a part counts by its most suspicious crop.
-        let mut strongest = vec![f32::MIN; held.len()];
-        for ((i, _), e) in boxes.iter().zip(&zooms.evidences) {
-            strongest[*i] = strongest[*i].max(zoom.weighted(e));
-        }
-        let sums: Vec<f32> = goods.evidences.iter().zip(&strongest).map(|(f, zoom)| full.weighted(f) + zoom).collect();
-        let fused = Standard::of(&sums);
-        let scores: Vec<f32> = sums.iter().map(|&s| fused.z(s)).collect();
+        let parts: Vec<usize> = boxes.iter().map(|(i, _)| *i).collect();
+        let (fused, scores) = fuse([&full, &zoom], [&goods, &zooms], &parts);
         let Promised { threshold, promise } = promised(&scores, self.options.one_in, least(scores.len(), self.options.one_in));
         let input = Input { height: self.size()[0], width: self.size()[1] };
         let mut recipe = Recipe {
@@ -99,6 +96,7 @@ impl Lesson<'_> {
                 bad: self.bad.len(),
                 seed: self.options.seed,
                 digest,
+                adapted_from: None,
                 suspects: Vec::new(),
             },
             self_test: Vec::new(),
@@ -108,19 +106,8 @@ impl Lesson<'_> {
         recipe.expected_escape = expected_escape;
         let suspects: Vec<Suspect> = self.screened.suspects.iter().cloned().chain(doubts).collect();
         recipe.teaching.suspects = suspects.iter().map(|s| s.file.clone()).collect();
-        for seed in 1..=2 {
-            let input = recipe.self_test_input(seed);
-            recipe.self_test.push(SelfTest {
-                seed,
-                full: score(&passes.full, &input)?,
-                zoom: score(&passes.zoom, &input)?,
-            });
-        }
-        let notes = serde_json::to_string(&recipe)
-            .map_err(|e| Error::new(ErrorKind::Internal, "the recipe's notes cannot be written").caused_by(e))?;
-        let bytes = onnx::encode(&graph::as_model(&graph, &[(METADATA_KEY, notes)]));
-        // What was written must load: the same checks that the device will make.
-        Model::from_bytes(&bytes, "the recipe just taught")?;
+        graph.bytes(KEEPSAKE_KEY, self.keepsake(fitted, located)?.encode()?);
+        let bytes = written(&graph, &passes, &mut recipe)?;
         if promise.proved() < promise.one_in {
             warnings.push(format!(
                 "{} good pictures held out prove at most 1 false reject in {} good parts; 1 in {} takes {} of them, about {} good pictures in all",
@@ -135,29 +122,72 @@ impl Lesson<'_> {
     }
 }
 
+/// Standardisation of the sum of both views' evidences over (good) parts, and their scores; `parts` says whose each of
+/// the zoomed views is.
+pub(super) fn fuse(
+    [full, zoom]: [&ViewConstants; 2],
+    [goods, zooms]: [&Measured; 2],
+    parts: &[usize],
+) -> (Standard, Vec<f32>) {
+    // As on the device: a part counts by its most suspicious crop.
+    let mut strongest = vec![f32::MIN; goods.evidences.len()];
+    for (&i, e) in parts.iter().zip(&zooms.evidences) {
+        strongest[i] = strongest[i].max(zoom.weighted(e));
+    }
+    let sums: Vec<f32> = goods.evidences.iter().zip(&strongest).map(|(f, zoom)| full.weighted(f) + zoom).collect();
+    let fused = Standard::of(&sums);
+    let scores = sums.iter().map(|&s| fused.z(s)).collect();
+    (fused, scores)
+}
+
+/// The recipe's bytes, after its self-test has been measured and everything has passed the device's own checks.
+pub(super) fn written(graph: &onnx::Graph, passes: &Passes, recipe: &mut Recipe) -> Result<Vec<u8>> {
+    recipe.self_test.clear();
+    for seed in 1..=2 {
+        let input = recipe.self_test_input(seed);
+        let (full, zoom) = (score(&passes.full, &input)?, score(&passes.zoom, &input)?);
+        recipe.self_test.push(SelfTest { seed, full, zoom });
+    }
+    let notes = serde_json::to_string(recipe)
+        .map_err(|e| Error::new(ErrorKind::Internal, "the recipe's notes cannot be written").caused_by(e))?;
+    let bytes = onnx::encode(&graph::as_model(graph, &[(METADATA_KEY, notes)]));
+    // What was written must load: the same checks that the device will make.
+    Model::from_bytes(&bytes, "the recipe just taught")?;
+    Ok(bytes)
+}
+
 /// RFC 3339 to the second; SOURCE_DATE_EPOCH where it is set, so that a recipe can be made again byte for byte.
-fn date() -> String {
+pub(super) fn date() -> String {
     let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|s| s.parse().ok());
     let at = epoch.map_or_else(SystemTime::now, |s| SystemTime::UNIX_EPOCH + Duration::from_secs(s));
     humantime::format_rfc3339_seconds(at).to_string()
 }
 
 /// The finished graph's two passes.
-struct Passes {
-    full: Plan,
-    zoom: Plan,
+pub(super) struct Passes {
+    pub(super) full: Plan,
+    pub(super) zoom: Plan,
 }
 
 /// Raw results of one view over several parts.
 pub(super) struct Measured {
     pub(super) evidences: Vec<Evidence>,
-    maps: Vec<Vec<f32>>,
+    pub(super) maps: Vec<Vec<f32>>,
 }
 
 impl Passes {
-    fn new(graph: &onnx::Graph, space: &FeatureGraph) -> Result<Self> {
+    pub(super) fn new(graph: &onnx::Graph, space: &FeatureGraph) -> Result<Self> {
+        Self::of(graph, [1, 3, space.input[0], space.input[1]])
+    }
+
+    /// From the features `x.q` on, for views whose features are at hand.
+    pub(super) fn behind_features(graph: &onnx::Graph, space: &FeatureGraph) -> Result<Self> {
+        let shape = [1, space.channels, space.grid[0], space.grid[1]];
+        Self::of(&graph.behind("x.q", Elem::U8, &shape), shape)
+    }
+
+    fn of(graph: &onnx::Graph, shape: [usize; 4]) -> Result<Self> {
         let model = graph::as_model(graph, &[]);
-        let shape = [1, 3, space.input[0], space.input[1]];
         let plan = |v: &str| {
             Plan::new(&model, shape, Elem::U8, &[format!("{v}_map"), format!("{v}_score")], "the recipe being taught")
         };
@@ -194,7 +224,7 @@ pub(super) fn measure(
 
 impl Measured {
     /// Standardisation of every evidence over these (good) parts; weights as in [`weights`](super::weights).
-    fn constants(&self, weights: [f32; PER_VIEW]) -> ViewConstants {
+    pub(super) fn constants(&self, weights: [f32; PER_VIEW]) -> ViewConstants {
         let has_head = self.evidences.iter().all(|e| e.known.is_some());
         let parts = if has_head { 2 } else { 1 };
         let image = |part: usize, value: &dyn Fn(&Evidence) -> f32| {

@@ -175,20 +175,20 @@ impl Dataset {
     /// picture that repeats a good one.
     pub fn from_folders(good: &Path, bad: Option<&Path>) -> Result<Self> {
         let root = absolute_folder(good)?;
-        let list = |dir: &Path, label: Label, kind: &str| -> Result<Vec<Item>> {
-            let mut items = Vec::new();
-            for (path, rel) in pictures_below(dir)? {
-                let rel = format!("{kind}/{rel}");
-                items.push(Item { path, rel, kind: kind.into(), label, mask: None, group: String::new() });
-            }
-            if items.is_empty() { Err(no_pictures(dir)) } else { Ok(items) }
-        };
         let good = list(&root, Label::Good, GOOD_KIND)?;
-        let bad = bad.map(|dir| list(&absolute_folder(dir)?, Label::Bad, "bad")).transpose()?.unwrap_or_default();
+        let bad = bad.map(Self::bad_folder).transpose()?.unwrap_or_default();
         refuse_repeats(&good, &bad)?;
         let dataset = Self { root, good, bad, test: vec![], left_out: 0 };
         dataset.require_good()?;
         Ok(dataset)
+    }
+
+    /// The pictures below a folder of bad ones.
+    ///
+    /// # Errors
+    /// When it is missing or holds no pictures; names it.
+    pub fn bad_folder(dir: &Path) -> Result<Vec<Item>> {
+        list(&absolute_folder(dir)?, Label::Bad, "bad")
     }
 
     /// Checks that there are enough good pictures to teach.
@@ -299,6 +299,16 @@ impl Dataset {
             self.good.iter().cloned().partition(|i| held_out.contains(i.rel.as_str()));
         Ok(Parts { fit, held_out })
     }
+}
+
+/// All pictures below a folder, as one kind.
+fn list(dir: &Path, label: Label, kind: &str) -> Result<Vec<Item>> {
+    let mut items = Vec::new();
+    for (path, rel) in pictures_below(dir)? {
+        let rel = format!("{kind}/{rel}");
+        items.push(Item { path, rel, kind: kind.into(), label, mask: None, group: String::new() });
+    }
+    if items.is_empty() { Err(no_pictures(dir)) } else { Ok(items) }
 }
 
 /// The fingerprint of the files that were read: names and contents, in whatever order they came.

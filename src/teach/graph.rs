@@ -305,10 +305,14 @@ fn write_overall(g: &mut Graph, space: &FeatureGraph, v: &str, overall: &Overall
     let z = g.node("Mul", &[&centred, &gain], &name("standard"), &[]);
     let (near, far) = (g.f32(&name("near"), &[], &[-FAR]), g.f32(&name("far"), &[], &[FAR]));
     let z = g.node("Clip", &[&z, &near, &far], &name("clipped"), &[]);
-    let weight = g.f32(&name("weight"), &[features, 1], &overall.weight);
-    let bias = g.f32(&name("bias"), &[1, 1], &[overall.bias]);
+    let lessons = overall.odds.len();
+    let weights: Vec<f32> = (0..features).flat_map(|i| overall.odds.iter().map(move |o| o.weight[i])).collect();
+    let biases: Vec<f32> = overall.odds.iter().map(|o| o.bias).collect();
+    let weight = g.f32(&name("weight"), &[features, lessons], &weights);
+    let bias = g.f32(&name("bias"), &[1, lessons], &biases);
     let sum = g.node("MatMul", &[&z, &weight], &name("sum"), &[]);
-    g.node("Add", &[&sum, &bias], &name("score"), &[])
+    let odds = g.node("Add", &[&sum, &bias], &name("odds"), &[]);
+    g.node("ReduceMax", &[&odds], &name("score"), &[Attr::Ints("axes", &[1]), Attr::Int("keepdims", 1)])
 }
 
 /// Mean of the `count` largest cells of a `[1, 1, h, w]` map: `[1, 1]`.

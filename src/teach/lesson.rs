@@ -39,6 +39,8 @@ pub(super) struct Lesson<'a> {
     pub(super) extractor: Extractor,
     /// What the first look gave.
     pub(super) screened: Screened,
+    /// Fingerprints of the good and of the bad pictures.
+    pub(super) prints: [Vec<String>; 2],
     pub(super) options: &'a Options,
     pub(super) progress: &'a dyn Progress,
 }
@@ -60,7 +62,7 @@ fn render(frame: &Frame, view: &View, [h, w]: [usize; 2], light: Option<Light>) 
 }
 
 /// A view shifted by up to 2 % and scaled by up to 4 %, as parts shift under a camera.
-fn jittered(view: View, rng: &mut ChaCha8Rng) -> View {
+pub(super) fn jittered(view: View, rng: &mut ChaCha8Rng) -> View {
     let scale = rng.random_range(0.96..1.04);
     let (width, height) = (view.width * scale, view.height * scale);
     let shift = |at: f64, old: f64, new: f64, r: f64| at + (old - new) / 2.0 + r * old;
@@ -124,6 +126,10 @@ pub(super) struct Fitted {
     /// What both views know from each half of the known bads; none where those are few.
     pub(super) halves: [Vec<Known>; 2],
     pub(super) calibration: [Vec<Vec<u8>>; 2],
+    /// What the heads were fitted on; without known bads, good views alone.
+    pub(super) examples: [Examples; 2],
+    /// What the weights were made of.
+    pub(super) effects: [[Option<f64>; PER_VIEW]; 2],
 }
 
 impl Lesson<'_> {
@@ -218,9 +224,9 @@ impl Lesson<'_> {
             full_lesson.as_ref().map(|l| self.known("teaching the full view", self.options.steps, l, |_| true, rng));
         let known = full_head.map(|head| Known::measure(&self.space, head, Lie::Registered, &goods));
         let (mut effects, mut halves) = ([[None; PER_VIEW]; 2], [Vec::new(), Vec::new()]);
-        if let Some(lesson) = full_lesson {
+        if let Some(lesson) = &full_lesson {
             let tests: Vec<_> = bads.iter().cloned().enumerate().collect();
-            (effects[0], halves[0]) = self.effects(Lie::Registered, &normality, &lesson, &held, &tests, rng);
+            (effects[0], halves[0]) = self.effects(Lie::Registered, &normality, lesson, &held, &tests, rng);
         }
         let look = |codes: &Codes| {
             let [[_, weight, _], _] = weights::weights(effects, self.bad.len());
@@ -259,12 +265,12 @@ impl Lesson<'_> {
         });
         let zoom_head =
             zoom_lesson.as_ref().map(|l| self.known("teaching the zoomed view", self.options.steps, l, |_| true, rng));
-        if let Some(lesson) = zoom_lesson {
+        if let Some(lesson) = &zoom_lesson {
             let zooms = self.codes("zooming into held-out parts", held.len(), |i| {
                 let frame = self.good.frame(self.held[i])?;
                 Ok(self.render(&frame, &self.locate(&look(&held[i]), &frame, &policy)))
             })?;
-            (effects[1], halves[1]) = self.effects(Lie::Anywhere, &zoom_normality, &lesson, &zooms, &real, rng);
+            (effects[1], halves[1]) = self.effects(Lie::Anywhere, &zoom_normality, lesson, &zooms, &real, rng);
         }
         let weights = self.counting(weights::weights(effects, self.bad.len()));
         log::debug!("effects of the evidences {effects:.2?}, weights {weights:.2?}");
@@ -291,6 +297,11 @@ impl Lesson<'_> {
             weights,
             halves,
             calibration: [full_cal, zoom_cal],
+            examples: [
+                full_lesson.unwrap_or_else(|| Examples::of(goods)),
+                zoom_lesson.unwrap_or_else(|| Examples::of(zoom_goods)),
+            ],
+            effects,
         })
     }
 
@@ -333,4 +344,10 @@ pub(super) struct Examples {
     pub(super) real: Vec<(usize, Codes)>,
     /// Their defects in good pictures.
     pub(super) mixed: Vec<(usize, Codes)>,
+}
+
+impl Examples {
+    fn of(good: Vec<Codes>) -> Self {
+        Self { good, real: Vec::new(), mixed: Vec::new() }
+    }
 }

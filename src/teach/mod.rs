@@ -14,6 +14,7 @@
 //! finished graph: what is taught is what runs. Deterministic for a seed on one kind of processor. Only the pictures
 //! given are opened.
 
+pub mod adapt;
 pub mod bank;
 mod conclusion;
 pub mod cutmix;
@@ -25,6 +26,7 @@ pub mod graph;
 pub mod head;
 pub mod ingredients;
 pub mod interval;
+pub mod keepsake;
 mod lesson;
 mod linear;
 pub mod metrics;
@@ -48,6 +50,7 @@ mod unseen;
 pub mod view;
 pub mod weights;
 
+pub use adapt::adapt;
 pub use effects::DIVIDED_MIN;
 pub use picture::Picture;
 pub use session::{Options, Progress, Silent, Taught, teach};

@@ -135,13 +135,14 @@ pub fn teach(
         return Ok(Taught { took: start.elapsed(), ..taught });
     }
     let (size, digest) = (survey.input(options.size), survey.digest(&good, &bad));
+    let prints = survey.fingerprints();
     let (fit, held) = split(&good, options.held_out, &mut rng);
     let views = calibration_views(&good, &fit, &bad, size, options.light(), &mut rng)?;
     progress.stage("quantising the backbone", 1);
     let space = FeatureGraph::fit(backbone, size[0], size[1], &views)?;
     let extractor = space.extractor()?;
     let screened = Screened::default();
-    let mut lesson = Lesson { good, bad, fit, held, space, extractor, screened, options, progress };
+    let mut lesson = Lesson { good, bad, fit, held, space, extractor, screened, prints, options, progress };
     let mut warnings = lesson.screen()?;
     let fitted = lesson.fit(&mut rng)?;
     let Concluded { recipe, bytes, warnings: more, suspects } = lesson.conclude(&fitted, backbone, digest)?;

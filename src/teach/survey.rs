@@ -66,6 +66,12 @@ impl Survey {
         hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
     }
 
+    /// The beginning of each picture's digest, hex: of the good ones, of the bad ones.
+    pub(super) fn fingerprints(&self) -> [Vec<String>; 2] {
+        let hex = |s: &Seen| s.pixels[..8].iter().map(|b| format!("{b:02x}")).collect();
+        [&self.good, &self.bad].map(|seen| seen.iter().map(hex).collect())
+    }
+
     /// Refuses pictures that are given as bad and as good, whatever their files' names and formats.
     pub(super) fn refuse_both(&self, good: &Shelf<'_>, bad: &Shelf<'_>) -> Result<()> {
         let twin = |b: &Seen| self.good.iter().position(|g| g.pixels == b.pixels);

@@ -30,6 +30,7 @@ fn recipe() -> Recipe {
             bad: 4,
             seed: 0,
             digest: String::new(),
+            adapted_from: None,
             suspects: vec![],
         },
         self_test: vec![],

@@ -1,17 +1,26 @@
 //! A head that goes on learning from where it is, and its numbers as one list that can be kept.
 
-use candle_core::{DType, Device, Result as Candle, Var};
+use candle_core::{DType, Device, Result as Candle, Tensor, Var};
 use candle_nn::{AdamW, Optimizer as _, ParamsAdamW};
+use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
-use super::cells::mean;
+use super::cells::{mean, planes};
 use super::{FitOptions, HIDDEN, Head, KEY, Linear, Net};
 use crate::teach::features::{Codes, FeatureGraph};
 
+/// Views a step on which a head is held to what it said.
+const REMEMBERED: usize = 4;
+/// Weight of that beside what is new; chosen: logits of good and bad cells lie 5 apart.
+const WEIGHT: f64 = 1.0;
+
 impl Head {
-    /// Goes on fitting this head, on views as [`Head::fit`] takes them; what it knows is where it starts.
+    /// Goes on fitting this head, on views as [`Head::fit`] takes them; what it knows is where it starts, and what it
+    /// says of the views to `remember` is what it shall say afterwards.
     ///
-    /// Deterministic for a generator state. `tick` is called after every step. Cost: that of [`Head::fit`].
+    /// Beside the loss of [`Head::fit`], the mean squared difference from its own logits on a few of those views a step
+    /// (Buzzega et al. 2020, dark experience replay, eq. 4). Deterministic for a generator state. `tick` is called after
+    /// every step. Cost: that of [`Head::fit`] and a third.
     ///
     /// # Panics
     /// If `good` is empty.
@@ -20,6 +29,7 @@ impl Head {
         space: &FeatureGraph,
         good: &[Codes],
         bad: &[Codes],
+        remember: &[&Codes],
         options: FitOptions,
         rng: &mut ChaCha8Rng,
         mut tick: impl FnMut(),
@@ -28,12 +38,28 @@ impl Head {
         let mean = mean(space, good);
         let mut run = || -> Candle<Self> {
             let net = Net::of(self, &mean)?;
+            let logits = |codes: &[&[u8]]| -> Candle<Tensor> {
+                let x = planes(space, codes, &mean, &[]);
+                net.forward(
+                    &Tensor::from_vec(x, (codes.len() * space.cells(), space.channels), &Device::Cpu)?,
+                    codes.len(),
+                )
+            };
+            let said: Vec<Tensor> = remember.iter().map(|&c| Ok(logits(&[c])?.detach())).collect::<Candle<_>>()?;
             let params = ParamsAdamW { lr: options.rate, weight_decay: 1e-4, ..ParamsAdamW::default() };
             let mut optimiser = AdamW::new(net.variables(), params)?;
             for step in 0..options.steps {
                 // No warm-up to lose: the rate falls from the first step on.
                 optimiser.set_learning_rate(options.rate * (options.steps - step) as f64 / options.steps as f64);
-                let loss = net.loss(space, good, bad, &mean, rng)?;
+                let mut loss = net.loss(space, good, bad, &mean, options.ingredients, rng)?;
+                if !said.is_empty() {
+                    let drawn: [usize; REMEMBERED] = std::array::from_fn(|_| rng.random_range(0..said.len()));
+                    let was = Tensor::cat(&drawn.map(|i| &said[i]), 0)?;
+                    let is = logits(&drawn.map(|i| &remember[i][..]))?;
+                    loss = (loss
+                        + ((is - was)?.sqr()?.mean_all()?
+                            * std::env::var("W").map_or(WEIGHT, |v| v.parse().expect("a weight")))?)?;
+                }
                 optimiser.backward_step(&loss)?;
                 tick();
             }
@@ -115,10 +141,11 @@ impl Net {
 
 #[cfg(test)]
 mod tests {
-    use rand::{Rng as _, SeedableRng as _};
+    use rand::SeedableRng as _;
 
     use super::*;
     use crate::nn::onnx::{Graph, Quant};
+    use crate::teach::ingredients::Ingredients;
 
     fn views(rng: &mut ChaCha8Rng, bright: bool) -> Vec<Codes> {
         let mut view = || -> Codes {
@@ -138,7 +165,7 @@ mod tests {
         };
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         let (good, bad) = (views(&mut rng, false), views(&mut rng, true));
-        let few = |steps| FitOptions { steps, rate: 1e-3 };
+        let few = |steps| FitOptions { steps, rate: 1e-3, ingredients: Ingredients::default() };
         let head = Head::fit(&space, &good, &bad, few(5), &mut rng, || ());
         let back = Head::from_numbers(&head.numbers(), 4, [4, 4]).expect("as many numbers");
         assert_eq!(back.map(&space, &bad[0]), head.map(&space, &bad[0]));
@@ -146,13 +173,13 @@ mod tests {
         assert!(Head::from_numbers(&head.numbers(), 5, [4, 4]).is_none());
 
         // Without a step it is the same head but for rounding; with steps it learns.
-        let same = head.refit(&space, &good, &bad, few(0), &mut rng, || ());
+        let same = head.refit(&space, &good, &bad, &[], few(0), &mut rng, || ());
         let far = |a: &Head, b: &Head| {
             let (a, b) = (a.map(&space, &bad[0]), b.map(&space, &bad[0]));
             a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
         };
         assert!(far(&same, &head) < 1e-4, "{}", far(&same, &head));
-        let more = head.refit(&space, &good, &bad, few(40), &mut rng, || ());
+        let more = head.refit(&space, &good, &bad, &[], few(40), &mut rng, || ());
         assert!(far(&head.towards(&more, 0.0), &head) < 1e-6 && far(&head.towards(&more, 1.0), &more) < 1e-4);
         let peak = |h: &Head, v: &Codes| h.map(&space, v).into_iter().fold(f32::MIN, f32::max);
         assert!(peak(&more, &bad[1]) - peak(&more, &good[1]) > peak(&head, &bad[1]) - peak(&head, &good[1]) + 0.5);
