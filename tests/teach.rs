@@ -11,17 +11,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use pictures::{GOOD, assert_says, complaint, dataset, frame, program, put, scene, zoomgate};
 use zoomgate::error::{Error, ErrorKind};
 use zoomgate::frame::Frame;
 use zoomgate::inspect::Inspect as _;
 use zoomgate::inspect::model::Model;
-use zoomgate::inspect::recipe::{METADATA_KEY, Recipe};
+use zoomgate::inspect::recipe::{KEEPSAKE_KEY, METADATA_KEY, Recipe};
 use zoomgate::nn::backbone::Backbone;
-use zoomgate::nn::onnx;
+use zoomgate::nn::{onnx, surgery};
 use zoomgate::sim::DefectKind;
 use zoomgate::sim::render::Want;
+use zoomgate::teach::budget::affordable;
 use zoomgate::teach::dataset::{Dataset, Item};
 use zoomgate::teach::evaluate::lesson_picture;
 use zoomgate::teach::{Options, Picture, Silent, Taught, teach};
@@ -201,8 +203,10 @@ fn recipes_that_cannot_be_trusted_are_refused_by_name() {
         assert!(matches!(kind, ErrorKind::Corrupt | ErrorKind::Refused), "{cut} of {} bytes: {kind:?}", whole.len());
     }
     // A damaged sector in the weights still decodes: the self-test is what finds it.
-    let mut damaged = whole.clone();
-    let middle = whole.len() / 2;
+    let mut model = onnx::decode(whole, "the recipe").unwrap();
+    surgery::take(&mut model, KEEPSAKE_KEY).expect("what the recipe keeps, which has checksums of its own");
+    let mut damaged = onnx::encode(&model);
+    let middle = damaged.len() / 2;
     damaged[middle..middle + 4096].fill(0x7f);
     assert_eq!(refusal(&damaged).kind(), ErrorKind::Corrupt);
 
@@ -311,4 +315,40 @@ fn folders_that_cannot_be_taught_are_refused_by_name_and_write_nothing() {
         assert!(stderr.starts_with("zoomgate: "), "{stderr}");
     }
     assert!(!bench.at("recipe.onnx").exists());
+}
+
+#[test]
+fn a_thorough_lesson_promises_by_three_times_as_many_good_parts() {
+    let data = dataset();
+    let dataset = Dataset::open(data.path()).unwrap();
+    let pictures: Vec<Picture> = dataset.good.iter().map(lesson_picture).collect();
+    let taught = |turns: usize| {
+        let options = Options { turns, ..options(0) };
+        teach(&pictures, &[], &Backbone::bundled().unwrap(), &options, &Silent).unwrap().recipe
+    };
+    let (once, thrice) = (taught(1), taught(3));
+    let held = |r: &Recipe| r.promise.held_out;
+    assert_eq!(held(&thrice), 3 * held(&once), "of {GOOD}");
+    assert!(thrice.promise.overkill_max < once.promise.overkill_max / 2.0);
+    // The model is the first lesson's, whatever the others say.
+    assert_eq!((&once.full, &once.zoom, once.fused), (&thrice.full, &thrice.zoom, thrice.fused));
+    // There are no four times three in ten good parts.
+    assert_eq!(held(&taught(9)), held(&thrice));
+}
+
+#[test]
+fn a_budget_takes_what_fits_and_refuses_what_nothing_keeps() {
+    let data = dataset();
+    let dataset = Dataset::open(data.path()).unwrap();
+    let pictures: Vec<Picture> = dataset.good.iter().map(lesson_picture).collect();
+    let within = |budget: Duration| {
+        let asked = Options { size: 128, ..options(0) };
+        affordable(budget, [&pictures, &[]], &Backbone::bundled().unwrap(), &asked, &Silent)
+    };
+    let all = within(Duration::from_secs(60)).unwrap();
+    assert_eq!((all.options.size, all.options.prototypes, all.options.seed), (128, 24, 0));
+    assert!(all.takes > Duration::ZERO && all.takes < Duration::from_secs(60));
+    let none = within(Duration::from_nanos(1)).unwrap_err();
+    assert_eq!(none.kind(), ErrorKind::Refused);
+    assert_says(none.message(), &["the smallest model takes", "the budget is 0.0 ms", "allow more"]);
 }

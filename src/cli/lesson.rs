@@ -1,6 +1,7 @@
 //! `zoomgate teach`, `trial` and `eval`: recipes made and measured.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ use crate::inspect::model::Model;
 use crate::inspect::recipe::Promise;
 use crate::nn::backbone::{Backbone, InputRange};
 use crate::storage;
+use crate::teach::budget::{Affordable, affordable};
 use crate::teach::dataset::{Dataset, Item};
 use crate::teach::evaluate::{evaluate, lesson_picture, trial_run};
 use crate::teach::ingredients::Ingredients;
@@ -22,6 +24,29 @@ use crate::teach::promise::ONE_IN;
 use crate::teach::report::{EvalReport, TrialReport};
 use crate::teach::robustness;
 use crate::teach::{DIVIDED_MIN, Options, Suspect, Taught, adapt, teach};
+
+/// How much time a lesson may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Effort {
+    /// Heads with a quarter of the steps, for a first look.
+    Quick,
+    /// What the README's figures are of.
+    Normal,
+    /// Three lessons that hold out other good pictures each, so that the threshold's promise rests on nine in ten of
+    /// them instead of three; three times as long.
+    Thorough,
+}
+
+impl Effort {
+    fn steps_and_turns(self) -> (usize, usize) {
+        let steps = Options::default().steps;
+        match self {
+            Self::Quick => (steps / 4, 1),
+            Self::Normal => (steps, 1),
+            Self::Thorough => (steps, 3),
+        }
+    }
+}
 
 /// The feature extractor and how to teach with it.
 #[derive(Clone, Debug, clap::Args)]
@@ -44,9 +69,12 @@ pub struct HowArgs {
     /// Suspicious places that an inspection zooms into; each costs a pass through the model.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=CROPS_MAX as i64))]
     pub crops: u8,
-    /// Optimiser steps of each head: fewer are quicker and worse.
-    #[arg(long, default_value_t = Options::default().steps as u32, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub steps: u32,
+    /// How much time the lesson may take.
+    #[arg(long, value_enum, default_value_t = Effort::Normal)]
+    pub effort: Effort,
+    /// Optimiser steps of each head, whatever the effort: fewer are quicker and worse.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub steps: Option<u32>,
     /// Set the threshold so that at most 1 good part in N is rejected, at 95 % confidence, as far as pictures prove it.
     #[arg(long, default_value_t = ONE_IN, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub promise: u32,
@@ -68,11 +96,13 @@ impl HowArgs {
     }
 
     fn options(&self, seed: u64) -> Options {
+        let (steps, turns) = self.effort.steps_and_turns();
         Options {
             size: self.size.into(),
             prototypes: self.prototypes.into(),
             crops: self.crops.into(),
-            steps: self.steps as usize,
+            steps: self.steps.map_or(steps, |steps| steps as usize),
+            turns,
             seed,
             one_in: self.promise,
             ingredients: self.without.iter().fold(Ingredients::default(), |all, name| {
@@ -99,6 +129,10 @@ pub struct TeachArgs {
     #[arg(long, value_name = "RECIPE.onnx", requires = "bad",
         conflicts_with_all = ["data", "backbone", "features", "input_range", "size", "prototypes", "promise"])]
     pub from: Option<PathBuf>,
+    /// The longest that an inspection of one such picture may take on this machine, in milliseconds: crops, prototypes and
+    /// the model's input become smaller than asked for until it fits.
+    #[arg(long, value_name = "MS", conflicts_with = "from", value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    pub budget_ms: Option<u32>,
     /// Where the recipe is written; an old one stays until the new one is complete.
     #[arg(long, value_name = "FILE.onnx")]
     pub out: PathBuf,
@@ -217,7 +251,20 @@ fn taught(args: &TeachArgs) -> Result<Taught> {
     };
     let backbone = args.how.backbone()?;
     dataset.require_good()?;
-    teach(&lesson(&dataset.good), &lesson(&dataset.bad), &backbone, &options, &Bar::new(args.json))
+    let (good, bad) = (lesson(&dataset.good), lesson(&dataset.bad));
+    let bar = Bar::new(args.json);
+    let Some(ms) = args.budget_ms else { return teach(&good, &bad, &backbone, &options, &bar) };
+    let budget = Duration::from_millis(ms.into());
+    let Affordable { options, takes } = affordable(budget, [&good, &bad], &backbone, &options, &bar)?;
+    let mut taught = teach(&good, &bad, &backbone, &options, &bar)?;
+    taught.warnings.push(format!(
+        "an inspection takes about {:.1} ms here: --size {} --prototypes {} --crops {} of what was asked for fit {ms} ms",
+        takes.as_secs_f64() * 1e3,
+        options.size,
+        options.prototypes,
+        options.crops
+    ));
+    Ok(taught)
 }
 
 /// Arguments of `zoomgate trial`.

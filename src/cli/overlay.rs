@@ -33,6 +33,7 @@ pub fn draw(inspector: &Inspector, frame: &Frame, found: &Inspection, threshold:
     ];
     let caption =
         Caption { verdict: word, tone, score: Some(found.score.0), threshold, evidence: &evidence, file, note };
-    let picture = overlay::draw(frame, Some(heat(inspector.heat(frame))), &zooms, &caption);
+    let attention = inspector.attention(frame).map(heat);
+    let picture = overlay::draw(frame, Some(heat(inspector.heat(frame))), &zooms, attention, &caption);
     Frame::still(picture.width(), picture.height(), picture.into_raw())
 }

@@ -66,9 +66,12 @@ impl Model {
             ));
         }
         let shape = [1, 3, recipe.input.height, recipe.input.width];
-        let plan =
-            |view: &str| Plan::new(&model, shape, Elem::U8, &[format!("{view}_map"), format!("{view}_score")], origin);
-        let loaded = Self { full: plan("full")?, zoom: plan("zoom")?, recipe: std::sync::Arc::new(recipe) };
+        let plan = |outputs: &[&str]| {
+            let outputs: Vec<String> = outputs.iter().map(|&o| o.to_owned()).collect();
+            Plan::new(&model, shape, Elem::U8, &outputs, origin)
+        };
+        let full = plan(&["full_map", "full_score", "full_attention"])?;
+        let loaded = Self { full, zoom: plan(&["zoom_map", "zoom_score"])?, recipe: std::sync::Arc::new(recipe) };
         loaded.self_test(origin)?;
         Ok(loaded)
     }
@@ -115,6 +118,8 @@ impl Model {
             suspicion: Vec::new(),
             zoom_suspicion: Vec::new(),
             grid: (0, 0),
+            attention: Vec::new(),
+            attention_grid: (0, 0),
         })
     }
 }
@@ -131,6 +136,8 @@ pub struct Inspector {
     suspicion: Vec<f32>,
     zoom_suspicion: Vec<f32>,
     grid: (usize, usize),
+    attention: Vec<f32>,
+    attention_grid: (usize, usize),
 }
 
 /// The raw evidences of a pass's score output: `[1, 1]` without known bads, else `[1, 3]`.
@@ -157,6 +164,14 @@ impl Inspector {
         Some((&self.zoom_suspicion, self.grid.0, self.grid.1, view))
     }
 
+    /// How much the full view's head listens to each cell, as multiples of the average, with its width, height and view;
+    /// `None` where no defect was taught, and so nothing listens.
+    pub fn attention(&self, frame: &Frame) -> Option<(&[f32], usize, usize, View)> {
+        let (width, height) = self.attention_grid;
+        let is_taught = self.recipe.full.known.is_some() && !self.attention.is_empty();
+        is_taught.then(|| (&self.attention[..], width, height, View::whole(frame.width, frame.height)))
+    }
+
     /// Inspects and hands every model input to `dump` (`"full"`, `"zoom0"`…) before it is run.
     ///
     /// # Errors
@@ -177,6 +192,7 @@ impl Inspector {
         };
         self.grid = (columns, rows);
         self.recipe.full.suspicion(out[0].f32(), &mut self.suspicion);
+        self.attend(&out[2]);
         let looked = Instant::now();
         let map = Map { values: &self.suspicion, width: columns, height: rows };
         let size = (frame.width, frame.height);
@@ -212,6 +228,18 @@ impl Inspector {
                 total: end - start,
             },
         })
+    }
+}
+
+impl Inspector {
+    /// Keeps the attention map, `[1, 1, h, w]`, for people.
+    fn attend(&mut self, map: &Output) {
+        let [.., rows, columns] = *map.shape() else { return };
+        let values = map.f32();
+        let times = values.len() as f32 / values.iter().sum::<f32>();
+        self.attention.clear();
+        self.attention.extend(values.iter().map(|v| v * times));
+        self.attention_grid = (columns, rows);
     }
 }
 

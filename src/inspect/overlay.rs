@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! frame, heatmap, crop boxes │ the first crop enlarged, its own heatmap │ legend
-//! verdict   score against threshold      one bar for each evidence      file, note
+//! verdict   score against threshold      one bar for each evidence      file, note      attention
 //! ```
 //!
 //! For display only: nothing here takes part in a decision.
@@ -85,8 +85,12 @@ const CAPTION_HEIGHT: u32 = 104;
 /// Pictures are enlarged or reduced to fit these, so that small ones can be read and large ones fit a screen.
 const FRAME_BOX: (u32, u32) = (640, 512);
 const ZOOM_BOX: (u32, u32) = (512, 512);
+/// The attention is a small picture beside the caption: where, and not how much, is what it tells.
+const ATTENTION_BOX: (u32, u32) = (120, 74);
+/// Cells that are listened to so many times as much as the average have the hottest colour.
+const ATTENTION_HOT: f32 = 6.0;
 /// The caption's texts need this much.
-const WIDTH_MIN: u32 = 720;
+const WIDTH_MIN: u32 = 840;
 
 const BACKGROUND: Rgb888 = Rgb888::new(24, 26, 29);
 const PALE: Rgb888 = Rgb888::new(226, 228, 230);
@@ -98,6 +102,7 @@ const CROP: Rgb888 = Rgb888::new(64, 224, 255);
 ///
 /// * `full` — the full view's map, laid over the whole frame.
 /// * `zooms` — crops, most suspicious first; all are outlined, the first is enlarged on the right.
+/// * `attention` — how much the head listens to each cell, in multiples of the average; small, at the bottom.
 ///
 /// The colours run from 0 to twice the threshold on every picture, so that pictures can be compared: a quiet part stays
 /// uncoloured, a white line surrounds what is beyond the threshold. (Where the threshold is not above 0, they run to the
@@ -105,7 +110,13 @@ const CROP: Rgb888 = Rgb888::new(64, 224, 255);
 ///
 /// # Panics
 /// If a map's length is not its width times its height.
-pub fn draw(frame: &Frame, full: Option<Heat<'_>>, zooms: &[Zoom<'_>], caption: &Caption<'_>) -> RgbImage {
+pub fn draw(
+    frame: &Frame,
+    full: Option<Heat<'_>>,
+    zooms: &[Zoom<'_>],
+    attention: Option<Heat<'_>>,
+    caption: &Caption<'_>,
+) -> RgbImage {
     let source = RgbImage::from_raw(frame.width, frame.height, frame.rgb.to_vec())
         .expect("a frame holds width * height * 3 bytes");
     let whole = Roi::whole(frame.width, frame.height);
@@ -142,7 +153,15 @@ pub fn draw(frame: &Frame, full: Option<Heat<'_>>, zooms: &[Zoom<'_>], caption: 
     if full.is_some() || zoom.is_some_and(|z| z.heat.is_some()) {
         canvas.legend(x, top, panels_height.min(320), hot);
     }
-    canvas.caption(top + panels_height + MARGIN, caption);
+    let below = top + panels_height + MARGIN;
+    let attention = attention.map(|heat| panel(&source, whole, Some(heat), ATTENTION_HOT, ATTENTION_BOX));
+    let mut room = width;
+    if let Some(attention) = attention {
+        room -= attention.width() + MARGIN;
+        canvas.text(room, below, "attention", &FONT_7X13, FAINT);
+        canvas.place(&attention, room, below + LABEL_HEIGHT);
+    }
+    canvas.caption(below, room, caption);
     canvas.0
 }
 
@@ -232,8 +251,8 @@ impl Canvas {
         }
     }
 
-    fn caption(&mut self, y: u32, caption: &Caption<'_>) {
-        let width = self.0.width();
+    /// The caption's lines, on the first `width` pixels.
+    fn caption(&mut self, y: u32, width: u32, caption: &Caption<'_>) {
         let colour = match caption.tone {
             Tone::Good => Rgb888::new(46, 160, 84),
             Tone::Bad => Rgb888::new(214, 58, 52),
@@ -352,11 +371,11 @@ mod tests {
         for (width, height) in [(120, 80), (640, 512), (60, 150), (1, 1), (1500, 90), (900, 1200)] {
             let roi = Roi { x: width / 4, y: height / 4, width: width.div_ceil(4), height: height.div_ceil(4) };
             let frame = grey(width, height);
-            let alone = draw(&frame, None, &[], &QUIET);
-            let zoomed = draw(&frame, None, &[Zoom { roi, heat: None }], &QUIET);
+            let alone = draw(&frame, None, &[], None, &QUIET);
+            let zoomed = draw(&frame, None, &[Zoom { roi, heat: None }], None, &QUIET);
             for picture in [&alone, &zoomed] {
                 let (w, h) = picture.dimensions();
-                assert!((720..=1300).contains(&w) && (250..=700).contains(&h), "{width}x{height} gave {w}x{h}");
+                assert!((840..=1300).contains(&w) && (250..=700).contains(&h), "{width}x{height} gave {w}x{h}");
             }
             // Green badge, blue bar.
             assert!(colourful(&alone, 60) > 1500, "{width}x{height}");
@@ -368,7 +387,7 @@ mod tests {
         let frame = grey(100, 80);
         let view = View { x: 0.0, y: 0.0, width: 100.0, height: 80.0 };
         let panel_colours = |map: &[f32]| {
-            let picture = draw(&frame, Some(Heat { map, width: 5, height: 4, view }), &[], &QUIET);
+            let picture = draw(&frame, Some(Heat { map, width: 5, height: 4, view }), &[], None, &QUIET);
             colourful(&imageops::crop_imm(&picture, MARGIN, MARGIN + LABEL_HEIGHT, 640, 512).to_image(), 20)
         };
         let mut map = [0.5f32; 20];
@@ -386,7 +405,7 @@ mod tests {
         let across = Roi { x: 600, y: 480, width: 100, height: 100 };
         let first = Roi { x: 100, y: 50, width: 160, height: 128 };
         let zooms = [first, across, beyond].map(|roi| Zoom { roi, heat: None });
-        let picture = draw(&frame, None, &zooms, &QUIET);
+        let picture = draw(&frame, None, &zooms, None, &QUIET);
         let at = |x: u32, y: u32| picture.get_pixel(MARGIN + x, MARGIN + LABEL_HEIGHT + y).0;
         let crop = [CROP.r(), CROP.g(), CROP.b()];
         assert_eq!((at(100, 50), at(259, 177), at(600, 490), at(639, 490)), (crop, crop, crop, crop));
@@ -394,11 +413,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_listened_to_is_shown_at_the_bottom() {
+        let frame = grey(160, 80);
+        let view = View { x: 0.0, y: 0.0, width: 160.0, height: 80.0 };
+        let mut map = [0.5f32; 8];
+        map[3] = 4.5;
+        let attention = Heat { map: &map, width: 4, height: 2, view };
+        let picture = draw(&frame, None, &[], Some(attention), &QUIET);
+        let (w, h) = picture.dimensions();
+        let (top, left) = (h - CAPTION_HEIGHT + LABEL_HEIGHT, w - MARGIN - 120);
+        let shown = imageops::crop_imm(&picture, left, top, 120, 60).to_image();
+        let half = |x: u32| colourful(&imageops::crop_imm(&shown, x, 0, 60, 60).to_image(), 20);
+        assert!(half(60) > 400 && half(0) == 0, "{} and {}", half(0), half(60));
+        assert_eq!(draw(&frame, None, &[], None, &QUIET).dimensions(), (w, h));
+    }
+
+    #[test]
     fn a_verdict_changes_the_picture() {
         let frame = grey(200, 160);
         let reject = Caption { verdict: "REJECT", tone: Tone::Bad, score: Some(4.0), ..QUIET };
         let unsure = Caption { verdict: "UNINSPECTED", tone: Tone::Unsure, score: None, ..QUIET };
-        let pictures = [QUIET, reject, unsure].map(|caption| draw(&frame, None, &[], &caption));
+        let pictures = [QUIET, reject, unsure].map(|caption| draw(&frame, None, &[], None, &caption));
         assert!(pictures[0] != pictures[1] && pictures[1] != pictures[2] && pictures[0] != pictures[2]);
     }
 

@@ -48,10 +48,9 @@ const AGAIN: f64 = 0.4;
 const FIRST: f64 = 0.6;
 /// The rate at which a head goes on learning, against 1e-3 of one that begins.
 const RATE_AGAIN: f64 = 5e-4;
-/// How far what is known goes from what it was to what it became by fitting: most of what is new comes with the first half
-/// of the way, most of what is forgotten goes with the second (WiSE-FT, Wortsman et al. 2022). Heads fitted all the way
-/// lost .037 of an old kind's AUROC for three pictures of another (magnetic tiles), and .009 half of it.
-const SHARE: f32 = 1.0;
+/// How far a head goes from what it was to what it became by fitting: most of what is new comes with the first half of the
+/// way, most of what is forgotten goes with the second (WiSE-FT, Wortsman et al. 2022). `docs/EXPERIMENTS.md` has figures.
+const SHARE: f32 = 0.5;
 /// Views of each label that the heads' grids are calibrated on.
 const CALIBRATION: usize = 12;
 /// Held-out parts, and good views of each kind, without which nothing can be measured or fitted.
@@ -222,10 +221,8 @@ impl Adaptation<'_> {
         let (full_constants, zoom_constants) = (goods.constants(full_weights), zooms.constants(zoom_weights));
         let (fused, scores) = fuse([&full_constants, &zoom_constants], [&goods, &zooms], &parts);
         let was = self.recipe.threshold;
-        let Promised { threshold, mut promise } = {
-            let one_in = self.recipe.promise.one_in;
-            promised(&scores, one_in, least(scores.len(), one_in))
-        };
+        let one_in = self.recipe.promise.one_in;
+        let Promised { threshold, mut promise } = promised(&scores, one_in, least(scores.len(), one_in));
 
         let mut recipe = self.recipe.clone();
         (recipe.full, recipe.zoom, recipe.fused) = (full_constants, zoom_constants, fused);
@@ -254,9 +251,10 @@ impl Adaptation<'_> {
     fn known(&self, name: &str, view: usize, fresh: &Fresh, rng: &mut ChaCha8Rng) -> Known {
         let bads = self.rehearsed(view, real(&fresh.real[view]).chain(real(&fresh.mixed[view])).cloned().collect());
         let head = self.head(name, view, &bads, 1.0, rng);
-        let head = self.kept.heads.as_ref().map_or(head.clone(), |old| {
-            old[view].towards(&head, std::env::var("MIX").map_or(SHARE, |v| v.parse().expect("a share")))
-        });
+        let head = match &self.kept.heads {
+            Some(old) => old[view].towards(&head, SHARE),
+            None => head,
+        };
         let goods = &self.kept.pooled[view];
         let old = &self.kept.pooled_bad[view];
         let all: Vec<Vec<Vec<f32>>> = old.iter().chain([&fresh.pooled[view]]).cloned().collect();

@@ -37,8 +37,8 @@ pub(super) struct Concluded {
 }
 
 impl Lesson<'_> {
-    /// Builds the graph, measures its constants on held-out good parts, and writes the recipe's bytes.
-    pub(super) fn conclude(&self, fitted: &Fitted, backbone: &Backbone, digest: String) -> Result<Concluded> {
+    /// Builds the graph and measures its constants on held-out good parts.
+    pub(super) fn reckon(&self, fitted: &Fitted) -> Result<Reckoned> {
         self.progress.stage("quantising the heads", 1);
         let views = [("full", &fitted.full, 0), ("zoom", &fitted.zoom, 1)].map(|(name, parts, i)| ViewParts {
             name,
@@ -46,21 +46,17 @@ impl Lesson<'_> {
             known: parts.known.as_ref(),
             calibration: &fitted.calibration[i],
         });
-        let mut graph = graph::build(&self.space, &views)?;
+        let graph = graph::build(&self.space, &views)?;
         let passes = Passes::new(&graph, &self.space)?;
         let held = &self.held;
         self.progress.stage("measuring held-out good parts", 2 * held.len() as u64);
         let goods = measure(&passes.full, held.len(), |i| self.full_view(&self.good, held[i]), self.progress)?;
         let [full_weights, zoom_weights] = fitted.weights;
         let full = goods.constants(full_weights);
-        let located = |i: usize| -> Result<(Frame, Vec<View>)> {
-            let frame = self.good.frame(held[i])?;
-            let mut suspicion = Vec::new();
-            full.suspicion(&goods.maps[i], &mut suspicion);
-            let views = self.crops(&suspicion, &frame, &fitted.policy);
-            Ok((frame, views))
+        let boxes = |i: usize| {
+            let (_, views) = self.located(fitted, &full, &goods, i)?;
+            Ok(views.into_iter().map(|view| (i, view)).collect())
         };
-        let boxes = |i: usize| Ok(located(i)?.1.into_iter().map(|view| (i, view)).collect());
         let boxes: Vec<Vec<(usize, View)>> = (0..held.len()).into_par_iter().map(boxes).collect::<Result<_>>()?;
         let boxes = boxes.concat();
         let zoomed = |b: usize| {
@@ -71,7 +67,34 @@ impl Lesson<'_> {
         let zoom = zooms.constants(zoom_weights);
         let parts: Vec<usize> = boxes.iter().map(|(i, _)| *i).collect();
         let (fused, scores) = fuse([&full, &zoom], [&goods, &zooms], &parts);
-        let Promised { threshold, promise } = promised(&scores, self.options.one_in, least(scores.len(), self.options.one_in));
+        Ok(Reckoned { graph, passes, goods, full, zoom, fused, scores })
+    }
+
+    /// The `i`-th held-out good part, and where the zoom looks in it.
+    fn located(&self, fitted: &Fitted, full: &ViewConstants, goods: &Measured, i: usize) -> Result<(Frame, Vec<View>)> {
+        let frame = self.good.frame(self.held[i])?;
+        let mut suspicion = Vec::new();
+        full.suspicion(&goods.maps[i], &mut suspicion);
+        let views = self.crops(&suspicion, &frame, &fitted.policy);
+        Ok((frame, views))
+    }
+
+    /// Sets the threshold and writes the recipe's bytes; `others` are scores of good parts that this lesson was fitted on,
+    /// by lessons like it that were not.
+    pub(super) fn conclude(
+        &self,
+        fitted: &Fitted,
+        reckoned: Reckoned,
+        others: &[f32],
+        backbone: &Backbone,
+        digest: String,
+    ) -> Result<Concluded> {
+        let Reckoned { mut graph, passes, goods, full, zoom, fused, scores } = reckoned;
+        let located = |i: usize| self.located(fitted, &full, &goods, i);
+        let all = [&scores, others].concat();
+        let one_in = self.options.one_in;
+        let Promised { threshold, promise } = promised(&all, one_in, least(all.len(), one_in));
+        let keepsake = self.keepsake(fitted, located)?;
         let input = Input { height: self.size()[0], width: self.size()[1] };
         let mut recipe = Recipe {
             schema: SCHEMA,
@@ -106,7 +129,7 @@ impl Lesson<'_> {
         recipe.expected_escape = expected_escape;
         let suspects: Vec<Suspect> = self.screened.suspects.iter().cloned().chain(doubts).collect();
         recipe.teaching.suspects = suspects.iter().map(|s| s.file.clone()).collect();
-        graph.bytes(KEEPSAKE_KEY, self.keepsake(fitted, located)?.encode()?);
+        graph.bytes(KEEPSAKE_KEY, keepsake.encode()?);
         let bytes = written(&graph, &passes, &mut recipe)?;
         if promise.proved() < promise.one_in {
             warnings.push(format!(
@@ -115,11 +138,23 @@ impl Lesson<'_> {
                 promise.proved(),
                 promise.one_in,
                 promise.good_needed,
-                (promise.good_needed as f64 / self.options.held_out).ceil()
+                (promise.good_needed as f64 * self.good.len() as f64 / promise.held_out as f64).ceil()
             ));
         }
         Ok(Concluded { recipe, bytes, warnings, suspects })
     }
+}
+
+/// A finished graph, what it says of held-out good parts, and the constants that follow.
+pub(super) struct Reckoned {
+    graph: onnx::Graph,
+    passes: Passes,
+    goods: Measured,
+    full: ViewConstants,
+    zoom: ViewConstants,
+    fused: Standard,
+    /// Of held-out good parts, in their own standard deviations.
+    pub(super) scores: Vec<f32>,
 }
 
 /// Standardisation of the sum of both views' evidences over (good) parts, and their scores; `parts` says whose each of

@@ -7,31 +7,13 @@ use super::features::Codes;
 use super::graph::distance_cells;
 use super::head::top_cells;
 use super::lesson::{Examples, Lesson, PROBES};
-use super::view::{Known, Lie, Normality, TEMPLATE_SHARE, top_mean};
+use super::view::{Known, Lie, Normality, top_mean};
 use super::weights::{self, PER_VIEW};
 
 /// Fewer known bads are not divided: half of them teach a head nothing.
 pub const DIVIDED_MIN: usize = 4;
 
 impl Lesson<'_> {
-    /// Divides the normality map between template and bank by what each makes of known bads and held-out goods.
-    pub(super) fn divide(&self, normality: &mut Normality, held: &[Codes], bads: &[Codes]) {
-        let count = distance_cells(self.space.cells());
-        let seen = |views: &[Codes]| -> [Vec<f32>; 2] {
-            let both = |codes: &Codes| normality.maps(&self.space, codes).map(|map| top_mean(&map, count));
-            let all: Vec<[f32; 2]> = views.par_iter().map(both).collect();
-            [0, 1].map(|i| all.iter().map(|v| v[i]).collect())
-        };
-        let (good, bad) = (seen(held), seen(bads));
-        let effects = [0, 1].map(|i| weights::effect(weights::deviations(&good[i], &bad[i])));
-        if let [Some(template), Some(bank)] = effects {
-            let correlation = weights::correlation(&good[0], &good[1]);
-            let share = weights::share([template, bank], correlation, bads.len(), TEMPLATE_SHARE.into());
-            log::debug!("effects of template and bank {effects:.2?}, correlation {correlation:.2}, share {share:.2}");
-            normality.share = share as f32;
-        }
-    }
-
     /// How far each of a view's evidences sets known bads (`tests`, with their numbers) apart from held-out goods.
     ///
     /// What is taught from known bads is fitted on one half of them and asked about the other half; both come along.

@@ -26,6 +26,9 @@ pub const VIEWS: [&str; 2] = ["full", "zoom"];
 /// simulated belt with the mean of 1, 8, 20 and 80 of 4,032 cells: .98, .97, .95, .88; on three real sets 1 and 5 of
 /// 1,024 differ by .004 at most.
 pub const DISTANCE_SHARE: f64 = 0.001;
+/// Weight of the template against the bank in the normality map: where one knows more, the other takes little from it.
+/// Dividing by what either makes of the known bads was no better (`docs/EXPERIMENTS.md`).
+pub const TEMPLATE_SHARE: f32 = 0.65;
 
 /// The grid of whitened features, whose deviation is 1: -8 to 8 in steps of a sixteenth. Further out is far enough.
 const WHITE: Quant = Quant { scale: 1.0 / 16.0, zero: 128 };
@@ -142,13 +145,13 @@ fn on_grid(g: &mut Graph, name: String, q: Option<Quant>) -> String {
 /// The normality map, `{v}.normality`, and its evidence, `{v}.normality.score`.
 fn write_normality(g: &mut Graph, space: &FeatureGraph, view: &ViewParts<'_>) {
     let v = view.name;
-    let Normality { bank, bank_usual, template, template_usual, share } = view.normality;
+    let Normality { bank, bank_usual, template, template_usual } = view.normality;
     let z = g.conv1x1("x", &template.weight, &template.bias, &format!("{v}.white"));
     g.fake_quantize(&z, WHITE, &format!("{v}.white.z"));
     let distance = write_bank(g, space, v, bank);
-    let distance = standardise(g, space, &distance, bank_usual, 1.0 - share);
+    let distance = standardise(g, space, &distance, bank_usual, 1.0 - TEMPLATE_SHARE);
     let deviation = write_template(g, space, v, template);
-    let deviation = standardise(g, space, &deviation, template_usual, *share);
+    let deviation = standardise(g, space, &deviation, template_usual, TEMPLATE_SHARE);
     let distance = g.node("Add", &[&distance, &deviation], &format!("{v}.normality"), &[]);
     top(g, &distance, space.cells(), distance_cells(space.cells()));
 }
@@ -231,7 +234,7 @@ fn write_bank(g: &mut Graph, space: &FeatureGraph, v: &str, bank: &Bank) -> Stri
 /// Means and gains are stored as int8, each channel on its own scale.
 fn write_template(g: &mut Graph, space: &FeatureGraph, v: &str, template: &Template) -> String {
     let name = |n: &str| format!("{v}.template.{n}");
-    let mut z = format!("{v}.white");
+    let mut z = format!("{v}.white.z");
     if let Some(places) = &template.places {
         let [h, w] = space.grid;
         let mut stored = |values: &[f32], part: &str| {

@@ -194,10 +194,20 @@ impl Lesson<'_> {
         out
     }
 
+    /// Other good pictures to fit on and to hold out, with what is known of them, for the present ones.
+    pub(super) fn swap(
+        &mut self,
+        fit: Vec<usize>,
+        held: Vec<usize>,
+        screened: Screened,
+    ) -> (Vec<usize>, Vec<usize>, Screened) {
+        use std::mem::replace;
+        (replace(&mut self.fit, fit), replace(&mut self.held, held), replace(&mut self.screened, screened))
+    }
+
     pub(super) fn fit(&self, rng: &mut ChaCha8Rng) -> Result<Fitted> {
         let Screened { good: goods, bad: bads, held, .. } = self.screened.clone();
-        let mut normality = self.normality(&goods, Lie::Registered, rng);
-        self.divide(&mut normality, &held[..held.len().min(PROBES)], &bads);
+        let normality = self.normality(&goods, Lie::Registered, rng);
         let policy = CropPolicy { count: self.options.crops, ..CropPolicy::default() };
 
         let mixed = if bads.is_empty() { None } else { Some(self.mix(&goods, &bads, &normality, rng)?) };

@@ -16,6 +16,7 @@
 
 pub mod adapt;
 pub mod bank;
+pub mod budget;
 mod conclusion;
 pub mod cutmix;
 pub mod dataset;

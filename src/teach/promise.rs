@@ -117,7 +117,9 @@ mod tests {
     #[test]
     fn tolerance_limits_by_the_book() {
         // Hahn and Meeker, "Statistical Intervals", table of one-sided normal tolerance factors, 95 %: exact ones.
-        for (goods, one_in, exact) in [(30, 100, 3.064), (60, 100, 2.807), (100, 100, 2.684), (50, 20, 2.065), (50, 10, 1.646)] {
+        for (goods, one_in, exact) in
+            [(30, 100, 3.064), (60, 100, 2.807), (100, 100, 2.684), (50, 20, 2.065), (50, 10, 1.646)]
+        {
             let limit = f64::from(least(goods, one_in));
             assert!((limit - exact).abs() < 0.02, "{limit} for {goods} and 1 in {one_in}, {exact} by the book");
         }

@@ -38,6 +38,9 @@ pub struct Options {
     pub steps: usize,
     /// Share of the good pictures held out for standardisation and threshold.
     pub held_out: f64,
+    /// Lessons, each of which holds out other good pictures: the first gives the recipe, all give scores that its threshold
+    /// promises by. As many as there are good pictures for, 3 at `held_out` of .3.
+    pub turns: usize,
     /// N of the promise that at most 1 good part in N is rejected.
     pub one_in: u32,
     /// Seed of every random choice.
@@ -54,6 +57,7 @@ impl Default for Options {
             crops: 1,
             steps: 160,
             held_out: 0.3,
+            turns: 1,
             one_in: promise::ONE_IN,
             seed: 0,
             ingredients: Ingredients::default(),
@@ -136,7 +140,8 @@ pub fn teach(
     }
     let (size, digest) = (survey.input(options.size), survey.digest(&good, &bad));
     let prints = survey.fingerprints();
-    let (fit, held) = split(&good, options.held_out, &mut rng);
+    let mut turns = splits(&good, options.held_out, options.turns, &mut rng).into_iter();
+    let (fit, held) = turns.next().expect("at least one");
     let views = calibration_views(&good, &fit, &bad, size, options.light(), &mut rng)?;
     progress.stage("quantising the backbone", 1);
     let space = FeatureGraph::fit(backbone, size[0], size[1], &views)?;
@@ -145,13 +150,23 @@ pub fn teach(
     let mut lesson = Lesson { good, bad, fit, held, space, extractor, screened, prints, options, progress };
     let mut warnings = lesson.screen()?;
     let fitted = lesson.fit(&mut rng)?;
-    let Concluded { recipe, bytes, warnings: more, suspects } = lesson.conclude(&fitted, backbone, digest)?;
+    let reckoned = lesson.reckon(&fitted)?;
+    let mut others = Vec::new();
+    for (fit, held) in turns {
+        let (fit, held, screened) = lesson.swap(fit, held, Screened::default());
+        lesson.screen()?;
+        others.extend(lesson.reckon(&lesson.fit(&mut rng)?)?.scores);
+        lesson.swap(fit, held, screened);
+    }
+    let Concluded { recipe, bytes, warnings: more, suspects } =
+        lesson.conclude(&fitted, reckoned, &others, backbone, digest)?;
     warnings.extend(more);
     Ok(Taught { bytes, recipe, took: start.elapsed(), warnings, suspects })
 }
 
-/// Good pictures to fit on and to hold out, whole groups on one side.
-fn split(good: &Shelf<'_>, share: f64, rng: &mut ChaCha8Rng) -> (Vec<usize>, Vec<usize>) {
+/// Good pictures to fit on and to hold out, whole groups on one side; `turns` times, none held out twice, or as often as
+/// there are enough.
+fn splits(good: &Shelf<'_>, share: f64, turns: usize, rng: &mut ChaCha8Rng) -> Vec<(Vec<usize>, Vec<usize>)> {
     let mut groups: std::collections::BTreeMap<&str, Vec<usize>> = std::collections::BTreeMap::new();
     for i in 0..good.len() {
         groups.entry(good.group(i)).or_default().push(i);
@@ -159,13 +174,35 @@ fn split(good: &Shelf<'_>, share: f64, rng: &mut ChaCha8Rng) -> (Vec<usize>, Vec
     let mut groups: Vec<Vec<usize>> = groups.into_values().collect();
     groups.shuffle(rng);
     let want = ((good.len() as f64 * share).round() as usize).clamp(2, good.len() - 2);
-    let (mut fit, mut held) = (Vec::new(), Vec::new());
-    for group in groups {
-        if held.len() < want { &mut held } else { &mut fit }.extend(group);
+    let mut splits = Vec::new();
+    let mut from = 0;
+    while splits.len() < turns {
+        let mut held = Vec::new();
+        let first = from;
+        while held.len() < want && from < groups.len() {
+            held.extend(&groups[from]);
+            from += 1;
+        }
+        if !splits.is_empty() && held.len() < want {
+            break;
+        }
+        let fit: Vec<usize> = [&groups[..first], &groups[from..]].concat().concat();
+        splits.push(bounded(fit, held, good.len(), want, rng));
     }
+    splits
+}
+
+/// One split in order, and no more to fit on than fit into memory.
+fn bounded(
+    mut fit: Vec<usize>,
+    mut held: Vec<usize>,
+    count: usize,
+    want: usize,
+    rng: &mut ChaCha8Rng,
+) -> (Vec<usize>, Vec<usize>) {
     if fit.len() < 2 {
         // One huge group: there is nothing to keep apart, so split inside it.
-        let all: Vec<usize> = (0..good.len()).collect();
+        let all: Vec<usize> = (0..count).collect();
         (held, fit) = (all[..want].to_vec(), all[want..].to_vec());
     }
     fit.sort_unstable();

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::bank::Bank;
 use super::features::{Codes, FeatureGraph};
+use super::graph::TEMPLATE_SHARE;
 use super::head::Head;
 use super::overall::Overall;
 use super::places::Places;
@@ -29,12 +30,6 @@ impl Lie {
     }
 }
 
-/// Weight of the template against the bank in the normality map, where no known bad part says which of them knows more.
-///
-/// Chosen: registered parts miss what only a template can miss, a hole or a groove; a share of .15 takes little from
-/// it and gives parts that lie anywhere half of what a bank alone would (`docs/EXPERIMENTS.md`).
-pub const TEMPLATE_SHARE: f32 = 0.85;
-
 /// How far a cell is from good ones: from the bank's prototypes, and from the template of its place.
 pub struct Normality {
     /// Prototypes of good cells.
@@ -45,8 +40,6 @@ pub struct Normality {
     pub template: Template,
     /// What deviations from the template are usual where.
     pub template_usual: Places,
-    /// Weight of the template in the map, 0 to 1; the bank has the rest.
-    pub share: f32,
 }
 
 impl Normality {
@@ -65,25 +58,19 @@ impl Normality {
         let maps = |map: &(dyn Fn(&Codes) -> Vec<f32> + Sync)| goods.par_iter().map(map).collect::<Vec<_>>();
         let bank_usual = lie.usual(&maps(&|c| bank.distances(&template.whitened(space, c))), space);
         let template_usual = lie.usual(&maps(&|c| template.distances(&template.whitened(space, c))), space);
-        Self { bank, bank_usual, template, template_usual, share: TEMPLATE_SHARE }
+        Self { bank, bank_usual, template, template_usual }
     }
 
     /// The normality map of one view, `[cells]`, in standard deviations of what is usual at each place.
     pub fn map(&self, space: &FeatureGraph, codes: &[u8]) -> Vec<f32> {
-        let [deviation, mut map] = self.maps(space, codes);
-        let mix = |(m, d): (&mut f32, f32)| *m = (1.0 - self.share) * *m + self.share * d;
-        map.iter_mut().zip(deviation).for_each(mix);
-        map
-    }
-
-    /// What the template and what the bank make of one view, each `[cells]`, as [`Normality::map`] adds them up.
-    pub fn maps(&self, space: &FeatureGraph, codes: &[u8]) -> [Vec<f32>; 2] {
         let cells = self.template.whitened(space, codes);
+        let mut map = self.bank.distances(&cells);
+        self.bank_usual.standardise(&mut map);
         let mut deviation = self.template.distances(&cells);
         self.template_usual.standardise(&mut deviation);
-        let mut distance = self.bank.distances(&cells);
-        self.bank_usual.standardise(&mut distance);
-        [deviation, distance]
+        let mix = |(m, d): (&mut f32, f32)| *m = (1.0 - TEMPLATE_SHARE) * *m + TEMPLATE_SHARE * d;
+        map.iter_mut().zip(deviation).for_each(mix);
+        map
     }
 }
 

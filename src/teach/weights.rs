@@ -15,9 +15,6 @@ pub const PRIOR: [[f64; PER_VIEW]; 2] = [[1.0, 0.5, 0.25], [0.5, 0.5, 0.25]];
 /// Weight of the prior, in known bad parts.
 const SHRINK: f64 = 2.0;
 
-/// Largest correlation that is believed: a few dozen parts cannot tell a higher one from 1.
-const CORRELATION_MAX: f64 = 0.9;
-
 /// Effects beyond this do not count more: one gross defect must not silence all other evidences.
 const EFFECT_MAX: f64 = 10.0;
 
@@ -59,32 +56,6 @@ pub fn weights(effects: [[Option<f64>; PER_VIEW]; 2], bads: usize) -> [[f32; PER
     std::array::from_fn(|v| std::array::from_fn(|i| weight(effects[v][i], PRIOR[v][i])))
 }
 
-/// The first of two evidences' share of their sum, from the effects of both on `bads` known bad parts and their
-/// correlation over good ones: Fisher's discriminant, no weight below 0, shrunk towards `prior`.
-///
-/// Unlike views and heads the two see the same cells and say nearly the same of good parts: the weaker adds its noise,
-/// but hardly anything that the stronger does not know.
-pub fn share(effects: [f64; 2], correlation: f64, bads: usize, prior: f64) -> f64 {
-    let [a, b] = effects.map(|e| e.max(0.0));
-    let r = correlation.clamp(0.0, CORRELATION_MAX);
-    let weights = [(a - r * b).max(0.0), (b - r * a).max(0.0)];
-    let sum = weights[0] + weights[1];
-    let n = bads as f64;
-    if sum > 0.0 { (n * weights[0] / sum + SHRINK * prior) / (n + SHRINK) } else { prior }
-}
-
-/// The correlation of two evidences over good parts; 0 where one is constant.
-pub fn correlation(a: &[f32], b: &[f32]) -> f64 {
-    let mean = |v: &[f32]| v.iter().map(|&x| f64::from(x)).sum::<f64>() / v.len() as f64;
-    let (ma, mb) = (mean(a), mean(b));
-    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
-    for (&x, &y) in a.iter().zip(b) {
-        let (x, y) = (f64::from(x) - ma, f64::from(y) - mb);
-        (ab, aa, bb) = (ab + x * y, aa + x * x, bb + y * y);
-    }
-    if aa > 0.0 && bb > 0.0 { ab / (aa * bb).sqrt() } else { 0.0 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,20 +70,6 @@ mod tests {
         }
         assert_eq!(effect(deviations(&goods, &[])), None);
         assert_eq!(effect(deviations(&[2.0, 2.0, 2.0], &[2.0])), None, "an evidence that says the same of every part");
-    }
-
-    #[test]
-    fn of_two_that_say_the_same_the_stronger_counts() {
-        assert!((share([4.0, 4.0], 0.5, 10, 0.5) - 0.5).abs() < 1e-9, "equals share");
-        assert!(share([10.0, 5.0], 0.6, 1000, 0.5) > 0.99, "what the weaker knows the stronger knows better");
-        let apart = share([10.0, 5.0], 0.0, 1000, 0.5);
-        assert!((apart - 2.0 / 3.0).abs() < 0.01, "what is independent helps: {apart}");
-        assert!(share([1.0, 9.0], 0.3, 10, 0.85) < 0.3);
-        assert_eq!((share([-1.0, 0.0], 0.3, 10, 0.85), share([9.0, 1.0], 0.3, 0, 0.85)), (0.85, 0.85));
-        let a: Vec<f32> = (0..50).map(|i| (i * 37 % 50) as f32).collect();
-        let opposite: Vec<f32> = a.iter().map(|v| 3.0 - 2.0 * v).collect();
-        assert!((correlation(&a, &a) - 1.0).abs() < 1e-9 && (correlation(&a, &opposite) + 1.0).abs() < 1e-9);
-        assert_eq!(correlation(&a, &[1.0; 50]), 0.0);
     }
 
     #[test]

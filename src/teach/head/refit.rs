@@ -56,9 +56,8 @@ impl Head {
                     let drawn: [usize; REMEMBERED] = std::array::from_fn(|_| rng.random_range(0..said.len()));
                     let was = Tensor::cat(&drawn.map(|i| &said[i]), 0)?;
                     let is = logits(&drawn.map(|i| &remember[i][..]))?;
-                    loss = (loss
-                        + ((is - was)?.sqr()?.mean_all()?
-                            * std::env::var("W").map_or(WEIGHT, |v| v.parse().expect("a weight")))?)?;
+                    let forgotten = (is - was)?.sqr()?.mean_all()?;
+                    loss = (loss + (forgotten * WEIGHT)?)?;
                 }
                 optimiser.backward_step(&loss)?;
                 tick();
