@@ -9,7 +9,7 @@
 //! Frames may be dropped; a part never. Every part gets exactly one verdict before its reject window closes.
 //! See `ARCHITECTURE.md` for the map, the invariants and the threads.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod clock;
 pub mod error;

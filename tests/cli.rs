@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use zoomgate::sim::DefectKind;
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "demo",
     "run",
     "failsafe",
@@ -28,6 +28,7 @@ const COMMANDS: [&str; 13] = [
     "trial",
     "eval",
     "inspect",
+    "bench",
 ];
 
 /// A dataset and a recipe taught from it, made once.

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, each with its arguments and one `run` function.
 
+pub mod bench;
 pub mod calibrate;
 pub mod capture;
 pub mod check;
@@ -67,6 +68,8 @@ enum Command {
     Eval(lesson::EvalArgs),
     /// Inspect pictures: a JSON line for each, and a picture of the verdict.
     Inspect(inspect::Args),
+    /// Time a recipe or another model on this machine, and see what runs each of its nodes.
+    Bench(bench::Args),
 }
 
 impl Cli {
@@ -93,6 +96,7 @@ impl Cli {
             #[cfg(feature = "teach")]
             Command::Eval(args) => lesson::run_eval(&args),
             Command::Inspect(args) => inspect::run(&args),
+            Command::Bench(args) => bench::run(&args),
         }
     }
 }

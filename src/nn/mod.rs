@@ -1,9 +1,11 @@
 //! The inference engine: ONNX graphs in, runnable plans out. Only `nn/` imports tract.
 
 pub mod backbone;
-mod integers;
+mod fusion;
+pub mod int8;
 pub mod onnx;
 pub mod plan;
+mod region;
 pub mod surgery;
 
 pub use tract_onnx::pb::ModelProto;

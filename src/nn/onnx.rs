@@ -299,12 +299,34 @@ fn value_info(name: &str, elem: Elem, shape: &[usize]) -> ValueInfoProto {
     }
 }
 
+/// The sizes of a model's one input (`None` where the file leaves them open), what it holds, and the names of the outputs;
+/// `None` where it takes more than one input, or one that holds neither bytes nor floats.
+pub fn interface(model: &ModelProto) -> Option<(Vec<Option<usize>>, Elem, Vec<String>)> {
+    let graph = model.graph.as_ref()?;
+    // Older exporters list constants among the inputs.
+    let is_constant = |i: &&ValueInfoProto| graph.initializer.iter().any(|t| t.name == i.name);
+    let mut inputs = graph.input.iter().filter(|i| !is_constant(i));
+    let (input, None) = (inputs.next()?, inputs.next()) else { return None };
+    let type_proto::Value::TensorType(tensor) = input.r#type.as_ref()?.value.as_ref()?;
+    let elem = match tensor.elem_type {
+        t if t == DataType::Uint8 as i32 => Elem::U8,
+        t if t == DataType::Float as i32 => Elem::F32,
+        _ => return None,
+    };
+    let size = |d: &Dimension| match d.value {
+        Some(dimension::Value::DimValue(n)) => usize::try_from(n).ok().filter(|n| *n > 0),
+        _ => None,
+    };
+    let dims = tensor.shape.as_ref()?.dim.iter().map(size).collect();
+    Some((dims, elem, graph.output.iter().map(|o| o.name.clone()).collect()))
+}
+
 /// The float data of a constant tensor.
 ///
 /// # Errors
 /// `Refused` for a type other than float32 (and for data kept outside the file).
 pub fn floats(t: &TensorProto) -> Result<Vec<f32>> {
-    let dims: usize = t.dims.iter().map(|&d| usize::try_from(d).unwrap_or(0)).product();
+    let dims = t.dims.iter().try_fold(1usize, |n, &d| n.checked_mul(usize::try_from(d).ok()?));
     let data = if t.data_type != DataType::Float as i32 {
         None
     } else if t.raw_data.is_empty() {
@@ -312,7 +334,7 @@ pub fn floats(t: &TensorProto) -> Result<Vec<f32>> {
     } else {
         Some(t.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
     };
-    data.filter(|d: &Vec<f32>| d.len() == dims).ok_or_else(|| {
+    data.filter(|d: &Vec<f32>| Some(d.len()) == dims).ok_or_else(|| {
         Error::new(
             ErrorKind::Refused,
             format!(

@@ -1,13 +1,25 @@
 //! Runs a graph: an ONNX model pruned to the wanted outputs, optimised once by tract, run many times.
 
+mod profile;
+
 use std::sync::Arc;
 
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
-use super::integers;
 use super::onnx::{self, Elem};
+use super::{fusion, region};
 use crate::error::{Error, ErrorKind, Result};
+pub use profile::NodeTime;
+
+/// What runs quantised operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Our int8 operators ([`super::int8`]).
+    Int8,
+    /// tract's own, as the file writes them: in floats between a dequantisation and a quantisation.
+    Stock,
+}
 
 /// A graph ready to run: fixed shapes, optimised, shareable between threads. [`Plan::spawn`] gives each thread a state.
 #[derive(Clone)]
@@ -71,26 +83,59 @@ impl Plan {
         outputs: &[String],
         origin: &str,
     ) -> Result<Self> {
-        let build = || -> TractResult<Arc<TypedSimplePlan>> {
+        Self::with(Engine::Int8, model, input_shape, elem, outputs, origin)
+    }
+
+    /// As [`Plan::new`], by another engine, to compare.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn with(
+        engine: Engine,
+        model: &ModelProto,
+        input_shape: [usize; 4],
+        elem: Elem,
+        outputs: &[String],
+        origin: &str,
+    ) -> Result<Self> {
+        let build = |engine: Engine| -> TractResult<Arc<TypedSimplePlan>> {
             let mut proto = model.clone();
+            let mut regions = Vec::new();
             if let Some(g) = proto.graph.as_mut() {
                 keep_ancestors(g, outputs);
                 g.value_info.clear();
-                integers::run_on_integers(g, outputs);
+                if engine == Engine::Int8 {
+                    regions = fusion::fuse(g, outputs);
+                    keep_ancestors(g, outputs);
+                }
             }
             let dt = match elem {
                 Elem::U8 => u8::datum_type(),
                 Elem::F32 => f32::datum_type(),
             };
             let mut inference = tract_onnx::onnx().with_ignore_output_shapes(true).parse(&proto, None)?.model;
+            region::replace(&mut inference, regions);
             inference.set_input_fact(0, InferenceFact::dt_shape(dt, input_shape))?;
             inference.select_outputs_by_name(outputs)?;
             let mut typed = inference.into_typed()?;
             typed.prop_consts()?;
             typed.into_decluttered()?.into_optimized()?.into_runnable()
         };
-        let runnable = build().map_err(|e| failed(origin, e))?;
+        let runnable = build(engine).or_else(|e| {
+            if engine == Engine::Stock {
+                return Err(failed(origin, e));
+            }
+            // What our operators cannot do, tract may.
+            let stock = build(Engine::Stock).map_err(|_| failed(origin, TractError::msg(format!("{e:#}"))))?;
+            log::warn!("{origin} runs without int8 operators: {e:#}");
+            Ok(stock)
+        })?;
         Ok(Self { runnable, input_shape, elem })
+    }
+
+    /// How many regions of int8 operators it has.
+    pub fn regions(&self) -> usize {
+        self.runnable.model().nodes.iter().filter(|n| n.op.name() == region::NAME).count()
     }
 
     /// A state of its own for one thread.
@@ -123,18 +168,24 @@ impl Running {
             return Err(Error::new(ErrorKind::Internal, message));
         }
         let run = |state: &mut TypedSimpleState, tensor: &mut Arc<Tensor>| -> TractResult<Outputs> {
-            // No operator keeps its input, so that ours is alone again; if one did, it would keep the old one.
-            let mut room = Arc::make_mut(tensor).try_as_plain_ram_mut()?;
-            if let Ok(bytes) = room.as_slice_mut::<u8>() {
-                bytes.copy_from_slice(input);
-            } else {
-                room.as_slice_mut::<f32>()?.iter_mut().zip(input).for_each(|(float, &byte)| *float = f32::from(byte));
-            }
+            fill(tensor, input)?;
             let outputs = state.run(tvec!(TValue::from_const(Arc::clone(tensor))))?;
             Ok(outputs.into_iter().map(Output).collect())
         };
         run(&mut self.state, &mut self.input).map_err(|e| failed("the model", e))
     }
+}
+
+/// Writes bytes into a plan's input.
+fn fill(tensor: &mut Arc<Tensor>, input: &[u8]) -> TractResult<()> {
+    // No operator keeps its input, so that ours is alone again; if one did, it would keep the old one.
+    let mut room = Arc::make_mut(tensor).try_as_plain_ram_mut()?;
+    if let Ok(bytes) = room.as_slice_mut::<u8>() {
+        bytes.copy_from_slice(input);
+    } else {
+        room.as_slice_mut::<f32>()?.iter_mut().zip(input).for_each(|(float, &byte)| *float = f32::from(byte));
+    }
+    Ok(())
 }
 
 /// Drops the nodes that no wanted output needs, and makes the wanted tensors the graph's outputs.

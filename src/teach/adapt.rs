@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 use super::conclusion::{Measured, Passes, date, fuse, measure, written};
 use super::features::{Codes, FeatureGraph, planar};
 use super::graph::{headless, rewrite};
-use super::head::{FitOptions, Head};
+use super::head::{FitOptions, Head, Views};
 use super::keepsake::Keepsake;
 use super::lesson::Lesson;
 use super::metrics;
@@ -279,7 +279,7 @@ impl Adaptation<'_> {
             Some(head) => {
                 let old = self.kept.real[view].iter().chain(&self.kept.mixed[view]);
                 let remember: Vec<&Codes> = goods.iter().chain(old.map(|(_, codes)| codes)).collect();
-                head.refit(space, goods, bads, &remember, options, rng, tick)
+                head.refit(space, &Views { good: goods, bad: bads, remember: &remember }, options, rng, tick)
             }
             None => Head::fit(space, goods, bads, options, rng, tick),
         }

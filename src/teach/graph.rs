@@ -146,7 +146,7 @@ fn on_grid(g: &mut Graph, name: String, q: Option<Quant>) -> String {
 fn write_normality(g: &mut Graph, space: &FeatureGraph, view: &ViewParts<'_>) {
     let v = view.name;
     let Normality { bank, bank_usual, template, template_usual } = view.normality;
-    let z = g.conv1x1("x", &template.weight, &template.bias, &format!("{v}.white"));
+    let z = g.conv1x1_of_integers("x", space.quant.scale, &template.weight, &template.bias, &format!("{v}.white"));
     g.fake_quantize(&z, WHITE, &format!("{v}.white.z"));
     let distance = write_bank(g, space, v, bank);
     let distance = standardise(g, space, &distance, bank_usual, 1.0 - TEMPLATE_SHARE);

@@ -24,6 +24,7 @@ use super::features::{Codes, FeatureGraph};
 use super::ingredients::Ingredients;
 use cells::{mean, place, planes, reference, spoil};
 use ops::{MARGIN, attend, cross_entropy, deviation, double, halve, leaky, linear, scale, top_mean};
+pub use refit::Views;
 
 /// Channels inside the head.
 pub const HIDDEN: usize = 64;

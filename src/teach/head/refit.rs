@@ -14,6 +14,16 @@ const REMEMBERED: usize = 4;
 /// Weight of that beside what is new; chosen: logits of good and bad cells lie 5 apart.
 const WEIGHT: f64 = 1.0;
 
+/// What a head goes on learning from.
+pub struct Views<'a> {
+    /// Good views, at least one.
+    pub good: &'a [Codes],
+    /// Views of bad parts.
+    pub bad: &'a [Codes],
+    /// Views of which it shall say what it said.
+    pub remember: &'a [&'a Codes],
+}
+
 impl Head {
     /// Goes on fitting this head, on views as [`Head::fit`] takes them; what it knows is where it starts, and what it
     /// says of the views to `remember` is what it shall say afterwards.
@@ -23,17 +33,16 @@ impl Head {
     /// every step. Cost: that of [`Head::fit`] and a third.
     ///
     /// # Panics
-    /// If `good` is empty.
+    /// If there are no good views.
     pub fn refit(
         &self,
         space: &FeatureGraph,
-        good: &[Codes],
-        bad: &[Codes],
-        remember: &[&Codes],
+        views: &Views<'_>,
         options: FitOptions,
         rng: &mut ChaCha8Rng,
         mut tick: impl FnMut(),
     ) -> Self {
+        let Views { good, bad, remember } = *views;
         assert!(!good.is_empty(), "a head needs good views");
         let mean = mean(space, good);
         let mut run = || -> Candle<Self> {
@@ -171,14 +180,15 @@ mod tests {
         assert!(Head::from_numbers(&head.numbers()[1..], 4, [4, 4]).is_none());
         assert!(Head::from_numbers(&head.numbers(), 5, [4, 4]).is_none());
 
+        let views = Views { good: &good, bad: &bad, remember: &[] };
         // Without a step it is the same head but for rounding; with steps it learns.
-        let same = head.refit(&space, &good, &bad, &[], few(0), &mut rng, || ());
+        let same = head.refit(&space, &views, few(0), &mut rng, || ());
         let far = |a: &Head, b: &Head| {
             let (a, b) = (a.map(&space, &bad[0]), b.map(&space, &bad[0]));
             a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
         };
         assert!(far(&same, &head) < 1e-4, "{}", far(&same, &head));
-        let more = head.refit(&space, &good, &bad, &[], few(40), &mut rng, || ());
+        let more = head.refit(&space, &views, few(40), &mut rng, || ());
         assert!(far(&head.towards(&more, 0.0), &head) < 1e-6 && far(&head.towards(&more, 1.0), &more) < 1e-4);
         let peak = |h: &Head, v: &Codes| h.map(&space, v).into_iter().fold(f32::MIN, f32::max);
         assert!(peak(&more, &bad[1]) - peak(&more, &good[1]) > peak(&head, &bad[1]) - peak(&head, &good[1]) + 0.5);

@@ -75,7 +75,7 @@ fn thin(plane: &[u8], [rows, columns]: [usize; 2], by: usize) -> Vec<u8> {
 
 /// What the cells to the left and above let expect.
 fn predicted(plane: &[u8], i: usize, columns: usize) -> u8 {
-    let left = (i % columns > 0).then(|| plane[i - 1]);
+    let left = (!i.is_multiple_of(columns)).then(|| plane[i - 1]);
     let above = i.checked_sub(columns).map(|i| plane[i]);
     match (left, above) {
         (Some(left), Some(above)) => {

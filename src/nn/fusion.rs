@@ -1,0 +1,258 @@
+//! Finds what a graph writes in floats and means in integers, and takes it out as regions of int8 operators.
+//!
+//! ```text
+//! x.q ─ DQ ─ Conv(DQ(w), b) ─ [Relu | Clip] ─ Q ─ y.q      one convolution, quantised
+//! x.q ─ DQ ─ Conv(DQ(w), b) ─ y                            one convolution that ends in floats
+//! x.q ─ DQ ─ Conv(DQ(w), b) ─ ReduceMax over channels ─ y  the best of many, without their matrix
+//! a.q, b.q ─ DQ ─ Add ─ [Relu | Clip] ─ Q ─ y.q            one addition
+//! x.q ─ DQ ─ MaxPool ─ Q (same grid) ─ y.q                 one pooling of bytes
+//! x ─ [LeakyRelu] ─ Q ─ y.q                                floats on their way to one of these
+//! x.q ─ DQ ─ [- m ─ · g] ─ ReduceSumSquare over channels   distances from what is usual
+//! a.q, b.q… ─ DQ ─ [AveragePool] ─ [· gain] ─ [Resize] ─ Concat ─ Q ─ y.q      features side by side
+//! ```
+//!
+//! Operators that feed each other make a [`Region`], which is run in one go on NHWC bytes ([`super::region`]); its place
+//! in the graph takes one node. Everything else stays for tract as it is.
+//!
+//! Works on the file's graph and not on tract's: there a quantised convolution is still written as its exporter meant it,
+//! while tract has taken some of it apart before a rewrite can look.
+
+mod view;
+
+use std::collections::{HashMap, HashSet};
+
+use tract_onnx::pb::{GraphProto, NodeProto};
+
+use view::View;
+
+/// The operator that stands for a region in the graph.
+pub(super) const REGION: &str = "ZoomgateRegion";
+
+/// A stored tensor: unsigned bytes, or signed ones, which are run 128 higher.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Grid {
+    pub(super) scale: f32,
+    /// As an unsigned byte.
+    pub(super) zero: u8,
+    pub(super) is_signed: bool,
+}
+
+/// What accumulators become.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Becomes {
+    /// Bytes: `clamp(rint(acc * scale) + zero, low, high)`.
+    Bytes { scale: Vec<f32>, grid: Grid, low: u8, high: u8 },
+    /// `acc * scale + bias`.
+    Floats { scale: Vec<f32>, bias: Vec<f32> },
+    /// The greatest of these over all channels.
+    Greatest { scale: Vec<f32>, bias: Vec<f32> },
+}
+
+/// A convolution on its integers.
+#[derive(Clone, Debug)]
+pub(super) struct FusedConv {
+    pub(super) x: Grid,
+    /// `[outputs, channels / groups, height, width]`.
+    pub(super) dims: [usize; 4],
+    pub(super) weights: Vec<i8>,
+    pub(super) bias: Vec<i32>,
+    pub(super) stride: [usize; 2],
+    pub(super) pads: [usize; 4],
+    pub(super) dilation: [usize; 2],
+    pub(super) groups: usize,
+    pub(super) becomes: Becomes,
+}
+
+/// The sum of two stored tensors on a third grid.
+#[derive(Clone, Debug)]
+pub(super) struct FusedAdd {
+    pub(super) x: [Grid; 2],
+    pub(super) y: Grid,
+    pub(super) low: u8,
+    pub(super) high: u8,
+}
+
+/// The greatest byte of each window.
+#[derive(Clone, Debug)]
+pub(super) struct FusedPool {
+    pub(super) grid: Grid,
+    pub(super) kernel: [usize; 2],
+    pub(super) stride: [usize; 2],
+    pub(super) pads: [usize; 4],
+}
+
+/// Floats put on a grid.
+#[derive(Clone, Debug)]
+pub(super) struct FusedStore {
+    pub(super) grid: Grid,
+    /// What negative values are multiplied by first.
+    pub(super) leak: Option<f32>,
+}
+
+/// The sum of squares over channels, of the stored values or of `(x - mean) * gain`, `[channels, height, width]` each.
+#[derive(Clone, Debug)]
+pub(super) struct FusedSquares {
+    pub(super) x: Grid,
+    pub(super) from: Option<(Vec<f32>, Vec<f32>)>,
+}
+
+/// Stored tensors side by side on one grid, each averaged over neighbours, multiplied and repeated first.
+#[derive(Clone, Debug)]
+pub(super) struct FusedStack {
+    pub(super) branches: Vec<Branch>,
+    pub(super) y: Grid,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Branch {
+    pub(super) x: Grid,
+    /// Sides of the window that is averaged, an odd number each; what lies outside of the picture does not count.
+    pub(super) window: [usize; 2],
+    /// For each channel; none for 1.
+    pub(super) gain: Vec<f32>,
+    /// How often each cell is repeated along each side.
+    pub(super) repeat: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Op {
+    Conv(FusedConv),
+    Add(FusedAdd),
+    MaxPool(FusedPool),
+    Store(FusedStore),
+    Squares(FusedSquares),
+    Stack(FusedStack),
+}
+
+/// An operator of a region: reads stored tensors, makes one tensor.
+#[derive(Clone, Debug)]
+pub(super) struct Fused {
+    pub(super) x: Vec<String>,
+    pub(super) y: String,
+    pub(super) op: Op,
+    /// The node that it was written as, for messages.
+    pub(super) name: String,
+    /// The nodes that it stands for.
+    nodes: Vec<usize>,
+}
+
+impl Fused {
+    /// Whether its result is stored as bytes.
+    pub(super) fn makes_bytes(&self) -> bool {
+        match &self.op {
+            Op::Conv(conv) => matches!(conv.becomes, Becomes::Bytes { .. }),
+            Op::Squares(_) => false,
+            Op::Add(_) | Op::MaxPool(_) | Op::Store(_) | Op::Stack(_) => true,
+        }
+    }
+
+    /// Whether it reads bytes.
+    pub(super) fn reads_bytes(&self) -> bool {
+        !matches!(self.op, Op::Store(_))
+    }
+}
+
+/// Operators that run as one; `outputs` are read outside of it.
+#[derive(Clone, Debug)]
+pub(super) struct Region {
+    pub(super) name: String,
+    pub(super) inputs: Vec<String>,
+    pub(super) steps: Vec<Fused>,
+    pub(super) outputs: Vec<String>,
+}
+
+/// Takes every region out of `graph`, whose wanted results are `outputs`; each leaves a node of [`REGION`] with its name.
+pub(super) fn fuse(graph: &mut GraphProto, outputs: &[String]) -> Vec<Region> {
+    let regions = {
+        let view = View::of(graph, outputs);
+        let order = view.order();
+        let mut found: HashMap<usize, Fused> = order.iter().filter_map(|&i| Some((i, view.fused(i)?))).collect();
+        let mut taken: HashSet<usize> = found.values().flat_map(|f| f.nodes.iter().copied()).collect();
+        let wanted: HashSet<String> = found.values().flat_map(|f| f.x.iter().cloned()).collect();
+        for &i in &order {
+            if let Some(store) = view.store(i, &wanted).filter(|s| s.nodes.iter().all(|n| !taken.contains(n))) {
+                taken.extend(&store.nodes);
+                found.insert(i, store);
+            }
+        }
+        grow(&view, &order, found, &taken)
+    };
+    let gone: HashSet<usize> = regions.iter().flat_map(|r| &r.steps).flat_map(|s| s.nodes.iter().copied()).collect();
+    let mut nodes = Vec::with_capacity(graph.node.len());
+    for (i, node) in std::mem::take(&mut graph.node).into_iter().enumerate() {
+        if !gone.contains(&i) {
+            nodes.push(node);
+        }
+    }
+    nodes.extend(regions.iter().map(|region| NodeProto {
+        name: region.name.clone(),
+        op_type: REGION.into(),
+        input: region.inputs.clone(),
+        output: region.outputs.clone(),
+        ..NodeProto::default()
+    }));
+    graph.node = nodes;
+    let order = View::of(graph, outputs).order();
+    graph.node = order.iter().map(|&i| graph.node[i].clone()).collect();
+    regions
+}
+
+/// Regions of operators that feed each other, none of which waits for anything that waits for itself.
+fn grow(view: &View<'_>, order: &[usize], mut found: HashMap<usize, Fused>, taken: &HashSet<usize>) -> Vec<Region> {
+    let mut regions: Vec<Vec<Fused>> = Vec::new();
+    // Of each region, those that it waits for.
+    let mut waits: Vec<HashSet<usize>> = Vec::new();
+    // Of each tensor, the regions that it comes from with none between, and of one that a region makes, that region.
+    let mut sources: HashMap<String, HashSet<usize>> = HashMap::new();
+    let mut maker: HashMap<String, usize> = HashMap::new();
+    for &i in order {
+        let Some(fused) = found.remove(&i) else {
+            if !taken.contains(&i) {
+                let node = &view.nodes[i];
+                let all: HashSet<usize> = node.input.iter().filter_map(|t| sources.get(t)).flatten().copied().collect();
+                node.output.iter().for_each(|o| {
+                    sources.insert(o.clone(), all.clone());
+                });
+            }
+            continue;
+        };
+        // What comes from elsewhere must be there before a region begins.
+        let before = |region: usize| -> HashSet<usize> {
+            let outside = fused.x.iter().filter(|x| maker.get(*x) != Some(&region));
+            outside.filter_map(|x| sources.get(x)).flatten().copied().collect()
+        };
+        let may_join = |&region: &usize| before(region).iter().all(|&b| !waits_for(b, region, &waits));
+        let joined = fused.x.iter().filter_map(|x| maker.get(x).copied()).filter(may_join).max();
+        let region = joined.unwrap_or_else(|| {
+            regions.push(Vec::new());
+            waits.push(HashSet::new());
+            regions.len() - 1
+        });
+        waits[region].extend(before(region));
+        sources.insert(fused.y.clone(), HashSet::from([region]));
+        maker.insert(fused.y.clone(), region);
+        regions[region].push(fused);
+    }
+    regions.into_iter().map(|steps| bounded(view, steps)).collect()
+}
+
+/// Whether `region` is `other`, or waits for it however far back.
+fn waits_for(region: usize, other: usize, waits: &[HashSet<usize>]) -> bool {
+    region == other || waits[region].iter().any(|&w| w != region && waits_for(w, other, waits))
+}
+
+/// A region with what goes in and what comes out.
+fn bounded(view: &View<'_>, steps: Vec<Fused>) -> Region {
+    let made: HashSet<&String> = steps.iter().map(|s| &s.y).collect();
+    let mut inputs: Vec<String> = Vec::new();
+    for x in steps.iter().flat_map(|s| &s.x) {
+        if !made.contains(x) && !inputs.contains(x) {
+            inputs.push(x.clone());
+        }
+    }
+    let inner: HashSet<usize> = steps.iter().flat_map(|s| s.nodes.iter().copied()).collect();
+    let is_read_outside = |s: &&Fused| view.is_read_outside(&s.y, &inner, &steps);
+    let outputs: Vec<String> = steps.iter().filter(is_read_outside).map(|s| s.y.clone()).collect();
+    let name = format!("{}.region", steps[0].name);
+    Region { name, inputs, steps, outputs }
+}

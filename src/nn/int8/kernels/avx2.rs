@@ -1,0 +1,226 @@
+//! AVX2: VPMADDWD on activations and weights widened to i16. VPMADDUBSW would saturate.
+
+use std::arch::x86_64::*;
+
+use super::super::epilogue::{Clamp, Sink};
+use super::portable::some_channels;
+use super::{Kernels, STRIP, Strip, finish_with};
+
+/// Outputs of a vector.
+const LANES: usize = 8;
+/// Activations that VPMADDWD multiplies.
+const UNIT: usize = 2;
+/// Pixels of a tile: with 2 panels, 8 accumulators, 2 weights and an activation stay in registers.
+const PIXELS: usize = 4;
+
+pub(in super::super) static KERNELS: Kernels = Kernels {
+    lanes: LANES,
+    unit: UNIT,
+    flips: false,
+    widens: true,
+    dense,
+    depthwise_lanes: LANES,
+    depthwise_flips: false,
+    depthwise,
+};
+
+#[target_feature(enable = "avx2")]
+fn dense(strip: &Strip<'_>, sink: &mut Sink<'_>) {
+    strip.check_dense(LANES, UNIT, 2);
+    let panels = strip.outputs.div_ceil(LANES);
+    for panel in (0..panels).step_by(2) {
+        if panel + 1 < panels { some_panels::<2>(strip, sink, panel) } else { some_panels::<1>(strip, sink, panel) }
+    }
+}
+
+/// `N` panels of all pixels.
+#[target_feature(enable = "avx2")]
+fn some_panels<const N: usize>(strip: &Strip<'_>, sink: &mut Sink<'_>, panel: usize) {
+    let mut sums = [[[0; LANES]; PIXELS]; N];
+    for pixel in (0..strip.pixels).step_by(PIXELS) {
+        let pixels = PIXELS.min(strip.pixels - pixel);
+        tile::<N>(strip, panel, pixel, &mut sums);
+        for (n, sums) in sums.iter().enumerate() {
+            finish(&sums[..pixels], sink, pixel, (panel + n) * LANES, strip.outputs);
+        }
+    }
+}
+
+/// The sums of 4 pixels by `N` panels.
+///
+/// A function of its own, with loops of constant length only: so all accumulators are registers.
+#[target_feature(enable = "avx2")]
+#[inline(never)]
+fn tile<const N: usize>(strip: &Strip<'_>, panel: usize, pixel: usize, sums: &mut [[[i32; LANES]; PIXELS]; N]) {
+    const M: usize = PIXELS;
+    let packed = strip.packed;
+    let offsets: [usize; M] = strip.offsets(pixel);
+    let panel_bytes = LANES * packed.window;
+    let mut acc = [[_mm256_setzero_si256(); M]; N];
+    for n in 0..N {
+        // SAFETY: `check_dense` found a bias for each lane of each panel.
+        acc[n] = [unsafe { _mm256_loadu_si256(packed.bias.as_ptr().add((panel + n) * LANES).cast()) }; M];
+    }
+    let mut weights = packed.weights[panel * panel_bytes..][..N * panel_bytes].as_ptr();
+    for segment in strip.segments {
+        // SAFETY: `Strip::new` found `bytes` from the last pixel on; `offsets` stops there, whole units are read, and
+        // `check_dense` found as many of them in the window as in all segments.
+        unsafe {
+            let first = segment.as_ptr().add(pixel * strip.step);
+            let mut x = [first; M];
+            for m in 0..M {
+                x[m] = first.add(offsets[m]);
+            }
+            let mut k = 0;
+            while k < strip.bytes {
+                let mut w = [_mm256_setzero_si256(); N];
+                for n in 0..N {
+                    w[n] = _mm256_cvtepi8_epi16(_mm_loadu_si128(weights.add(n * panel_bytes).cast()));
+                }
+                for m in 0..M {
+                    let x = _mm256_set1_epi32(x[m].add(k).cast::<i32>().read_unaligned());
+                    for n in 0..N {
+                        acc[n][m] = _mm256_add_epi32(acc[n][m], _mm256_madd_epi16(x, w[n]));
+                    }
+                }
+                weights = weights.add(LANES * UNIT);
+                k += 2 * UNIT;
+            }
+        }
+    }
+    for n in 0..N {
+        for m in 0..M {
+            // SAFETY: a vector is 8 sums.
+            unsafe { _mm256_storeu_si256(sums[n][m].as_mut_ptr().cast(), acc[n][m]) };
+        }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn depthwise(strip: &Strip<'_>, sink: &mut Sink<'_>) {
+    strip.check_depthwise(LANES);
+    if strip.outputs < LANES {
+        some_channels::<LANES, 0>(strip, sink, 0);
+    }
+    for channel in strip.blocks(LANES) {
+        if strip.segments.len() == 9 {
+            channels::<9>(strip, sink, channel)
+        } else {
+            channels::<0>(strip, sink, channel)
+        }
+    }
+}
+
+/// 8 channels of all pixels; `T` taps whose weights stay in registers, or any number.
+#[target_feature(enable = "avx2")]
+#[inline(never)]
+fn channels<const T: usize>(strip: &Strip<'_>, sink: &mut Sink<'_>, channel: usize) {
+    let taps: [*const u8; T] = strip.taps(channel);
+    // SAFETY: there are 8 channels from `channel` on, for which `check_depthwise` found weights for each tap and
+    // `Strip::new` activations for each pixel.
+    unsafe {
+        let mut weights = strip.packed.weights.as_ptr().add(channel);
+        let mut kept = [_mm256_setzero_si256(); T];
+        for t in 0..T {
+            kept[t] = widened_weights(weights);
+            weights = weights.add(strip.outputs);
+        }
+        let bias = _mm256_loadu_si256(strip.packed.bias.as_ptr().add(channel).cast());
+        let mut sums = [[0_i32; LANES]; STRIP];
+        for (pixel, sums) in sums.iter_mut().take(strip.pixels).enumerate() {
+            let at = pixel * strip.step;
+            let mut acc = bias;
+            for t in 0..T {
+                acc = _mm256_add_epi32(acc, _mm256_madd_epi16(widened(taps[t].add(at)), kept[t]));
+            }
+            if T == 0 {
+                let mut weights = weights;
+                for tap in strip.segments {
+                    let x = widened(tap.as_ptr().add(at + channel));
+                    acc = _mm256_add_epi32(acc, _mm256_madd_epi16(x, widened_weights(weights)));
+                    weights = weights.add(strip.outputs);
+                }
+            }
+            _mm256_storeu_si256(sums.as_mut_ptr().cast(), acc);
+        }
+        finish(&sums[..strip.pixels], sink, 0, channel, strip.outputs);
+    }
+}
+
+/// 8 activations, each a pair of i16 of which the upper one is 0, whatever the weight's sign makes of its own.
+///
+/// # Safety
+///
+/// There are 8 from `x` on.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn widened(x: *const u8) -> __m256i {
+    // SAFETY: the caller's.
+    _mm256_cvtepu8_epi32(unsafe { _mm_loadl_epi64(x.cast()) })
+}
+
+/// 8 weights as i32.
+///
+/// # Safety
+///
+/// There are 8 from `w` on.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn widened_weights(w: *const i8) -> __m256i {
+    // SAFETY: the caller's.
+    _mm256_cvtepi8_epi32(unsafe { _mm_loadl_epi64(w.cast()) })
+}
+
+finish_with!("avx2");
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load(values: &[f32]) -> __m256 {
+    // SAFETY: the slice has a vector's length.
+    unsafe { _mm256_loadu_ps(values[..LANES].as_ptr()) }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn array(values: __m256) -> [f32; LANES] {
+    let mut array = [0.0; LANES];
+    // SAFETY: the array has a vector's length.
+    unsafe { _mm256_storeu_ps(array.as_mut_ptr(), values) };
+    array
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn scaled(sums: &[i32; LANES], scale: __m256) -> __m256 {
+    // SAFETY: the array has a vector's length.
+    let sums = unsafe { _mm256_loadu_si256(sums.as_ptr().cast()) };
+    _mm256_mul_ps(_mm256_cvtepi32_ps(sums), scale)
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn real(sums: &[i32; LANES], scale: __m256, bias: __m256) -> __m256 {
+    _mm256_add_ps(scaled(sums, scale), bias)
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn least(a: __m256, b: __m256) -> __m256 {
+    _mm256_min_ps(a, b)
+}
+
+/// VCVTPS2DQ rounds half to even.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn quantise(sums: &[i32; LANES], scale: __m256, clamp: Clamp) -> [u8; LANES] {
+    let (low, high) = clamp.steps();
+    let steps = _mm256_max_ps(scaled(sums, scale), _mm256_set1_ps(low));
+    let steps = _mm256_cvtps_epi32(_mm256_min_ps(steps, _mm256_set1_ps(high)));
+    // With the zero point they are 0..=255, which packing with saturation keeps.
+    let steps = _mm256_add_epi32(steps, _mm256_set1_epi32(i32::from(clamp.zero)));
+    let words = _mm_packs_epi32(_mm256_castsi256_si128(steps), _mm256_extracti128_si256::<1>(steps));
+    let mut array = [0; LANES];
+    // SAFETY: the array has 8 bytes.
+    unsafe { _mm_storel_epi64(array.as_mut_ptr().cast(), _mm_packus_epi16(words, words)) };
+    array
+}

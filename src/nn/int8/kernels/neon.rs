@@ -1,0 +1,300 @@
+//! Every aarch64: SMULL and SMLAL2 add two products of i8 in an i16, SADALP adds pairs of those to an i32.
+
+use std::arch::aarch64::*;
+use std::arch::asm;
+
+use super::super::epilogue::{Clamp, Sink};
+use super::portable::some_channels;
+use super::{Kernels, STRIP, Strip, finish_with};
+
+/// Outputs of a panel.
+const LANES: usize = 8;
+/// Outputs of a tile: half a panel, so that 16 vectors of partial sums stay in registers.
+const HALF: usize = 4;
+/// Activations of a vector.
+const UNIT: usize = 16;
+/// Channels of a vector of activations.
+const CHANNELS: usize = 16;
+
+pub(in super::super) static KERNELS: Kernels = Kernels {
+    lanes: LANES,
+    unit: UNIT,
+    flips: true,
+    widens: false,
+    dense,
+    depthwise_lanes: LANES,
+    depthwise_flips: true,
+    depthwise,
+};
+
+#[target_feature(enable = "neon")]
+fn dense(strip: &Strip<'_>, sink: &mut Sink<'_>) {
+    strip.check_dense(LANES, UNIT, 1);
+    let mut sums = [[0; LANES]; STRIP];
+    for panel in 0..strip.outputs.div_ceil(LANES) {
+        for pixel in (0..strip.pixels).step_by(4) {
+            let sums = &mut sums[pixel..];
+            match (strip.packed.above_min, strip.pixels - pixel) {
+                (true, 1) => tile::<true, 1>(strip, panel, pixel, sums),
+                (true, 2) => tile::<true, 2>(strip, panel, pixel, sums),
+                (true, _) => tile::<true, 4>(strip, panel, pixel, sums),
+                (false, 1) => tile::<false, 1>(strip, panel, pixel, sums),
+                (false, 2) => tile::<false, 2>(strip, panel, pixel, sums),
+                (false, _) => tile::<false, 4>(strip, panel, pixel, sums),
+            }
+        }
+        finish(&sums[..strip.pixels], sink, 0, panel * LANES, strip.outputs);
+    }
+}
+
+/// The sums of `M` pixels by one panel. `PAIRS`: no weight is -128, so that two products fit into an i16.
+#[target_feature(enable = "neon")]
+#[inline]
+fn tile<const PAIRS: bool, const M: usize>(strip: &Strip<'_>, panel: usize, pixel: usize, sums: &mut [[i32; LANES]]) {
+    let packed = strip.packed;
+    let offsets: [usize; M] = strip.offsets(pixel);
+    let panel_bytes = LANES * packed.window;
+    let sums = &mut sums[..M];
+    let flip = vdupq_n_u8(0x80);
+    for half in 0..LANES / HALF {
+        let mut acc = [[vdupq_n_s32(0); HALF]; M];
+        let mut weights = packed.weights[panel * panel_bytes + half * HALF * UNIT..].as_ptr();
+        for segment in strip.segments {
+            // SAFETY: `Strip::new` found `bytes` from the last pixel on; `offsets` stops there, whole units are read,
+            // and `check_dense` found as many of them in the window as in all segments.
+            unsafe {
+                let first = segment.as_ptr().add(pixel * strip.step);
+                let mut from = [first; M];
+                for m in 0..M {
+                    from[m] = first.add(offsets[m]);
+                }
+                let mut k = 0;
+                while k < strip.bytes {
+                    let mut x = [vdupq_n_s8(0); M];
+                    for m in 0..M {
+                        x[m] = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(from[m].add(k)), flip));
+                    }
+                    for n in 0..HALF {
+                        let w = vld1q_s8(weights.add(n * UNIT));
+                        for m in 0..M {
+                            let low = vmull_s8(vget_low_s8(x[m]), vget_low_s8(w));
+                            acc[m][n] = if PAIRS {
+                                vpadalq_s16(acc[m][n], vmlal_high_s8(low, x[m], w))
+                            } else {
+                                vpadalq_s16(vpadalq_s16(acc[m][n], low), vmull_high_s8(x[m], w))
+                            };
+                        }
+                    }
+                    weights = weights.wrapping_add(LANES * UNIT);
+                    k += UNIT;
+                }
+            }
+        }
+        // SAFETY: `check_dense` found a bias for each lane of each panel, and half a panel is 4 sums.
+        unsafe {
+            let bias = vld1q_s32(packed.bias.as_ptr().add(panel * LANES + half * HALF));
+            for m in 0..M {
+                let pairs = [vpaddq_s32(acc[m][0], acc[m][1]), vpaddq_s32(acc[m][2], acc[m][3])];
+                let sum = vaddq_s32(vpaddq_s32(pairs[0], pairs[1]), bias);
+                vst1q_s32(sums[m].as_mut_ptr().add(half * HALF), sum);
+            }
+        }
+    }
+}
+
+/// Also the depthwise kernel of the later instruction sets: one product a channel and tap leaves SDOT nothing to add.
+#[target_feature(enable = "neon")]
+pub(super) fn depthwise(strip: &Strip<'_>, sink: &mut Sink<'_>) {
+    strip.check_depthwise(LANES);
+    if strip.outputs < CHANNELS {
+        for channel in (0..strip.outputs).step_by(LANES) {
+            some_channels::<LANES, 128>(strip, sink, channel);
+        }
+    }
+    for channel in strip.blocks(CHANNELS) {
+        match (strip.packed.above_min, strip.segments.len()) {
+            (true, 9) => channels::<9, true>(strip, sink, channel),
+            (true, _) => channels::<0, true>(strip, sink, channel),
+            (false, _) => channels::<0, false>(strip, sink, channel),
+        }
+    }
+}
+
+/// 16 channels of all pixels; `T` taps whose weights stay in registers, or any number.
+///
+/// `PAIRS`: no weight is -128, so that two products fit into an i16.
+#[target_feature(enable = "neon")]
+#[inline(never)]
+fn channels<const T: usize, const PAIRS: bool>(strip: &Strip<'_>, sink: &mut Sink<'_>, channel: usize) {
+    let taps: [*const u8; T] = strip.taps(channel);
+    let flip = vdupq_n_u8(0x80);
+    // SAFETY: there are 16 channels from `channel` on, for which `check_depthwise` found biases, and weights for each
+    // tap, and `Strip::new` activations for each pixel.
+    unsafe {
+        let mut weights = strip.packed.weights.as_ptr().add(channel);
+        let mut kept = [vdupq_n_s8(0); T];
+        for t in 0..T {
+            kept[t] = vld1q_s8(weights);
+            weights = weights.add(strip.outputs);
+        }
+        let x = |from: *const u8| vreinterpretq_s8_u8(veorq_u8(vld1q_u8(from), flip));
+        let bias = strip.packed.bias.as_ptr().add(channel);
+        let bias = [vld1q_s32(bias), vld1q_s32(bias.add(4)), vld1q_s32(bias.add(8)), vld1q_s32(bias.add(12))];
+        let mut sums = [[[0_i32; LANES]; STRIP]; 2];
+        for pixel in 0..strip.pixels {
+            let at = pixel * strip.step;
+            let mut acc = bias;
+            for t in 0..T / 2 {
+                let x = [x(taps[2 * t].add(at)), x(taps[2 * t + 1].add(at))];
+                two_taps::<PAIRS>(&mut acc, x, [kept[2 * t], kept[2 * t + 1]]);
+            }
+            if T % 2 == 1 {
+                one_tap(&mut acc, x(taps[T - 1].add(at)), kept[T - 1]);
+            }
+            if T == 0 {
+                let mut weights = weights;
+                let pairs = strip.segments.chunks_exact(2);
+                if let [last] = pairs.remainder() {
+                    let w = vld1q_s8(weights.add((strip.segments.len() - 1) * strip.outputs));
+                    one_tap(&mut acc, x(last.as_ptr().add(at + channel)), w);
+                }
+                for pair in pairs {
+                    let x = [x(pair[0].as_ptr().add(at + channel)), x(pair[1].as_ptr().add(at + channel))];
+                    two_taps::<PAIRS>(&mut acc, x, [vld1q_s8(weights), vld1q_s8(weights.add(strip.outputs))]);
+                    weights = weights.add(2 * strip.outputs);
+                }
+            }
+            for half in 0..2 {
+                let sums = sums[half][pixel].as_mut_ptr();
+                vst1q_s32(sums, acc[2 * half]);
+                vst1q_s32(sums.add(4), acc[2 * half + 1]);
+            }
+        }
+        for (half, sums) in sums.iter().enumerate() {
+            finish(&sums[..strip.pixels], sink, 0, channel + half * LANES, strip.outputs);
+        }
+    }
+}
+
+/// Adds the products of one tap.
+#[target_feature(enable = "neon")]
+#[inline]
+fn one_tap(acc: &mut [int32x4_t; 4], x: int8x16_t, w: int8x16_t) {
+    add_words(acc, vmull_s8(vget_low_s8(x), vget_low_s8(w)), smull2(x, w));
+}
+
+/// Adds the products of two taps; `PAIRS`: they fit into an i16.
+#[target_feature(enable = "neon")]
+#[inline]
+fn two_taps<const PAIRS: bool>(acc: &mut [int32x4_t; 4], x: [int8x16_t; 2], w: [int8x16_t; 2]) {
+    if PAIRS {
+        let low = vmull_s8(vget_low_s8(x[0]), vget_low_s8(w[0]));
+        let low = vmlal_s8(low, vget_low_s8(x[1]), vget_low_s8(w[1]));
+        add_words(acc, low, smlal2(smull2(x[0], w[0]), x[1], w[1]));
+    } else {
+        one_tap(acc, x[0], w[0]);
+        one_tap(acc, x[1], w[1]);
+    }
+}
+
+/// `vmull_high_s8`, which the compiler takes apart where `w` is constant in a loop: it moves the upper half of `w` out
+/// of the loop, and then needs that of each `x` by itself.
+#[target_feature(enable = "neon")]
+#[inline]
+fn smull2(x: int8x16_t, w: int8x16_t) -> int16x8_t {
+    let products;
+    // SAFETY: reads and writes registers only.
+    unsafe {
+        asm!(
+            "smull2 {p:v}.8h, {x:v}.16b, {w:v}.16b",
+            p = lateout(vreg) products,
+            x = in(vreg) x,
+            w = in(vreg) w,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    products
+}
+
+/// `vmlal_high_s8`, as [`smull2`].
+#[target_feature(enable = "neon")]
+#[inline]
+fn smlal2(mut sums: int16x8_t, x: int8x16_t, w: int8x16_t) -> int16x8_t {
+    // SAFETY: reads and writes registers only.
+    unsafe {
+        asm!(
+            "smlal2 {s:v}.8h, {x:v}.16b, {w:v}.16b",
+            s = inout(vreg) sums,
+            x = in(vreg) x,
+            w = in(vreg) w,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sums
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn add_words(acc: &mut [int32x4_t; 4], low: int16x8_t, high: int16x8_t) {
+    acc[0] = vaddw_s16(acc[0], vget_low_s16(low));
+    acc[1] = vaddw_high_s16(acc[1], low);
+    acc[2] = vaddw_s16(acc[2], vget_low_s16(high));
+    acc[3] = vaddw_high_s16(acc[3], high);
+}
+
+finish_with!("neon");
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn load(values: &[f32]) -> float32x4x2_t {
+    let values = values[..LANES].as_ptr();
+    // SAFETY: the slice has the length of two vectors.
+    unsafe { float32x4x2_t(vld1q_f32(values), vld1q_f32(values.add(4))) }
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn array(values: float32x4x2_t) -> [f32; LANES] {
+    let mut array = [0.0; LANES];
+    // SAFETY: the array has the length of two vectors.
+    unsafe {
+        vst1q_f32(array.as_mut_ptr(), values.0);
+        vst1q_f32(array.as_mut_ptr().add(4), values.1);
+    }
+    array
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn scaled(sums: &[i32; LANES], scale: float32x4x2_t) -> float32x4x2_t {
+    // SAFETY: the array has the length of two vectors.
+    let (low, high) = unsafe { (vld1q_s32(sums.as_ptr()), vld1q_s32(sums.as_ptr().add(4))) };
+    float32x4x2_t(vmulq_f32(vcvtq_f32_s32(low), scale.0), vmulq_f32(vcvtq_f32_s32(high), scale.1))
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn real(sums: &[i32; LANES], scale: float32x4x2_t, bias: float32x4x2_t) -> float32x4x2_t {
+    let scaled = scaled(sums, scale);
+    float32x4x2_t(vaddq_f32(scaled.0, bias.0), vaddq_f32(scaled.1, bias.1))
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn least(a: float32x4x2_t, b: float32x4x2_t) -> float32x4x2_t {
+    float32x4x2_t(vminq_f32(a.0, b.0), vminq_f32(a.1, b.1))
+}
+
+/// FCVTNS rounds half to even and, as all that follows, saturates.
+#[target_feature(enable = "neon")]
+#[inline]
+fn quantise(sums: &[i32; LANES], scale: float32x4x2_t, clamp: Clamp) -> [u8; LANES] {
+    let steps = scaled(sums, scale);
+    let words = vqmovn_high_s32(vqmovn_s32(vcvtnq_s32_f32(steps.0)), vcvtnq_s32_f32(steps.1));
+    let bytes = vqmovun_s16(vqaddq_s16(words, vdupq_n_s16(i16::from(clamp.zero))));
+    let bytes = vmin_u8(vmax_u8(bytes, vdup_n_u8(clamp.low)), vdup_n_u8(clamp.high));
+    let mut array = [0; LANES];
+    // SAFETY: the array has 8 bytes.
+    unsafe { vst1_u8(array.as_mut_ptr(), bytes) };
+    array
+}

@@ -1,0 +1,152 @@
+//! Input rows with their padding, as windows slide down the image.
+
+use super::kernels::SEGMENTS;
+use super::shape::ConvShape;
+
+/// Bytes after a row that may be read, and after a gathered strip that may be written, by copies of whole blocks.
+pub(super) const SLACK: usize = 16;
+
+/// Rows of one run. Rows with padding beside them are copied into a ring as tall as a window; others are read in place.
+pub(super) struct Rows<'a> {
+    shape: &'a ConvShape,
+    x: &'a [u8],
+    ring: &'a mut [u8],
+    copies: bool,
+    /// Bytes of a slot of the ring. The slot after the last one holds the zero point only.
+    slot: usize,
+    slots: usize,
+    /// The first input row that has not been copied yet.
+    next: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Bytes of a ring for this shape.
+    pub(super) fn ring(shape: &ConvShape) -> usize {
+        (extent(shape) + 1) * slot(shape)
+    }
+
+    /// `copies` asks for slack after each row; rows with padding beside them are copied in any case.
+    pub(super) fn new(shape: &'a ConvShape, x: &'a [u8], ring: &'a mut [u8], zero: u8, copies: bool) -> Self {
+        let copies = copies || shape.pads[1] > 0 || shape.pads[3] > 0;
+        let (slot, slots) = (slot(shape), extent(shape));
+        if copies || shape.pads[0] > 0 || shape.pads[2] > 0 {
+            ring[..(slots + 1) * slot].fill(zero);
+        }
+        Self { shape, x, ring, copies, slot, slots, next: 0 }
+    }
+
+    /// Makes the rows below output row `y` available. Output rows come in order.
+    pub(super) fn advance(&mut self, y: usize) {
+        if !self.copies {
+            return;
+        }
+        let [height, width, channels] = self.shape.input;
+        let below = (y * self.shape.stride[0] + self.slots).saturating_sub(self.shape.pads[0]).min(height);
+        let first = (y * self.shape.stride[0]).saturating_sub(self.shape.pads[0]).max(self.next);
+        let bytes = width * channels;
+        for row in first..below {
+            let at = (row % self.slots) * self.slot + self.shape.pads[1] * channels;
+            self.ring[at..at + bytes].copy_from_slice(&self.x[row * bytes..][..bytes]);
+        }
+        self.next = below.max(self.next);
+    }
+
+    /// The input row of tap `ky` below output row `y`, from the left padding on; at least as long as all windows need.
+    #[inline]
+    pub(super) fn row(&self, y: usize, ky: usize) -> &[u8] {
+        let row = (y * self.shape.stride[0] + ky * self.shape.dilation[0]).wrapping_sub(self.shape.pads[0]);
+        if row >= self.shape.input[0] {
+            &self.ring[self.slots * self.slot..][..self.slot]
+        } else if self.copies {
+            &self.ring[(row % self.slots) * self.slot..][..self.slot]
+        } else {
+            &self.x[row * self.shape.input[1] * self.shape.input[2]..]
+        }
+    }
+
+    /// Parts of the window of output pixel (`y`, `x`) that are contiguous in memory, in order.
+    ///
+    /// Each goes on to the end of its row: that of the next output pixel is [`Segments::step`] bytes further.
+    #[inline]
+    pub(super) fn segments(&self, y: usize, x: usize, of: Segments) -> [&[u8]; SEGMENTS] {
+        let mut segments: [&[u8]; SEGMENTS] = [&[]; SEGMENTS];
+        for (ky, segments) in segments[..of.count].chunks_exact_mut(of.of_row).enumerate() {
+            let row = &self.row(y, ky)[x * of.step..];
+            for (kx, segment) in segments.iter_mut().enumerate() {
+                *segment = &row[kx * of.apart..];
+            }
+        }
+        segments
+    }
+}
+
+/// How windows of a shape lie in memory.
+#[derive(Clone, Copy)]
+pub(super) struct Segments {
+    /// Contiguous parts of a window.
+    pub count: usize,
+    /// Those in one row.
+    pub of_row: usize,
+    /// Bytes of each.
+    pub bytes: usize,
+    /// Bytes from each to the next one in the same row.
+    pub apart: usize,
+    /// Bytes from one output pixel's to the next one's.
+    pub step: usize,
+}
+
+impl Segments {
+    /// Rows of the window where they are contiguous and not `taps`, otherwise taps.
+    pub(super) fn of(shape: &ConvShape, taps: bool) -> Self {
+        let channels = shape.input[2];
+        let [height, width] = shape.kernel;
+        let (of_row, bytes) = if taps || shape.dilation[1] > 1 { (width, channels) } else { (1, width * channels) };
+        let (apart, step) = (shape.dilation[1] * channels, shape.stride[1] * channels);
+        Self { count: height * of_row, of_row, bytes, apart, step }
+    }
+
+    /// The same windows as one segment each.
+    pub(super) fn joined(self) -> Self {
+        Self { count: 1, of_row: 1, bytes: self.count * self.bytes, ..self }
+    }
+}
+
+/// Copies the windows of `pixels` output pixels, each `window` bytes after the one before.
+///
+/// Reads and writes up to [`SLACK`] bytes after each segment: what stands between two windows is anything, its weights
+/// are 0.
+pub(super) fn gather(segments: &[&[u8]], of: Segments, pixels: usize, window: usize, into: &mut [u8]) {
+    for pixel in 0..pixels {
+        for (i, segment) in segments.iter().enumerate() {
+            let (mut from, mut to) = (pixel * of.step, pixel * window + i * of.bytes);
+            let end = from + of.bytes;
+            while from < end {
+                into[to..to + SLACK].copy_from_slice(&segment[from..from + SLACK]);
+                (from, to) = (from + SLACK, to + SLACK);
+            }
+        }
+    }
+}
+
+/// [`gather`], each activation as a little-endian u16; exactly the windows.
+pub(super) fn gather_wide(segments: &[&[u8]], of: Segments, pixels: usize, window: usize, into: &mut [u8]) {
+    for pixel in 0..pixels {
+        for (i, segment) in segments.iter().enumerate() {
+            let from = &segment[pixel * of.step..][..of.bytes];
+            let into = &mut into[2 * (pixel * window + i * of.bytes)..][..2 * of.bytes];
+            for (wide, x) in into.chunks_exact_mut(2).zip(from) {
+                wide[0] = *x;
+                wide[1] = 0;
+            }
+        }
+    }
+}
+
+/// Input rows from the first to the last of a window.
+fn extent(shape: &ConvShape) -> usize {
+    shape.dilation[0] * (shape.kernel[0] - 1) + 1
+}
+
+fn slot(shape: &ConvShape) -> usize {
+    (shape.input[1] + shape.pads[1] + shape.pads[3]) * shape.input[2] + SLACK
+}

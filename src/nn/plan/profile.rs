@@ -1,0 +1,70 @@
+//! Where a plan's time goes, node by node.
+
+use std::time::{Duration, Instant};
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::*;
+
+use super::{Plan, Running, failed, fill};
+use crate::error::Result;
+
+/// One node of a plan, as it was run.
+#[derive(Clone, Debug)]
+pub struct NodeTime {
+    /// Its name.
+    pub name: String,
+    /// What runs it.
+    pub operator: String,
+    /// Its output's type and shape.
+    pub output: String,
+    /// Multiplications of one run.
+    pub macs: u64,
+    /// Whether they are those of 8-bit integers.
+    pub is_int8: bool,
+    /// The least of several runs.
+    pub time: Duration,
+}
+
+impl Running {
+    /// Runs `input` several times and says of each node how long it took, without tract's own work between nodes.
+    ///
+    /// # Errors
+    /// As [`Running::run`].
+    pub fn profile(&mut self, plan: &Plan, input: &[u8], runs: usize) -> Result<Vec<NodeTime>> {
+        let model = plan.runnable.model();
+        let mut times = vec![Duration::MAX; model.nodes.len()];
+        let mut one = || -> TractResult<()> {
+            fill(&mut self.input, input)?;
+            let input = tvec!(TValue::from_const(std::sync::Arc::clone(&self.input)));
+            self.state.run_plan_with_eval(input, |context, state, node, inputs| {
+                let start = Instant::now();
+                let outputs = tract_onnx::tract_core::plan::eval(context, state, node, inputs);
+                times[node.id] = times[node.id].min(start.elapsed());
+                outputs
+            })?;
+            Ok(())
+        };
+        for _ in 0..runs.max(1) {
+            one().map_err(|e| failed("the model", e))?;
+        }
+        let told = |node: &TypedNode| -> TractResult<NodeTime> {
+            let facts = model.node_input_facts(node.id)?;
+            let costs = node.op.cost(&facts).unwrap_or_default();
+            let of = |(cost, count): &(Cost, TDim)| match cost {
+                Cost::FMA(dt) => count.to_i64().ok().map(|n| (n.max(0) as u64, *dt == i8::datum_type())),
+                _ => None,
+            };
+            let multiplied: Vec<(u64, bool)> = costs.iter().filter_map(of).collect();
+            Ok(NodeTime {
+                name: node.name.clone(),
+                operator: node.op.name().to_string(),
+                output: node.outputs.first().map(|o| format!("{:?}", o.fact)).unwrap_or_default(),
+                macs: multiplied.iter().map(|(n, _)| n).sum(),
+                is_int8: !multiplied.is_empty() && multiplied.iter().all(|(_, is_int8)| *is_int8),
+                time: times[node.id],
+            })
+        };
+        let is_run = |node: &&TypedNode| times[node.id] != Duration::MAX;
+        model.nodes.iter().filter(is_run).map(told).collect::<TractResult<_>>().map_err(|e| failed("the model", e))
+    }
+}
