@@ -321,7 +321,10 @@ fn an_inspection_allocates_what_its_graphs_do_and_always_as_often() {
     let graphs = onnx::decode(bytes, "recipe").unwrap();
     let input = model.recipe().input;
     let spawn = |view: &str| -> Running {
-        let outputs = [format!("{view}_map"), format!("{view}_score")];
+        let mut outputs = vec![format!("{view}_map"), format!("{view}_score")];
+        if view == "full" {
+            outputs.push("full_attention".into());
+        }
         let plan = Plan::new(&graphs, [1, 3, input.height, input.width], Elem::U8, &outputs, "recipe").unwrap();
         plan.spawn().unwrap()
     };

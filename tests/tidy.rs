@@ -213,7 +213,7 @@ fn nothing_is_unsafe_but_the_simd_kernels() {
         assert!(!allows || is_kernel, "{rel} allows unsafe code");
     }
     let kernels = read("src/nn/int8/kernels/mod.rs");
-    assert!(kernels.contains("#![deny(clippy::undocumented_unsafe_blocks)]"), "unsafe blocks may go unexplained");
+    assert!(kernels.contains("#![deny(clippy::undocumented_unsafe_blocks"), "unsafe blocks may go unexplained");
 }
 
 #[test]
