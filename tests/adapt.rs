@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use pictures::{SIZE, assert_says, complaint, frame, scene, zoomgate};
+use pictures::{assert_says, complaint, frame, scene, zoomgate};
 use zoomgate::error::ErrorKind;
 use zoomgate::frame::{Frame, picture};
 use zoomgate::inspect::model::{Inspector, Model};
