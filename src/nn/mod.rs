@@ -1,6 +1,7 @@
 //! The inference engine: ONNX graphs in, runnable plans out. Only `nn/` imports tract.
 
 pub mod backbone;
+mod check;
 mod fusion;
 pub mod int8;
 pub mod onnx;

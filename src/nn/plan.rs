@@ -8,7 +8,7 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
 use super::onnx::{self, Elem};
-use super::{fusion, region};
+use super::{check, fusion, region};
 use crate::error::{Error, ErrorKind, Result};
 pub use profile::NodeTime;
 
@@ -98,6 +98,7 @@ impl Plan {
         outputs: &[String],
         origin: &str,
     ) -> Result<Self> {
+        check::check(model, outputs, origin)?;
         let build = |engine: Engine| -> TractResult<Arc<TypedSimplePlan>> {
             let mut proto = model.clone();
             let mut regions = Vec::new();
@@ -120,6 +121,11 @@ impl Plan {
             let mut typed = inference.into_typed()?;
             typed.prop_consts()?;
             typed.into_decluttered()?.into_optimized()?.into_runnable()
+        };
+        // tract trusts what it reads further than we do: a panic of its is a damaged model of ours.
+        let build = |engine: Engine| -> TractResult<Arc<TypedSimplePlan>> {
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| build(engine)))
+                .unwrap_or_else(|_| Err(TractError::msg("the runtime gives up on it")))
         };
         let runnable = build(engine).or_else(|e| {
             if engine == Engine::Stock {

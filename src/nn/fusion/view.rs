@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
-use super::super::onnx;
+use super::super::{check, onnx};
 use super::{Becomes, Branch, Fused, FusedAdd, FusedConv, FusedPool, FusedSquares, FusedStack, FusedStore, Grid, Op};
 
 pub(super) struct View<'a> {
@@ -47,30 +47,9 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Nodes, each after those that it reads.
+    /// Nodes, each after those that it reads; none where one waits for itself.
     pub(super) fn order(&self) -> Vec<usize> {
-        let mut order = Vec::with_capacity(self.nodes.len());
-        let mut is_done = vec![false; self.nodes.len()];
-        // Nodes to look at, and whether what they read has been looked at.
-        let mut stack: Vec<(usize, bool)> = (0..self.nodes.len()).rev().map(|i| (i, false)).collect();
-        while let Some((i, is_ready)) = stack.pop() {
-            if is_done[i] {
-                continue;
-            }
-            if is_ready {
-                is_done[i] = true;
-                order.push(i);
-                continue;
-            }
-            stack.push((i, true));
-            let before = self.nodes[i].input.iter().filter_map(|x| self.maker.get(x.as_str()));
-            stack.extend(before.filter(|&&b| !is_done[b] && b != i).map(|&b| (b, false)));
-            if stack.len() > 64 * (self.nodes.len() + 1) {
-                // A graph that waits for itself: tract says so.
-                return Vec::new();
-            }
-        }
-        order
+        check::order(self.nodes).unwrap_or_default()
     }
 
     /// Whether anything but `inner` nodes and these `steps` reads `tensor`.
