@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs the test suite on an emulated board's processor, one after another:
 #
-#   cross/test.sh aarch64|armv7 CPU…          for instance: cross/test.sh aarch64 cortex-a72 cortex-a76
+#   cross/test.sh aarch64|armv7 CPU[:TESTS]…  for instance: cross/test.sh aarch64 cortex-a72 max:nn::
 #
+# With TESTS only those whose names contain it are run.
 # The tests are built as the shipped program is: optimised, static, with cameras. cross/slow_on_emulator lists what is
 # left out, each test with its reason; everything else runs. Needs qemu-user (cross/setup.sh installs it).
 set -euo pipefail
@@ -38,9 +39,16 @@ for suite in 'src/lib.rs:lib-tests' 'tests/camera.rs:camera-tests'; do
     cp "$executable" "target/dist/${suite#*:}-$arch"
 done
 
-for cpu in "$@"; do
-    echo "== the tests on $cpu, $((${#skip[@]} / 2)) left out as slow_on_emulator"
+for each in "$@"; do
+    cpu=${each%%:*}
+    chosen=(--exact "${skip[@]}")
+    if [[ $each == *:* ]]; then
+        chosen=("${each#*:}")
+        echo "== the tests of ${chosen[0]} on $cpu"
+    else
+        echo "== the tests on $cpu, $((${#skip[@]} / 2)) left out as slow_on_emulator"
+    fi
     # No -L: the program is static, and a second C library beside it would hang its first thread.
     export "CARGO_TARGET_${upper}_RUNNER=$emulator -cpu $cpu" ZOOMGATE_RUNNER="$emulator -cpu $cpu"
-    "${tests[@]}" --no-fail-fast -- --exact "${skip[@]}"
+    "${tests[@]}" --no-fail-fast -- "${chosen[@]}"
 done
