@@ -69,7 +69,9 @@ fn reference(image: &[u8], y: Quant, least: f32, greatest: f32) -> Vec<u8> {
 fn plan(engine: Engine, g: &Graph, outputs: &[&str]) -> Plan {
     let outputs: Vec<String> = outputs.iter().map(|o| (*o).to_owned()).collect();
     let model = g.clone().into_model("test", &[]);
-    Plan::with(engine, &model, [1, 3, SIDE, SIDE], Elem::U8, &outputs, "the test").unwrap()
+    let plan = Plan::with(engine, &model, [1, 3, SIDE, SIDE], Elem::U8, &outputs, "the test").unwrap();
+    assert_eq!(plan.engine(), engine, "it fell back");
+    plan
 }
 
 #[test]
@@ -125,6 +127,8 @@ struct Network {
     rng: ChaCha8Rng,
     /// Stored tensors: name, channels, side.
     stored: Vec<(String, Quant, usize, usize)>,
+    /// Stored rows: name, length.
+    rows: Vec<(String, Quant, usize)>,
     count: usize,
 }
 
@@ -133,7 +137,7 @@ impl Network {
         let mut graph = Graph::default();
         graph.input("image", Elem::U8, &[1, 3, SIDE, SIDE]);
         let rng = ChaCha8Rng::seed_from_u64(seed);
-        Self { graph, rng, stored: vec![("image".into(), X, 3, SIDE)], count: 0 }
+        Self { graph, rng, stored: vec![("image".into(), X, 3, SIDE)], rows: Vec::new(), count: 0 }
     }
 
     fn grid(&mut self) -> Quant {
@@ -181,8 +185,10 @@ impl Network {
         ];
         let mut y = self.graph.node("Conv", &[&x, &w, &b], &format!("{name}.conv"), &attrs);
         let side = (side + 2 * pad - kernel) / stride + 1;
-        if self.rng.random_bool(0.5) {
-            y = self.graph.node("Relu", &[&y], &format!("{name}.relu"), &[]);
+        match self.rng.random_range(0..5) {
+            0..=1 => y = self.graph.node("Relu", &[&y], &format!("{name}.relu"), &[]),
+            2 => y = self.graph.node("LeakyRelu", &[&y], &format!("{name}.leaky"), &[Attr::Float("alpha", 0.2)]),
+            _ => {}
         }
         let q = self.grid();
         self.store(&y, &name, q, outputs, side);
@@ -210,6 +216,139 @@ impl Network {
         self.store(&y, &name, q, channels, side / 2);
     }
 
+    /// A mean over the picture, as it is or as a row.
+    fn mean(&mut self) {
+        let ((x, q, channels, _), name) = (self.pick(), self.name());
+        let x = self.graph.dequantize(&x, q, &format!("{name}.x"));
+        // Means have a smaller range than what they are taken of.
+        let q = Quant { scale: q.scale / 3.0, zero: self.rng.random_range(60..200) };
+        match self.rng.random_range(0..3) {
+            0 => {
+                let attrs = [Attr::Ints("axes", &[2, 3]), Attr::Int("keepdims", 0)];
+                let y = self.graph.node("ReduceMean", &[&x], &format!("{name}.mean"), &attrs);
+                self.graph.fake_quantize(&y, q, &name);
+                self.rows.push((format!("{name}.q"), q, channels));
+            }
+            1 => {
+                let y = self.graph.node("GlobalAveragePool", &[&x], &format!("{name}.mean"), &[]);
+                self.graph.fake_quantize(&y, q, &name);
+                let y = self.graph.node("Flatten", &[&name], &format!("{name}.flat"), &[]);
+                self.graph.fake_quantize(&y, q, &format!("{name}.row"));
+                self.rows.push((format!("{name}.row.q"), q, channels));
+            }
+            _ => {
+                let y = self.graph.node("GlobalAveragePool", &[&x], &format!("{name}.mean"), &[]);
+                self.store(&y, &name, q, channels, 1);
+            }
+        }
+    }
+
+    /// A row times a matrix.
+    fn product(&mut self) {
+        let name = self.name();
+        if self.rows.is_empty() {
+            return;
+        }
+        let (x, q, count) = self.rows[self.rng.random_range(0..self.rows.len())].clone();
+        let outputs = self.rng.random_range(1..40usize);
+        let x = self.graph.dequantize(&x, q, &format!("{name}.x"));
+        let scales: Vec<f32> = (0..outputs).map(|_| self.rng.random_range(0.001..0.01)).collect();
+        let w: Vec<i8> = (0..outputs * count).map(|_| self.rng.random_range(-127..=127i8)).collect();
+        let b: Vec<f32> = (0..outputs).map(|_| self.rng.random_range(-1.0..1.0)).collect();
+        let b = self.graph.bias_i32(&format!("{name}.b"), &b, q.scale, &scales);
+        let is_turned = self.rng.random_bool(0.5);
+        let dims = if is_turned { [outputs, count] } else { [count, outputs] };
+        let axis = Attr::Int("axis", if is_turned { 0 } else { 1 });
+        let w = self.graph.i8(&format!("{name}.w.q"), &dims, &w);
+        let s = self.graph.f32(&format!("{name}.w.scale"), &[outputs], &scales);
+        let z = self.graph.i8(&format!("{name}.w.zero"), &[outputs], &vec![0; outputs]);
+        let w = self.graph.node("DequantizeLinear", &[&w, &s, &z], &format!("{name}.w"), &[axis]);
+        let y = match is_turned {
+            true => self.graph.node("Gemm", &[&x, &w, &b], &format!("{name}.gemm"), &[Attr::Int("transB", 1)]),
+            false if self.rng.random_bool(0.5) => self.graph.node("MatMul", &[&x, &w], &format!("{name}.matmul"), &[]),
+            false => self.graph.node("Gemm", &[&x, &w, &b], &format!("{name}.gemm"), &[]),
+        };
+        let q = self.grid();
+        self.graph.fake_quantize(&y, q, &name);
+        self.rows.push((format!("{name}.q"), q, outputs));
+    }
+
+    /// The sum of two rows, which stays with tract.
+    fn add_rows(&mut self) {
+        let Some((x, q, count)) = self.rows.last().cloned() else { return };
+        let name = self.name();
+        let x = self.graph.dequantize(&x, q, &format!("{name}.x"));
+        let y = self.graph.node("Add", &[&x, &x], &format!("{name}.sum"), &[]);
+        let q = Quant { scale: 2.0 * q.scale, ..q };
+        self.graph.fake_quantize(&y, q, &name);
+        self.rows.push((format!("{name}.q"), q, count));
+    }
+
+    /// Distances from what is usual, stored.
+    fn squares(&mut self) {
+        let ((x, q, channels, side), name) = (self.pick(), self.name());
+        let mut y = self.graph.dequantize(&x, q, &format!("{name}.x"));
+        if self.rng.random_bool(0.5) {
+            let dims = [1, channels, side, side];
+            let map = |net: &mut Self, low: f32, high: f32| -> Vec<f32> {
+                (0..channels * side * side).map(|_| net.rng.random_range(low..high)).collect()
+            };
+            let (mean, gain) = (map(self, -50.0 * q.scale, 50.0 * q.scale), map(self, 0.2, 1.0));
+            let mean = self.graph.f32(&format!("{name}.usual"), &dims, &mean);
+            let gain = self.graph.f32(&format!("{name}.gain"), &dims, &gain);
+            y = self.graph.node("Sub", &[&y, &mean], &format!("{name}.centred"), &[]);
+            y = self.graph.node("Mul", &[&y, &gain], &format!("{name}.scaled"), &[]);
+        }
+        let attrs = [Attr::Ints("axes", &[1]), Attr::Int("keepdims", 1)];
+        let y = self.graph.node("ReduceSumSquare", &[&y], &format!("{name}.squares"), &attrs);
+        let greatest = (255.0 * q.scale).powi(2) * channels as f32;
+        self.store(&y, &name, Quant { scale: greatest / 400.0, zero: 3 }, 1, side);
+    }
+
+    /// Tensors side by side, each averaged, multiplied and repeated or not.
+    fn stack(&mut self) {
+        let (name, repeat) = (self.name(), self.rng.random_range(1..=2usize));
+        let (.., small) = self.pick();
+        let side = small * repeat;
+        let fits: Vec<_> = self.stored.iter().filter(|s| s.3 == side || s.3 == small).cloned().collect();
+        let mut channels = 0;
+        let mut inputs = Vec::new();
+        for at in 0..self.rng.random_range(1..=3) {
+            let (x, q, count, of) = fits[self.rng.random_range(0..fits.len())].clone();
+            let name = format!("{name}.{at}");
+            let mut y = self.graph.dequantize(&x, q, &format!("{name}.x"));
+            if self.rng.random_bool(0.5) {
+                let attrs = [
+                    Attr::Ints("kernel_shape", &[3, 3]),
+                    Attr::Ints("pads", &[1, 1, 1, 1]),
+                    Attr::Ints("strides", &[1, 1]),
+                ];
+                y = self.graph.node("AveragePool", &[&y], &format!("{name}.mean"), &attrs);
+            }
+            if self.rng.random_bool(0.5) {
+                let gain: Vec<f32> = (0..count).map(|_| self.rng.random_range(0.3..1.5)).collect();
+                let gain = self.graph.f32(&format!("{name}.gain"), &[1, count, 1, 1], &gain);
+                y = self.graph.node("Mul", &[&y, &gain], &format!("{name}.scaled"), &[]);
+            }
+            if of != side {
+                let times = repeat as f32;
+                let scales = self.graph.f32(&format!("{name}.times"), &[4], &[1.0, 1.0, times, times]);
+                let attrs = [
+                    Attr::Str("mode", "nearest"),
+                    Attr::Str("coordinate_transformation_mode", "asymmetric"),
+                    Attr::Str("nearest_mode", "floor"),
+                ];
+                y = self.graph.node("Resize", &[&y, "", &scales], &format!("{name}.large"), &attrs);
+            }
+            inputs.push(y);
+            channels += count;
+        }
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let y = self.graph.node("Concat", &inputs, &format!("{name}.all"), &[Attr::Int("axis", 1)]);
+        let q = self.grid();
+        self.store(&y, &name, q, channels, side);
+    }
+
     /// Something that only tract runs.
     fn outside(&mut self) {
         let ((x, q, channels, side), name) = (self.pick(), self.name());
@@ -229,15 +368,20 @@ proptest! {
     fn networks_say_what_they_say_without_regions(seed in 0u64..1_000_000, size in 2usize..14) {
         let mut net = Network::new(seed);
         for _ in 0..size {
-            match net.rng.random_range(0..8) {
+            match net.rng.random_range(0..17) {
                 0..=3 => net.conv(),
                 4..=5 => net.add(),
                 6 => net.pool(),
+                7..=8 => net.mean(),
+                9..=10 => net.product(),
+                11 => net.add_rows(),
+                12..=13 => net.squares(),
+                14..=15 => net.stack(),
                 _ => net.outside(),
             }
         }
-        let last: Vec<String> = net.stored.iter().skip(1).map(|s| s.0.clone()).collect();
-        let names: Vec<&str> = last.iter().rev().take(3).map(String::as_str).collect();
+        let stored = net.stored.iter().skip(1).map(|s| &s.0).rev().take(3);
+        let names: Vec<&str> = stored.chain(net.rows.iter().map(|r| &r.0).rev().take(2)).map(String::as_str).collect();
         prop_assume!(!names.is_empty());
         let image = bytes(3 * SIDE * SIDE, seed as u32);
         let run = |engine| plan(engine, &net.graph, &names).spawn().unwrap().run(&image).unwrap();
@@ -248,6 +392,34 @@ proptest! {
             let mean = f64::from(off) / ours.u8().len() as f64;
             prop_assert!(mean < 1.5, "{name} of seed {seed} is {mean} steps off");
         }
+    }
+}
+
+#[test]
+fn a_row_is_multiplied_in_integers_and_rows_are_added_by_tract() {
+    let y = Quant { scale: 0.31, zero: 131 };
+    let mut g = graph(None, y);
+    let x = g.dequantize("y.q", y, "again");
+    let mean = g.node("GlobalAveragePool", &[&x], "mean", &[]);
+    g.fake_quantize(&mean, y, "m");
+    let row = g.node("Flatten", &["m"], "flat", &[]);
+    g.fake_quantize(&row, y, "row");
+    let w: Vec<f32> = bytes(7 * CHANNELS, 3).iter().map(|&v| f32::from(v as i8) * 0.01).collect();
+    let w = g.weight_i8("matrix", &[7, CHANNELS], &w, &[0.01; 7]);
+    let product = g.node("Gemm", &["row", &w], "product", &[Attr::Int("transB", 1)]);
+    g.fake_quantize(&product, y, "p");
+    let sum = g.node("Add", &["p", "p"], "sum", &[]);
+    g.fake_quantize(&sum, y, "s");
+    let run = |engine| {
+        let plan = plan(engine, &g, &["p.q", "s.q"]);
+        let outputs = plan.spawn().unwrap().run(&bytes(3 * SIDE * SIDE, 5)).unwrap();
+        (plan.regions(), outputs.iter().map(|o| (o.shape().to_vec(), o.u8().to_vec())).collect::<Vec<_>>())
+    };
+    let ((regions, ours), (_, stock)) = (run(Engine::Int8), run(Engine::Stock));
+    assert_eq!((regions, ours[0].0.as_slice()), (1, &[1, 7][..]));
+    for ((shape, ours), (stock_shape, stock)) in ours.iter().zip(&stock) {
+        assert_eq!(shape, stock_shape);
+        assert!(ours.iter().zip(stock).all(|(a, b)| a.abs_diff(*b) <= 2), "{ours:?} {stock:?}");
     }
 }
 
