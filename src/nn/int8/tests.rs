@@ -348,8 +348,8 @@ fn scratch_that_fits_is_not_grown_by_runs() {
 }
 
 #[test]
-fn bytes_are_added_and_floats_stored_alike_on_every_instruction_set() {
-    use super::pointwise::{self, Rounding, Storing, Sum};
+fn bytes_are_added_averaged_and_stored_alike_on_every_instruction_set() {
+    use super::pointwise::{self, Averaging, Rounding, Storing, Sum, Window};
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     for length in (0..70).chain([1000]) {
         let a: Vec<u8> = (0..length).map(|_| rng.random()).collect();
@@ -374,6 +374,16 @@ fn bytes_are_added_and_floats_stored_alike_on_every_instruction_set() {
             assert_eq!(y, added, "{isa:?}");
             pointwise::store(isa, Storing { scale, leak: 0.1, rounding }, &floats, &mut y);
             assert_eq!(y, stored, "{isa:?}");
+            let mut bits = |isa: Isa| {
+                let [mut norm, mut distance] = [0.0, 0.0];
+                pointwise::norm(isa, zero, 0.25, &a, &mut norm);
+                pointwise::distance(isa, [3.0, 0.2], [&floats, &floats], &b, &mut distance);
+                let window = Window { rows: [1, 3], columns: [0, 2], width: 3 };
+                let (picture, to) = (a.repeat(9), Averaging { zero: 77.0, rounding });
+                pointwise::average(isa, to, window, &picture, &floats, &mut y);
+                (norm.to_bits(), distance.to_bits(), y.clone())
+            };
+            assert_eq!(bits(isa), bits(Isa::Portable), "{isa:?}");
         }
     }
 }

@@ -94,10 +94,10 @@ impl Region {
         Ok(match &fused.op {
             Op::Add(add) => Kind::Add(Add::new(add, isa)),
             Op::MaxPool(pool) => Kind::MaxPool(MaxPool::new(pool, x[0])),
-            Op::Mean(mean) => Kind::Mean(Mean::new(mean, x[0])),
+            Op::Mean(mean) => Kind::Mean(Mean::new(mean, x[0], isa)),
             Op::Store(store) => Kind::Store(Store::new(store, isa)),
-            Op::Squares(squares) => Kind::Squares(Squares::new(squares, x[0])),
-            Op::Stack(stack) => Kind::Stack(Stack::new(stack, x)),
+            Op::Squares(squares) => Kind::Squares(Squares::new(squares, x[0], isa)),
+            Op::Stack(stack) => Kind::Stack(Stack::new(stack, x, isa)),
             Op::Conv(conv) => {
                 let packed = Conv::new(conv_shape(conv, x[0]), &conv.weights, &conv.bias, conv.x.zero, isa)
                     .map_err(|e| format!("{}: {e}", fused.name))?;

@@ -4,7 +4,7 @@ mod stack;
 
 use super::super::fusion::{FusedAdd, FusedMean, FusedPool, FusedSquares, FusedStore, Grid};
 use super::super::int8::Isa;
-use super::super::int8::pointwise::{self, Rounding, Storing, Sum};
+use super::super::int8::pointwise::{self, Averaging, Rounding, Storing, Sum, Window};
 use super::form::Shape;
 pub(super) use stack::Stack;
 
@@ -106,10 +106,10 @@ fn rounding(grid: Grid) -> Rounding {
 
 /// The mean of each channel over the whole picture: `rint((sum / n - zx) * (sx / sy)) + zy`.
 pub(super) struct Mean {
-    pixels: usize,
-    zero: f32,
-    factor: f32,
-    rounding: Rounding,
+    isa: Isa,
+    window: Window,
+    to: Averaging,
+    factor: Vec<f32>,
 }
 
 impl Mean {
@@ -119,25 +119,14 @@ impl Mean {
         (1..=1 << 24).contains(&pixels).then_some([1, 1, channels])
     }
 
-    pub(super) fn new(mean: &FusedMean, [height, width, _]: Shape) -> Self {
-        let factor = mean.x.scale / mean.y.scale;
-        Self { pixels: height * width, zero: mean.x.zero.into(), factor, rounding: rounding(mean.y) }
+    pub(super) fn new(mean: &FusedMean, [height, width, channels]: Shape, isa: Isa) -> Self {
+        let window = Window { rows: [0, height], columns: [0, width], width };
+        let to = Averaging { zero: mean.x.zero.into(), rounding: rounding(mean.y) };
+        Self { isa, window, to, factor: vec![mean.x.scale / mean.y.scale; channels] }
     }
 
     pub(super) fn run(&self, x: &[u8], y: &mut [u8]) {
-        let channels = y.len();
-        for (piece, y) in y.chunks_mut(LANES).enumerate() {
-            let mut sums = [0u32; LANES];
-            for pixel in x.chunks_exact(channels) {
-                let pixel = &pixel[piece * LANES..];
-                match pixel.first_chunk::<LANES>() {
-                    Some(pixel) => (0..LANES).for_each(|i| sums[i] += u32::from(pixel[i])),
-                    None => sums.iter_mut().zip(pixel).for_each(|(sum, &v)| *sum += u32::from(v)),
-                }
-            }
-            let mean = |sum: u32| (sum as f32 / self.pixels as f32 - self.zero) * self.factor;
-            y.iter_mut().zip(sums).for_each(|(y, sum)| *y = self.rounding.byte(mean(sum)));
-        }
+        pointwise::average(self.isa, self.to, self.window, x, &self.factor, y);
     }
 }
 
@@ -158,13 +147,11 @@ impl Store {
     }
 }
 
-/// Sums that are kept apart, so that they can be vectors.
-const LANES: usize = 16;
-
 /// The sum of squares over the channels of each pixel.
 pub(super) struct Squares {
+    isa: Isa,
     channels: usize,
-    zero: f32,
+    zero: u8,
     scale: f32,
     /// Mean and gain of each pixel and channel.
     from: Option<(Vec<f32>, Vec<f32>)>,
@@ -176,49 +163,31 @@ impl Squares {
         squares.from.as_ref().is_none_or(|(mean, gain)| fits(mean) && fits(gain)).then_some([height, width, 1])
     }
 
-    pub(super) fn new(squares: &FusedSquares, [height, width, channels]: Shape) -> Self {
+    pub(super) fn new(squares: &FusedSquares, [height, width, channels]: Shape, isa: Isa) -> Self {
         let turned = |v: &Vec<f32>| {
             let mut out = vec![0.0; v.len()];
             interleave(v, height * width, channels, &mut out, |v| v);
             out
         };
         Self {
+            isa,
             channels,
-            zero: squares.x.zero.into(),
+            zero: squares.x.zero,
             scale: squares.x.scale,
             from: squares.from.as_ref().map(|(mean, gain)| (turned(mean), turned(gain))),
         }
     }
 
     pub(super) fn run(&self, x: &[u8], y: &mut [f32]) {
-        let Self { channels, zero, scale, from } = self;
-        for (pixel, (y, x)) in y.iter_mut().zip(x.chunks_exact(*channels)).enumerate() {
-            *y = match from {
-                // Whole numbers: exact in any order.
-                None => x.iter().map(|&v| (f32::from(v) - zero) * (f32::from(v) - zero)).sum::<f32>() * (scale * scale),
+        for (pixel, (y, x)) in y.iter_mut().zip(x.chunks_exact(self.channels)).enumerate() {
+            match &self.from {
+                None => pointwise::norm(self.isa, self.zero, self.scale * self.scale, x, y),
                 Some((mean, gain)) => {
-                    let at = pixel * channels..(pixel + 1) * channels;
-                    self.distance(x, &mean[at.clone()], &gain[at])
+                    let at = pixel * self.channels..(pixel + 1) * self.channels;
+                    let (zero, usual) = (f32::from(self.zero), [&mean[at.clone()], &gain[at]]);
+                    pointwise::distance(self.isa, [zero, self.scale], usual, x, y);
                 }
-            };
-        }
-    }
-
-    fn distance(&self, x: &[u8], mean: &[f32], gain: &[f32]) -> f32 {
-        let square = |x: u8, mean: f32, gain: f32| {
-            let d = ((f32::from(x) - self.zero) * self.scale - mean) * gain;
-            d * d
-        };
-        let mut sums = [0.0f32; LANES];
-        let (xs, rest) = x.as_chunks::<LANES>();
-        let (means, mean_rest) = mean.as_chunks::<LANES>();
-        let (gains, gain_rest) = gain.as_chunks::<LANES>();
-        for ((x, mean), gain) in xs.iter().zip(means).zip(gains) {
-            for i in 0..LANES {
-                sums[i] += square(x[i], mean[i], gain[i]);
             }
         }
-        let tail = rest.iter().zip(mean_rest).zip(gain_rest).map(|((&x, &mean), &gain)| square(x, mean, gain));
-        sums.iter().sum::<f32>() + tail.sum::<f32>()
     }
 }

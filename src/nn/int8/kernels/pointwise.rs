@@ -7,6 +7,9 @@ use super::super::isa::Isa;
 /// 1.5 * 2^23: added to a value of small magnitude it leaves the value, rounded half to even, in the low bits.
 const ROUND: f32 = 12_582_912.0;
 
+/// Sums that are kept apart, so that they can be vectors: as many with every instruction set, so that they round alike.
+const LANES: usize = 16;
+
 /// Rounds steps half to even onto a grid's bytes; without an instruction for it that old processors lack.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nn) struct Rounding {
@@ -46,6 +49,21 @@ pub(in crate::nn) struct Storing {
     pub(in crate::nn) scale: f32,
     pub(in crate::nn) leak: f32,
     pub(in crate::nn) rounding: Rounding,
+}
+
+/// From the mean of bytes around a zero point to steps of a grid.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nn) struct Averaging {
+    pub(in crate::nn) zero: f32,
+    pub(in crate::nn) rounding: Rounding,
+}
+
+/// A rectangle of a picture of `width` columns: its first row and column, and those after its last.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nn) struct Window {
+    pub(in crate::nn) rows: [usize; 2],
+    pub(in crate::nn) columns: [usize; 2],
+    pub(in crate::nn) width: usize,
 }
 
 /// Compiles a function for AVX2 and AVX-512 as well, and picks one.
@@ -98,6 +116,65 @@ widened! {
         for (y, &x) in y.iter_mut().zip(x) {
             let x = if x < 0.0 { x * to.leak } else { x };
             *y = to.rounding.byte(x / to.scale);
+        }
+    }
+}
+
+widened! {
+    /// The sum of `(x - zero)^2`, times `square`.
+    norm(zero: u8, square: f32, x: &[u8], y: &mut f32) {
+        // Whole numbers, exact in any order; 66,051 of them fit.
+        let part = |x: &[u8]| x.iter().map(|&x| u32::from(x.abs_diff(zero)).pow(2)).sum::<u32>();
+        *y = x.chunks(1 << 16).map(|x| part(x) as f32).sum::<f32>() * square;
+    }
+}
+
+widened! {
+    /// The sum of `(((x - zero) scale - mean) gain)^2`.
+    distance(grid: [f32; 2], usual: [&[f32]; 2], x: &[u8], y: &mut f32) {
+        let ([zero, scale], [mean, gain]) = (grid, usual);
+        let square = |x: u8, mean: f32, gain: f32| {
+            let d = ((f32::from(x) - zero) * scale - mean) * gain;
+            d * d
+        };
+        let mut sums = [0.0f32; LANES];
+        let (xs, rest) = x.as_chunks::<LANES>();
+        let (means, mean_rest) = mean.as_chunks::<LANES>();
+        let (gains, gain_rest) = gain.as_chunks::<LANES>();
+        for ((x, mean), gain) in xs.iter().zip(means).zip(gains) {
+            for i in 0..LANES {
+                sums[i] += square(x[i], mean[i], gain[i]);
+            }
+        }
+        let tail = rest.iter().zip(mean_rest).zip(gain_rest).map(|((&x, &mean), &gain)| square(x, mean, gain));
+        *y = sums.iter().sum::<f32>() + tail.sum::<f32>();
+    }
+}
+
+widened! {
+    /// The mean of a window for each channel, times its factor, on a grid: `rint((sum / n - zero) factor)`.
+    average(to: Averaging, of: Window, x: &[u8], factor: &[f32], y: &mut [u8]) {
+        let channels = y.len();
+        let count = ((of.rows[1] - of.rows[0]) * (of.columns[1] - of.columns[0])) as f32;
+        // A piece of the channels at a time, so that sums stay in registers.
+        for (piece, (y, factor)) in y.chunks_mut(LANES).zip(factor.chunks(LANES)).enumerate() {
+            let mut sums = [0u32; LANES];
+            for row in of.rows[0]..of.rows[1] {
+                for column in of.columns[0]..of.columns[1] {
+                    let from = &x[(row * of.width + column) * channels + piece * LANES..][..y.len()];
+                    match from.first_chunk::<LANES>() {
+                        Some(from) => (0..LANES).for_each(|i| sums[i] += u32::from(from[i])),
+                        None => sums.iter_mut().zip(from).for_each(|(sum, &v)| *sum += u32::from(v)),
+                    }
+                }
+            }
+            let mut bytes = [0; LANES];
+            let mut factors = [0.0; LANES];
+            factors[..factor.len()].copy_from_slice(factor);
+            for i in 0..LANES {
+                bytes[i] = to.rounding.byte((sums[i] as f32 / count - to.zero) * factors[i]);
+            }
+            y.copy_from_slice(&bytes[..y.len()]);
         }
     }
 }

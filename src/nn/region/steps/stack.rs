@@ -1,9 +1,10 @@
 //! A concatenation, whose inputs may be averaged, multiplied and repeated.
 
 use super::super::super::fusion::{Branch, FusedStack};
-use super::super::super::int8::pointwise::Rounding;
+use super::super::super::int8::Isa;
+use super::super::super::int8::pointwise::{self, Averaging, Rounding, Window};
 use super::super::form::Shape;
-use super::{LANES, rounding};
+use super::rounding;
 
 /// Stored tensors side by side on one grid.
 pub(in super::super) struct Stack {
@@ -13,6 +14,7 @@ pub(in super::super) struct Stack {
 
 /// One of them.
 struct Averaged {
+    isa: Isa,
     input: Shape,
     reach: [usize; 2],
     repeat: usize,
@@ -39,12 +41,13 @@ impl Stack {
         sizes.iter().all(|s| *s == first).then_some([first[0], first[1], channels])
     }
 
-    pub(in super::super) fn new(stack: &FusedStack, x: &[Shape]) -> Self {
+    pub(in super::super) fn new(stack: &FusedStack, x: &[Shape], isa: Isa) -> Self {
         let mut offset = 0;
         let mut averaged = |(b, &input): (&Branch, &Shape)| {
             let gain = |c: usize| b.gain.get(c).copied().unwrap_or(1.0);
             let is_alike = b.window == [1, 1] && b.gain.is_empty();
             let mut one = Averaged {
+                isa,
                 input,
                 reach: [b.window[0] / 2, b.window[1] / 2],
                 repeat: b.repeat,
@@ -100,20 +103,8 @@ impl Averaged {
         let [down, across] = self.reach;
         let rows = row.saturating_sub(down)..(row + down + 1).min(height);
         let columns = column.saturating_sub(across)..(column + across + 1).min(width);
-        let count = (rows.len() * columns.len()) as f32;
-        // A piece of the channels at a time, so that sums stay in registers.
-        for (piece, (y, factor)) in y.chunks_mut(LANES).zip(self.factor.chunks(LANES)).enumerate() {
-            let mut sums = [0u32; LANES];
-            for (r, c) in rows.clone().flat_map(|r| columns.clone().map(move |c| (r, c))) {
-                let from = &cell(r, c)[piece * LANES..];
-                match from.first_chunk::<LANES>() {
-                    Some(from) => (0..LANES).for_each(|i| sums[i] += u32::from(from[i])),
-                    None => sums.iter_mut().zip(from).for_each(|(sum, &v)| *sum += u32::from(v)),
-                }
-            }
-            for ((y, sum), factor) in y.iter_mut().zip(sums).zip(factor) {
-                *y = self.byte(sum as f32 / count, *factor);
-            }
-        }
+        let window = Window { rows: [rows.start, rows.end], columns: [columns.start, columns.end], width };
+        let grid = Averaging { zero: self.zero, rounding: self.rounding };
+        pointwise::average(self.isa, grid, window, x, &self.factor, y);
     }
 }
