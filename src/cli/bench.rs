@@ -31,9 +31,36 @@ pub struct Args {
     /// Time the engine without our int8 operators as well, in turn with ours.
     #[arg(long)]
     pub stock: bool,
+    /// What is timed: our int8 operators beside the engine, or the engine alone.
+    #[arg(long, value_enum, default_value = "int8")]
+    pub engine: Choice,
+    /// The one pass of a recipe that is timed.
+    #[arg(long, value_name = "full|zoom")]
+    pub pass: Option<String>,
+    /// Run each pass N times and do nothing else, for whoever counts from outside: neither warm-up nor report.
+    #[arg(long, conflicts_with_all = ["stock", "explain", "json"])]
+    pub plain: bool,
     /// Print one JSON object on stdout and nothing else there.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What runs quantised operators.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Choice {
+    /// Our int8 operators.
+    Int8,
+    /// tract's own.
+    Stock,
+}
+
+impl From<Choice> for Engine {
+    fn from(choice: Choice) -> Self {
+        match choice {
+            Choice::Int8 => Self::Int8,
+            Choice::Stock => Self::Stock,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -78,7 +105,16 @@ pub fn run(args: &Args) -> Result<()> {
     let bytes = std::fs::read(&args.model).map_err(|e| Error::io("read the model", &args.model, e))?;
     let mut model = onnx::decode(&bytes, &origin)?;
     surgery::take(&mut model, KEEPSAKE_KEY);
-    let what = Timed::of(&model, args, &origin)?;
+    let mut what = Timed::of(&model, args, &origin)?;
+    if let Some(pass) = &args.pass {
+        what.passes.retain(|(name, _)| name == pass);
+        if what.passes.is_empty() {
+            return Err(Error::new(ErrorKind::Refused, format!("{origin} has no pass {pass}")));
+        }
+    }
+    if args.plain {
+        return what.passes.iter().try_for_each(|(_, outputs)| what.only_run(&model, outputs, args, &origin));
+    }
     let passes = what.passes.iter().map(|(name, outputs)| what.time(&model, name, outputs, args, &origin));
     let report = Report {
         schema: 1,
@@ -129,12 +165,22 @@ impl Timed {
         Ok(Self { shape, elem, passes: vec![("model".into(), outputs)] })
     }
 
+    /// Any picture.
+    fn input(&self) -> Vec<u8> {
+        let pixels = 0..self.shape.iter().product::<usize>() as u32;
+        pixels.map(|i| (i.wrapping_mul(2_654_435_761) >> 23) as u8).collect()
+    }
+
+    fn only_run(&self, model: &ModelProto, outputs: &[String], args: &Args, origin: &str) -> Result<()> {
+        let plan = Plan::with(args.engine.into(), model, self.shape, self.elem, outputs, origin)?;
+        let (mut running, input) = (plan.spawn()?, self.input());
+        (0..args.runs).try_for_each(|_| running.run(&input).map(drop))
+    }
+
     fn time(&self, model: &ModelProto, name: &str, outputs: &[String], args: &Args, origin: &str) -> Result<Pass> {
-        let input: Vec<u8> = (0..self.shape.iter().product::<usize>() as u32)
-            .map(|i| (i.wrapping_mul(2_654_435_761) >> 23) as u8)
-            .collect();
+        let input = self.input();
         let start = Instant::now();
-        let plan = Plan::new(model, self.shape, self.elem, outputs, origin)?;
+        let plan = Plan::with(args.engine.into(), model, self.shape, self.elem, outputs, origin)?;
         let mut ours = plan.spawn()?;
         ours.run(&input)?;
         let first = start.elapsed();

@@ -5,7 +5,9 @@
 //! x.q ─ DQ ─ Conv(DQ(w), b) ─ y                            one convolution that ends in floats
 //! x.q ─ DQ ─ Conv(DQ(w), b) ─ ReduceMax over channels ─ y  the best of many, without their matrix
 //! a.q, b.q ─ DQ ─ Add ─ [Relu | Clip] ─ Q ─ y.q            one addition
+//! x.q ─ DQ ─ Gemm(DQ(w), b) ─ [Relu | Clip] ─ [Q] ─ y      one convolution over one pixel
 //! x.q ─ DQ ─ MaxPool ─ Q (same grid) ─ y.q                 one pooling of bytes
+//! x.q ─ DQ ─ GlobalAveragePool ─ Q ─ y.q                   one mean
 //! x ─ [LeakyRelu] ─ Q ─ y.q                                floats on their way to one of these
 //! x.q ─ DQ ─ [- m ─ · g] ─ ReduceSumSquare over channels   distances from what is usual
 //! a.q, b.q… ─ DQ ─ [AveragePool] ─ [· gain] ─ [Resize] ─ Concat ─ Q ─ y.q      features side by side
@@ -23,6 +25,7 @@ use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{GraphProto, NodeProto};
 
+use super::region::Form;
 use view::View;
 
 /// The operator that stands for a region in the graph.
@@ -61,6 +64,8 @@ pub(super) struct FusedConv {
     pub(super) dilation: [usize; 2],
     pub(super) groups: usize,
     pub(super) becomes: Becomes,
+    /// Whether it is the product of one row with a matrix: input and output are `[1, n]`.
+    pub(super) is_row: bool,
 }
 
 /// The sum of two stored tensors on a third grid.
@@ -79,6 +84,15 @@ pub(super) struct FusedPool {
     pub(super) kernel: [usize; 2],
     pub(super) stride: [usize; 2],
     pub(super) pads: [usize; 4],
+}
+
+/// The mean of each channel over the whole picture.
+#[derive(Clone, Debug)]
+pub(super) struct FusedMean {
+    pub(super) x: Grid,
+    pub(super) y: Grid,
+    /// Whether the result is `[1, channels]`.
+    pub(super) is_row: bool,
 }
 
 /// Floats put on a grid.
@@ -119,6 +133,7 @@ pub(super) enum Op {
     Conv(FusedConv),
     Add(FusedAdd),
     MaxPool(FusedPool),
+    Mean(FusedMean),
     Store(FusedStore),
     Squares(FusedSquares),
     Stack(FusedStack),
@@ -142,7 +157,7 @@ impl Fused {
         match &self.op {
             Op::Conv(conv) => matches!(conv.becomes, Becomes::Bytes { .. }),
             Op::Squares(_) => false,
-            Op::Add(_) | Op::MaxPool(_) | Op::Store(_) | Op::Stack(_) => true,
+            Op::Add(_) | Op::MaxPool(_) | Op::Mean(_) | Op::Store(_) | Op::Stack(_) => true,
         }
     }
 
@@ -161,16 +176,29 @@ pub(super) struct Region {
     pub(super) outputs: Vec<String>,
 }
 
+/// Shapes of tensors, as far as they are known.
+pub(super) type Shapes = HashMap<String, Vec<usize>>;
+
 /// Takes every region out of `graph`, whose wanted results are `outputs`; each leaves a node of [`REGION`] with its name.
-pub(super) fn fuse(graph: &mut GraphProto, outputs: &[String]) -> Vec<Region> {
+///
+/// What does not fit `shapes` is left for tract; where shapes are not known, it is found out when they are.
+pub(super) fn fuse(graph: &mut GraphProto, outputs: &[String], shapes: &Shapes) -> Vec<Region> {
     let regions = {
-        let view = View::of(graph, outputs);
+        let view = View::of(graph, outputs, shapes);
         let order = view.order();
-        let mut found: HashMap<usize, Fused> = order.iter().filter_map(|&i| Some((i, view.fused(i)?))).collect();
+        let is_ours = |fused: &Fused| {
+            let forms = fused.x.iter().map(|x| shapes.get(x).map(|dims| Form::of(dims)));
+            // No shape: not known. A shape without a form: not one picture or one row.
+            let Some(forms) = forms.collect::<Option<Vec<_>>>() else { return true };
+            forms.into_iter().collect::<Option<Vec<_>>>().is_some_and(|x| fused.form(&x).is_ok())
+        };
+        let mut found: HashMap<usize, Fused> =
+            order.iter().filter_map(|&i| Some((i, view.fused(i).filter(is_ours)?))).collect();
         let mut taken: HashSet<usize> = found.values().flat_map(|f| f.nodes.iter().copied()).collect();
         let wanted: HashSet<String> = found.values().flat_map(|f| f.x.iter().cloned()).collect();
         for &i in &order {
-            if let Some(store) = view.store(i, &wanted).filter(|s| s.nodes.iter().all(|n| !taken.contains(n))) {
+            let is_free = |s: &Fused| is_ours(s) && s.nodes.iter().all(|n| !taken.contains(n));
+            if let Some(store) = view.store(i, &wanted).filter(is_free) {
                 taken.extend(&store.nodes);
                 found.insert(i, store);
             }
@@ -192,13 +220,14 @@ pub(super) fn fuse(graph: &mut GraphProto, outputs: &[String]) -> Vec<Region> {
         ..NodeProto::default()
     }));
     graph.node = nodes;
-    let order = View::of(graph, outputs).order();
+    let order = View::of(graph, outputs, shapes).order();
     graph.node = order.iter().map(|&i| graph.node[i].clone()).collect();
     regions
 }
 
 /// Regions of operators that feed each other, none of which waits for anything that waits for itself.
 fn grow(view: &View<'_>, order: &[usize], mut found: HashMap<usize, Fused>, taken: &HashSet<usize>) -> Vec<Region> {
+    let live = view.live(found.values());
     let mut regions: Vec<Vec<Fused>> = Vec::new();
     // Of each region, those that it waits for.
     let mut waits: Vec<HashSet<usize>> = Vec::new();
@@ -233,7 +262,18 @@ fn grow(view: &View<'_>, order: &[usize], mut found: HashMap<usize, Fused>, take
         maker.insert(fused.y.clone(), region);
         regions[region].push(fused);
     }
-    regions.into_iter().map(|steps| bounded(view, steps)).collect()
+    // Of each tensor, the regions that read it.
+    let mut readers: HashMap<String, HashSet<usize>> = HashMap::new();
+    for (i, x) in regions
+        .iter()
+        .enumerate()
+        .flat_map(|(i, steps)| steps.iter().flat_map(move |s| s.x.iter().map(move |x| (i, x))))
+    {
+        readers.entry(x.clone()).or_default().insert(i);
+    }
+    let leaves =
+        |i: usize, y: &str| view.is_read(y, &live) || readers.get(y).is_some_and(|r| r.iter().any(|&r| r != i));
+    regions.into_iter().enumerate().map(|(i, steps)| bounded(steps, |y| leaves(i, y))).collect()
 }
 
 /// Whether `region` is `other`, or waits for it however far back.
@@ -241,8 +281,8 @@ fn waits_for(region: usize, other: usize, waits: &[HashSet<usize>]) -> bool {
     region == other || waits[region].iter().any(|&w| w != region && waits_for(w, other, waits))
 }
 
-/// A region with what goes in and what comes out.
-fn bounded(view: &View<'_>, steps: Vec<Fused>) -> Region {
+/// A region with what goes in and what `leaves` it.
+fn bounded(steps: Vec<Fused>, leaves: impl Fn(&str) -> bool) -> Region {
     let made: HashSet<&String> = steps.iter().map(|s| &s.y).collect();
     let mut inputs: Vec<String> = Vec::new();
     for x in steps.iter().flat_map(|s| &s.x) {
@@ -250,9 +290,7 @@ fn bounded(view: &View<'_>, steps: Vec<Fused>) -> Region {
             inputs.push(x.clone());
         }
     }
-    let inner: HashSet<usize> = steps.iter().flat_map(|s| s.nodes.iter().copied()).collect();
-    let is_read_outside = |s: &&Fused| view.is_read_outside(&s.y, &inner, &steps);
-    let outputs: Vec<String> = steps.iter().filter(is_read_outside).map(|s| s.y.clone()).collect();
+    let outputs: Vec<String> = steps.iter().map(|s| &s.y).filter(|y| leaves(y)).cloned().collect();
     let name = format!("{}.region", steps[0].name);
     Region { name, inputs, steps, outputs }
 }

@@ -155,7 +155,7 @@ impl Graph {
         self.constant(name, &[data.len()], DataType::Int32, data.iter().flat_map(|v| v.to_le_bytes()).collect())
     }
 
-    fn i8(&mut self, name: &str, dims: &[usize], data: &[i8]) -> String {
+    pub(super) fn i8(&mut self, name: &str, dims: &[usize], data: &[i8]) -> String {
         self.constant(name, dims, DataType::Int8, data.iter().map(|&v| v as u8).collect())
     }
 

@@ -1,6 +1,7 @@
 //! Runs a graph: an ONNX model pruned to the wanted outputs, optimised once by tract, run many times.
 
 mod profile;
+mod shapes;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub enum Engine {
 #[derive(Clone)]
 pub struct Plan {
     runnable: Arc<TypedSimplePlan>,
+    engine: Engine,
     input_shape: [usize; 4],
     elem: Elem,
 }
@@ -100,23 +102,27 @@ impl Plan {
     ) -> Result<Self> {
         check::check(model, outputs, origin)?;
         let build = |engine: Engine| -> TractResult<Arc<TypedSimplePlan>> {
+            let dt = match elem {
+                Elem::U8 => u8::datum_type(),
+                Elem::F32 => f32::datum_type(),
+            };
+            let input = InferenceFact::dt_shape(dt, input_shape);
             let mut proto = model.clone();
             let mut regions = Vec::new();
             if let Some(g) = proto.graph.as_mut() {
                 keep_ancestors(g, outputs);
                 g.value_info.clear();
-                if engine == Engine::Int8 {
-                    regions = fusion::fuse(g, outputs);
+            }
+            if engine == Engine::Int8 {
+                let shapes = shapes::of(&proto, &input).unwrap_or_default();
+                if let Some(g) = proto.graph.as_mut() {
+                    regions = fusion::fuse(g, outputs, &shapes);
                     keep_ancestors(g, outputs);
                 }
             }
-            let dt = match elem {
-                Elem::U8 => u8::datum_type(),
-                Elem::F32 => f32::datum_type(),
-            };
             let mut inference = tract_onnx::onnx().with_ignore_output_shapes(true).parse(&proto, None)?.model;
             region::replace(&mut inference, regions);
-            inference.set_input_fact(0, InferenceFact::dt_shape(dt, input_shape))?;
+            inference.set_input_fact(0, input)?;
             inference.select_outputs_by_name(outputs)?;
             let mut typed = inference.into_typed()?;
             typed.prop_consts()?;
@@ -127,16 +133,22 @@ impl Plan {
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| build(engine)))
                 .unwrap_or_else(|_| Err(TractError::msg("the runtime gives up on it")))
         };
-        let runnable = build(engine).or_else(|e| {
-            if engine == Engine::Stock {
-                return Err(failed(origin, e));
+        let (runnable, engine) = match build(engine) {
+            Ok(runnable) => (runnable, engine),
+            Err(e) if engine == Engine::Stock => return Err(failed(origin, e)),
+            Err(e) => {
+                // What our operators cannot do, tract may.
+                let stock = build(Engine::Stock).map_err(|_| failed(origin, TractError::msg(format!("{e:#}"))))?;
+                log::warn!("{origin} runs without int8 operators: {e:#}");
+                (stock, Engine::Stock)
             }
-            // What our operators cannot do, tract may.
-            let stock = build(Engine::Stock).map_err(|_| failed(origin, TractError::msg(format!("{e:#}"))))?;
-            log::warn!("{origin} runs without int8 operators: {e:#}");
-            Ok(stock)
-        })?;
-        Ok(Self { runnable, input_shape, elem })
+        };
+        Ok(Self { runnable, engine, input_shape, elem })
+    }
+
+    /// What runs it: the stock engine where ours was asked for and could not.
+    pub fn engine(&self) -> Engine {
+        self.engine
     }
 
     /// How many regions of int8 operators it has.

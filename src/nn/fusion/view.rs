@@ -1,12 +1,18 @@
 //! Who makes and who reads what in a graph, and which of its nodes are an int8 operator in other words.
 
+mod attributes;
+mod filters;
+mod small;
+mod stack;
+
 use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
 use super::super::{check, onnx};
-use super::{Becomes, Branch, Fused, FusedAdd, FusedConv, FusedPool, FusedSquares, FusedStack, FusedStore, Grid, Op};
+use super::{Fused, Grid, Op, Shapes};
+use attributes::int;
 
 pub(super) struct View<'a> {
     pub(super) nodes: &'a [NodeProto],
@@ -14,6 +20,7 @@ pub(super) struct View<'a> {
     maker: HashMap<&'a str, usize>,
     readers: HashMap<&'a str, Vec<usize>>,
     outputs: HashSet<&'a str>,
+    shapes: &'a Shapes,
 }
 
 /// What lies between a sum and the grid that it is stored on.
@@ -27,7 +34,7 @@ struct Closing {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn of(graph: &'a GraphProto, outputs: &'a [String]) -> Self {
+    pub(super) fn of(graph: &'a GraphProto, outputs: &'a [String], shapes: &'a Shapes) -> Self {
         let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
         let mut maker = HashMap::new();
         for (i, node) in graph.node.iter().enumerate() {
@@ -44,6 +51,7 @@ impl<'a> View<'a> {
             maker,
             readers,
             outputs: outputs.iter().map(String::as_str).collect(),
+            shapes,
         }
     }
 
@@ -52,19 +60,30 @@ impl<'a> View<'a> {
         check::order(self.nodes).unwrap_or_default()
     }
 
-    /// Whether anything but `inner` nodes and these `steps` reads `tensor`.
-    pub(super) fn is_read_outside(&self, tensor: &str, inner: &HashSet<usize>, steps: &[Fused]) -> bool {
-        let feeds_a_step = |dequantised: &str| {
-            let inside = |r: &usize| inner.contains(r);
-            !self.outputs.contains(dequantised) && self.readers.get(dequantised).is_none_or(|r| r.iter().all(inside))
-        };
-        let is_step = steps.iter().any(|s| s.x.iter().any(|x| x == tensor));
-        let readers = self.readers.get(tensor).map_or(&[][..], |r| r);
-        // A dequantisation that only steps read is written, but never needed.
-        let is_needless =
-            |r: usize| is_step && self.nodes[r].op_type == "DequantizeLinear" && feeds_a_step(&self.nodes[r].output[0]);
-        let is_outer = |&r: &usize| !inner.contains(&r) && !is_needless(r);
-        self.outputs.contains(tensor) || readers.iter().any(is_outer)
+    /// Nodes that are still needed once `steps` are run for theirs.
+    pub(super) fn live<'s>(&self, steps: impl Iterator<Item = &'s Fused>) -> HashSet<usize> {
+        let steps: HashMap<&str, &Fused> = steps.map(|s| (s.y.as_str(), s)).collect();
+        let mut live = HashSet::new();
+        let mut seen: HashSet<&str> = self.outputs.clone();
+        let mut waiting: Vec<&str> = seen.iter().copied().collect();
+        while let Some(tensor) = waiting.pop() {
+            let node = self.maker.get(tensor).filter(|_| !steps.contains_key(tensor));
+            let inputs = match (steps.get(tensor), node) {
+                (Some(step), _) => &step.x,
+                (None, Some(&i)) => {
+                    live.insert(i);
+                    &self.nodes[i].input
+                }
+                (None, None) => continue,
+            };
+            waiting.extend(inputs.iter().map(String::as_str).filter(|x| seen.insert(x)));
+        }
+        live
+    }
+
+    /// Whether `tensor` is wanted, or read by a node that is still `live`.
+    pub(super) fn is_read(&self, tensor: &str, live: &HashSet<usize>) -> bool {
+        self.outputs.contains(tensor) || self.readers.get(tensor).is_some_and(|r| r.iter().any(|r| live.contains(r)))
     }
 
     pub(super) fn fused(&self, i: usize) -> Option<Fused> {
@@ -72,237 +91,11 @@ impl<'a> View<'a> {
         match node.op_type.as_str() {
             "Conv" => self.conv(i),
             "Add" => self.add(i),
+            "Gemm" | "MatMul" => self.product(i),
             "MaxPool" => self.max_pool(i),
+            "GlobalAveragePool" | "ReduceMean" => self.mean(i),
             "ReduceSumSquare" => self.squares(i),
             "Concat" => self.stack(i),
-            _ => None,
-        }
-    }
-
-    fn conv(&self, i: usize) -> Option<Fused> {
-        let node = &self.nodes[i];
-        let (x, x_grid) = self.stored(node.input.first()?)?;
-        let w = self.dequantize(node.input.get(1)?)?;
-        let stored = self.constants.get(w.input[0].as_str())?;
-        let dims: Vec<usize> = stored.dims.iter().map(|&d| usize::try_from(d).ok()).collect::<Option<_>>()?;
-        let dims: [usize; 4] = dims.try_into().ok()?;
-        let outputs = dims[0];
-        let w_scale = self.floats(&w.input[1])?;
-        if w_scale.len() != 1 && (w_scale.len() != outputs || int(w, "axis", 1) != 0) {
-            return None;
-        }
-        let scale = |c: usize| w_scale[if w_scale.len() == 1 { 0 } else { c }];
-        if w.input.get(2).is_some_and(|z| self.bytes(z, DataType::Int8).is_none_or(|z| z.iter().any(|&z| z != 0))) {
-            return None;
-        }
-        let weights: Vec<i8> = self.bytes(&w.input[0], DataType::Int8)?.iter().map(|&b| b as i8).collect();
-        if weights.len() != dims.iter().product::<usize>() || outputs == 0 || string(node, "auto_pad").is_some() {
-            return None;
-        }
-        let (bias, real_bias) = match node.input.get(2).filter(|b| !b.is_empty()) {
-            None => (vec![0; outputs], vec![0.0; outputs]),
-            Some(b) => self.bias(b, outputs, |c| x_grid.scale * scale(c))?,
-        };
-        let real: Vec<f32> = (0..outputs).map(|c| x_grid.scale * scale(c)).collect();
-        let out = &node.output[0];
-        let (becomes, y, nodes) = if let Some(closing) = self.closing(out, u8::MIN, u8::MAX) {
-            let Closing { nodes, y, grid, low, high } = closing;
-            let scale = (0..outputs).map(|c| x_grid.scale * scale(c) / grid.scale).collect();
-            (Becomes::Bytes { scale, grid, low, high }, y, nodes)
-        } else if let Some(max) = self.greatest(out) {
-            // The accumulators' own bias would be rounded.
-            let y = self.nodes[max].output[0].clone();
-            (Becomes::Greatest { scale: real, bias: real_bias }, y, vec![max])
-        } else {
-            (Becomes::Floats { scale: real, bias: real_bias }, out.clone(), Vec::new())
-        };
-        let bias = if matches!(becomes, Becomes::Bytes { .. }) { bias } else { vec![0; outputs] };
-        let op = FusedConv {
-            x: x_grid,
-            dims,
-            weights,
-            bias,
-            stride: pair(node, "strides", 1)?,
-            pads: pads(node)?,
-            dilation: pair(node, "dilations", 1)?,
-            groups: usize::try_from(int(node, "group", 1)).ok()?,
-            becomes,
-        };
-        Some(self.made(i, vec![x], y, Op::Conv(op), nodes))
-    }
-
-    /// A bias as accumulator steps and as floats. One that is written in floats is rounded to steps, half of one at most.
-    fn bias(&self, name: &str, outputs: usize, scale: impl Fn(usize) -> f32) -> Option<(Vec<i32>, Vec<f32>)> {
-        let (steps, floats): (Vec<i32>, Vec<f32>) = if let Some(b) = self.dequantize(name) {
-            let scales = self.floats(&b.input[1])?;
-            let is_accumulators = |(c, s): (usize, &f32)| (s / scale(c) - 1.0).abs() < 1e-5;
-            if scales.len() != outputs || !scales.iter().enumerate().all(is_accumulators) {
-                return None;
-            }
-            let steps: Vec<i32> = self
-                .bytes(&b.input[0], DataType::Int32)?
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|b| i32::from_le_bytes(*b))
-                .collect();
-            let floats = steps.iter().zip(&scales).map(|(&b, s)| b as f32 * s).collect();
-            (steps, floats)
-        } else {
-            let floats = self.floats(name)?;
-            let steps = floats.iter().enumerate().map(|(c, b)| (b / scale(c)).round_ties_even() as i32).collect();
-            (steps, floats)
-        };
-        (steps.len() == outputs).then_some((steps, floats))
-    }
-
-    fn add(&self, i: usize) -> Option<Fused> {
-        let node = &self.nodes[i];
-        let (a, a_grid) = self.stored(node.input.first()?)?;
-        let (b, b_grid) = self.stored(node.input.get(1)?)?;
-        let Closing { nodes, y, grid, low, high } = self.closing(&node.output[0], u8::MIN, u8::MAX)?;
-        let op = Op::Add(FusedAdd { x: [a_grid, b_grid], y: grid, low, high });
-        Some(self.made(i, vec![a, b], y, op, nodes))
-    }
-
-    fn max_pool(&self, i: usize) -> Option<Fused> {
-        let node = &self.nodes[i];
-        let (x, grid) = self.stored(node.input.first()?)?;
-        let closing = self.closing(&node.output[0], u8::MIN, u8::MAX)?;
-        // Quantising rounds nothing where the grid stays.
-        if closing.grid != grid || (closing.low, closing.high) != (u8::MIN, u8::MAX) || int(node, "ceil_mode", 0) != 0 {
-            return None;
-        }
-        if string(node, "auto_pad").is_some() || pair(node, "dilations", 1)? != [1, 1] || node.output.len() > 1 {
-            return None;
-        }
-        let [kernel, stride] = [pair(node, "kernel_shape", 0)?, pair(node, "strides", 1)?];
-        let op = Op::MaxPool(FusedPool { grid, kernel, stride, pads: pads(node)? });
-        Some(self.made(i, vec![x], closing.y, op, closing.nodes))
-    }
-
-    /// A quantisation of floats whose result is one of those `wanted`.
-    pub(super) fn store(&self, i: usize, wanted: &HashSet<String>) -> Option<Fused> {
-        let node = &self.nodes[i];
-        if node.op_type != "QuantizeLinear" || !wanted.contains(&node.output[0]) {
-            return None;
-        }
-        let grid = self.grid(node)?;
-        let leaky = self
-            .maker
-            .get(node.input[0].as_str())
-            .map(|&m| (m, &self.nodes[m]))
-            .filter(|(_, n)| n.op_type == "LeakyRelu" && self.is_alone(&n.output[0]));
-        let (x, leak, nodes) = match leaky {
-            Some((m, leaky)) => (leaky.input[0].clone(), Some(float(leaky, "alpha", 0.01)), vec![m]),
-            None => (node.input[0].clone(), None, Vec::new()),
-        };
-        let is_constant = self.constants.contains_key(x.as_str());
-        (!is_constant)
-            .then(|| self.made(i, vec![x], node.output[0].clone(), Op::Store(FusedStore { grid, leak }), nodes))
-    }
-
-    fn squares(&self, i: usize) -> Option<Fused> {
-        let node = &self.nodes[i];
-        if int(node, "keepdims", 1) != 1 || ints(node, "axes")? != [1] {
-            return None;
-        }
-        let y = node.output[0].clone();
-        if let Some((x, grid)) = self.stored(&node.input[0]) {
-            return Some(self.made(i, vec![x], y, Op::Squares(FusedSquares { x: grid, from: None }), Vec::new()));
-        }
-        let step = |tensor: &str, op: &str| -> Option<(usize, &'a NodeProto, Vec<f32>)> {
-            let m = *self.maker.get(tensor)?;
-            let n = &self.nodes[m];
-            let fits = n.op_type == op && self.is_alone(tensor);
-            fits.then(|| Some((m, n, self.constant_map(n.input.get(1)?)?)))?
-        };
-        let (mul, scaled, gain) = step(&node.input[0], "Mul")?;
-        let (sub, centred, mean) = step(&scaled.input[0], "Sub")?;
-        let (x, grid) = self.stored(&centred.input[0])?;
-        let op = Op::Squares(FusedSquares { x: grid, from: Some((mean, gain)) });
-        Some(self.made(i, vec![x], y, op, vec![mul, sub]))
-    }
-
-    fn stack(&self, i: usize) -> Option<Fused> {
-        let node = &self.nodes[i];
-        if int(node, "axis", 0) != 1 {
-            return None;
-        }
-        let closing = self.closing(&node.output[0], u8::MIN, u8::MAX)?;
-        if (closing.low, closing.high) != (u8::MIN, u8::MAX) {
-            return None;
-        }
-        let mut nodes = closing.nodes;
-        let (mut x, mut branches) = (Vec::new(), Vec::new());
-        for input in &node.input {
-            let (stored, branch, of) = self.branch(input)?;
-            x.push(stored);
-            branches.push(branch);
-            nodes.extend(of);
-        }
-        Some(self.made(i, x, closing.y, Op::Stack(FusedStack { branches, y: closing.grid }), nodes))
-    }
-
-    /// What one input of a concatenation is made of, from its end to its beginning.
-    fn branch(&self, tensor: &str) -> Option<(String, Branch, Vec<usize>)> {
-        let (mut at, mut nodes) = (tensor, Vec::new());
-        let mut branch =
-            Branch { x: Grid { scale: 1.0, zero: 0, is_signed: false }, window: [1, 1], gain: Vec::new(), repeat: 1 };
-        loop {
-            if let Some((stored, grid)) = self.stored(at) {
-                branch.x = grid;
-                return Some((stored, branch, nodes));
-            }
-            let m = *self.maker.get(at)?;
-            let n = &self.nodes[m];
-            if !self.is_alone(at) {
-                return None;
-            }
-            match n.op_type.as_str() {
-                // In this order alone: what comes later in the graph comes first here.
-                "Resize" if branch.gain.is_empty() && branch.window == [1, 1] && branch.repeat == 1 => {
-                    branch.repeat = self.repeats(n)?;
-                }
-                "Mul" if branch.gain.is_empty() && branch.window == [1, 1] => {
-                    branch.gain = self.floats(n.input.get(1)?)?;
-                    let dims = &self.constants.get(n.input[1].as_str())?.dims;
-                    if dims.iter().filter(|&&d| d != 1).count() > 1
-                        || dims.len() < 3
-                        || dims[dims.len() - 3] != branch.gain.len() as i64
-                    {
-                        return None;
-                    }
-                }
-                "AveragePool" if branch.window == [1, 1] => {
-                    let [height, width] = pair(n, "kernel_shape", 0)?;
-                    let around = [height / 2, width / 2, height / 2, width / 2];
-                    let is_plain =
-                        height % 2 == 1 && width % 2 == 1 && pads(n)? == around && pair(n, "strides", 1)? == [1, 1];
-                    let is_ours = is_plain && pair(n, "dilations", 1)? == [1, 1] && int(n, "count_include_pad", 0) == 0;
-                    if !is_ours || string(n, "auto_pad").is_some() || int(n, "ceil_mode", 0) != 0 {
-                        return None;
-                    }
-                    branch.window = [height, width];
-                }
-                _ => return None,
-            }
-            nodes.push(m);
-            at = n.input[0].as_str();
-        }
-    }
-
-    /// How often a nearest-neighbour resize repeats each cell along both sides.
-    fn repeats(&self, node: &NodeProto) -> Option<usize> {
-        let is = |name: &str, value: &[u8]| string(node, name) == Some(value);
-        if !is("mode", b"nearest")
-            || !is("coordinate_transformation_mode", b"asymmetric")
-            || !is("nearest_mode", b"floor")
-        {
-            return None;
-        }
-        match self.floats(node.input.get(2)?)?[..] {
-            [1.0, 1.0, y, x] if y == x && y.fract() == 0.0 && (1.0..=64.0).contains(&y) => Some(y as usize),
             _ => None,
         }
     }
@@ -369,15 +162,6 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The maximum over channels that alone reads `tensor`.
-    fn greatest(&self, tensor: &str) -> Option<usize> {
-        let [reader] = self.readers.get(tensor)?[..] else { return None };
-        let node = &self.nodes[reader];
-        let keeps = int(node, "keepdims", 1) == 1;
-        (node.op_type == "ReduceMax" && keeps && ints(node, "axes")? == [1] && !self.outputs.contains(tensor))
-            .then_some(reader)
-    }
-
     /// The stored tensor that a dequantised one comes from.
     fn stored(&self, tensor: &str) -> Option<(String, Grid)> {
         let dequantize = self.dequantize(tensor)?;
@@ -433,36 +217,4 @@ impl<'a> View<'a> {
 fn on_grid(value: f32, grid: Grid) -> Option<u8> {
     let steps = (value / grid.scale).round_ties_even() + f32::from(grid.zero);
     (!steps.is_nan()).then(|| steps.clamp(0.0, 255.0) as u8)
-}
-
-fn int(node: &NodeProto, name: &str, default: i64) -> i64 {
-    node.attribute.iter().find(|a| a.name == name).map_or(default, |a| a.i)
-}
-
-fn float(node: &NodeProto, name: &str, default: f32) -> f32 {
-    node.attribute.iter().find(|a| a.name == name).map_or(default, |a| a.f)
-}
-
-fn ints<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [i64]> {
-    node.attribute.iter().find(|a| a.name == name).map(|a| &a.ints[..])
-}
-
-/// A string attribute that says something.
-fn string<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [u8]> {
-    let text = node.attribute.iter().find(|a| a.name == name).map(|a| &a.s[..])?;
-    (!text.is_empty() && text != b"NOTSET").then_some(text)
-}
-
-/// Two sizes, or the default twice.
-fn pair(node: &NodeProto, name: &str, default: usize) -> Option<[usize; 2]> {
-    let Some(values) = ints(node, name) else { return Some([default; 2]) };
-    let values: Vec<usize> = values.iter().map(|&v| usize::try_from(v).ok()).collect::<Option<_>>()?;
-    values.try_into().ok()
-}
-
-/// Pads as ONNX orders them: top, left, bottom, right.
-fn pads(node: &NodeProto) -> Option<[usize; 4]> {
-    let Some(values) = ints(node, "pads") else { return Some([0; 4]) };
-    let values: Vec<usize> = values.iter().map(|&v| usize::try_from(v).ok()).collect::<Option<_>>()?;
-    values.try_into().ok()
 }

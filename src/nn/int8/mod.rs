@@ -30,4 +30,5 @@ mod tests;
 pub use conv::{Conv, Scratch};
 pub use epilogue::Out;
 pub use isa::Isa;
+pub(super) use kernels::pointwise;
 pub use shape::{ConvError, ConvShape};

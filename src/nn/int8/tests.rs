@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 
 use super::*;
 
@@ -341,6 +343,47 @@ fn scratch_that_fits_is_not_grown_by_runs() {
             let before = scratch.bytes();
             results(&case, &data, isa, &mut scratch);
             assert_eq!(scratch.bytes(), before, "{isa:?}: {case:?}");
+        }
+    }
+}
+
+#[test]
+fn bytes_are_added_averaged_and_stored_alike_on_every_instruction_set() {
+    use super::pointwise::{self, Averaging, Rounding, Storing, Sum, Window};
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    for length in (0..70).chain([1000]) {
+        let a: Vec<u8> = (0..length).map(|_| rng.random()).collect();
+        let b: Vec<u8> = (0..length).map(|_| rng.random()).collect();
+        let [zero, low, high] = [rng.random(), rng.random_range(0..100), rng.random_range(100..=255u8)];
+        // Powers of two give halves, the others everything else.
+        let scale = if length % 2 == 0 { 0.5 } else { 0.37 };
+        let rounding = Rounding::new(zero, low, high);
+        let sum = Sum { scales: [0.25, 0.11], zeros: [3.0, 200.0], y: scale, rounding };
+        let mut floats: Vec<f32> = (0..length).map(|_| rng.random_range(-99.0..99.0f32).round() * 0.25).collect();
+        if let Some(first) = floats.first_mut() {
+            *first = f32::NEG_INFINITY;
+        }
+        let on_grid = |v: f32| ((v / scale).round_ties_even() + f32::from(zero)).clamp(low.into(), high.into()) as u8;
+        let real = |(&a, &b): (&u8, &u8)| (f32::from(a) - 3.0) * 0.25 + (f32::from(b) - 200.0) * 0.11;
+        let added: Vec<u8> = a.iter().zip(&b).map(real).map(on_grid).collect();
+        let leaky = |v: &f32| if *v < 0.0 { v * 0.1 } else { *v };
+        let stored: Vec<u8> = floats.iter().map(leaky).map(on_grid).collect();
+        for isa in Isa::available() {
+            let mut y = vec![0; length];
+            pointwise::add(isa, sum, &a, &b, &mut y);
+            assert_eq!(y, added, "{isa:?}");
+            pointwise::store(isa, Storing { scale, leak: 0.1, rounding }, &floats, &mut y);
+            assert_eq!(y, stored, "{isa:?}");
+            let mut bits = |isa: Isa| {
+                let [mut norm, mut distance] = [0.0, 0.0];
+                pointwise::norm(isa, zero, 0.25, &a, &mut norm);
+                pointwise::distance(isa, [3.0, 0.2], [&floats, &floats], &b, &mut distance);
+                let window = Window { rows: [1, 3], columns: [0, 2], width: 3 };
+                let (picture, to) = (a.repeat(9), Averaging { zero: 77.0, rounding });
+                pointwise::average(isa, to, window, &picture, &floats, &mut y);
+                (norm.to_bits(), distance.to_bits(), y.clone())
+            };
+            assert_eq!(bits(isa), bits(Isa::Portable), "{isa:?}");
         }
     }
 }

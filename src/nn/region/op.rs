@@ -7,7 +7,8 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::super::fusion::Region;
 use super::super::int8::Isa;
-use super::{Compiled, Shape, Stored, Workspace};
+use super::form::{Form, Stored};
+use super::{Compiled, Workspace};
 
 /// What tract calls a region.
 pub(crate) const NAME: &str = "Int8Region";
@@ -29,16 +30,10 @@ fn datum(stored: Stored) -> DatumType {
     }
 }
 
-/// Height, width and channels of `[1, C, H, W]`.
-fn nhwc(shape: &[TDim]) -> TractResult<Shape> {
-    match *shape.iter().map(|d| Ok(d.to_usize()?)).collect::<TractResult<Vec<usize>>>()? {
-        [1, channels, height, width] => Ok([height, width, channels]),
-        ref other => bail!("int8 operators take one picture, [1, C, H, W], and this one has {other:?}"),
-    }
-}
-
-fn nchw([height, width, channels]: Shape) -> [usize; 4] {
-    [1, channels, height, width]
+fn form(dims: &[TDim]) -> TractResult<Form> {
+    let dims = dims.iter().map(|d| Ok(d.to_usize()?)).collect::<TractResult<Vec<usize>>>()?;
+    let wrong = || format_err!("int8 operators take one picture, [1, C, H, W], or one row, and this is {dims:?}");
+    Form::of(&dims).ok_or_else(wrong)
 }
 
 /// Before shapes are known.
@@ -63,21 +58,21 @@ impl Expansion for Unshaped {
         check_input_arity(inputs, self.0.inputs.len())?;
         check_output_arity(outputs, self.0.outputs.len())?;
         s.given_all(inputs.iter().map(|i| &i.shape), move |s, shapes: Vec<TVec<TDim>>| {
-            let shapes: Vec<Shape> = shapes.iter().map(|shape| nhwc(shape)).collect::<TractResult<_>>()?;
-            let made = self.0.shapes(&shapes).map_err(|e| format_err!("{e}"))?;
+            let forms: Vec<Form> = shapes.iter().map(|shape| form(shape)).collect::<TractResult<_>>()?;
+            let made = self.0.forms(&forms).map_err(|e| format_err!("{e}"))?;
             for (proxy, name) in outputs.iter().zip(&self.0.outputs) {
-                let (shape, stored) = made[name.as_str()];
+                let (form, stored) = made[name.as_str()];
                 s.equals(&proxy.datum_type, datum(stored))?;
-                s.equals(&proxy.shape, nchw(shape).iter().map(|&d| d.to_dim()).collect::<TVec<TDim>>())?;
+                s.equals(&proxy.shape, form.dims().iter().map(|&d| d.to_dim()).collect::<TVec<TDim>>())?;
             }
             Ok(())
         })
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
-        let shape = |i: &OutletId| nhwc(&model.outlet_fact(*i)?.shape.to_tvec());
-        let shapes: Vec<Shape> = inputs.iter().map(shape).collect::<TractResult<_>>()?;
-        let compiled = self.0.compile(&shapes, Isa::best()).map_err(|e| format_err!("{e}"))?;
+        let form = |i: &OutletId| form(&model.outlet_fact(*i)?.shape.to_tvec());
+        let forms: Vec<Form> = inputs.iter().map(form).collect::<TractResult<_>>()?;
+        let compiled = self.0.compile(&forms, Isa::best()).map_err(|e| format_err!("{e}"))?;
         model.wire_node(prefix, Shaped(Arc::new(compiled)), inputs)
     }
 }
@@ -110,7 +105,7 @@ impl Op for Shaped {
 
 impl TypedOp for Shaped {
     fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(self.0.results().map(|(shape, stored)| datum(stored).fact(nchw(shape))).collect())
+        Ok(self.0.results().map(|(form, stored)| datum(stored).fact(form.dims())).collect())
     }
 
     fn cost(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
@@ -157,9 +152,9 @@ impl OpState for State {
             }
         }
         compiled.run(workspace);
-        let leave = |(i, (shape, stored)): (usize, (Shape, Stored))| {
+        let leave = |(i, (form, stored)): (usize, (Form, Stored))| {
             // Written from end to end below.
-            let mut y = Tensor::zero_dt(datum(stored), &nchw(shape))?;
+            let mut y = Tensor::zero_dt(datum(stored), &form.dims())?;
             let mut ram = y.try_as_plain_ram_mut()?;
             match stored {
                 Stored::Float => compiled.leave_floats(i, workspace, ram.as_slice_mut::<f32>()?),

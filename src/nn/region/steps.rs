@@ -1,7 +1,12 @@
 //! What regions run beside convolutions, and the way in and out. All NHWC, portable.
 
-use super::super::fusion::{Branch, FusedAdd, FusedPool, FusedSquares, FusedStack, FusedStore, Grid};
-use super::Shape;
+mod stack;
+
+use super::super::fusion::{FusedAdd, FusedMean, FusedPool, FusedSquares, FusedStore, Grid};
+use super::super::int8::Isa;
+use super::super::int8::pointwise::{self, Averaging, Rounding, Storing, Sum, Window};
+use super::form::Shape;
+pub(super) use stack::Stack;
 
 /// Pixels that are turned at once, so that both sides stay in the cache.
 const BLOCK: usize = 64;
@@ -33,32 +38,19 @@ pub(super) fn deinterleave<T: Copy>(x: &[T], pixels: usize, channels: usize, y: 
 /// The sum of two stored tensors, stored again: `clamp(rint(((a - za) sa + (b - zb) sb) / s) + z)`, as it is written in
 /// QDQ form, every operation rounded to f32.
 pub(super) struct Add {
-    scales: [f32; 2],
-    zeros: [f32; 2],
-    y: f32,
-    zero: f32,
-    low: f32,
-    high: f32,
+    isa: Isa,
+    sum: Sum,
 }
 
 impl Add {
-    pub(super) fn new(add: &FusedAdd) -> Self {
-        Self {
-            scales: add.x.map(|g| g.scale),
-            zeros: add.x.map(|g| g.zero.into()),
-            y: add.y.scale,
-            zero: add.y.zero.into(),
-            low: add.low.into(),
-            high: add.high.into(),
-        }
+    pub(super) fn new(add: &FusedAdd, isa: Isa) -> Self {
+        let rounding = Rounding::new(add.y.zero, add.low, add.high);
+        let (scales, zeros) = (add.x.map(|g| g.scale), add.x.map(|g| g.zero.into()));
+        Self { isa, sum: Sum { scales, zeros, y: add.y.scale, rounding } }
     }
 
     pub(super) fn run(&self, a: &[u8], b: &[u8], y: &mut [u8]) {
-        let Self { scales: [sa, sb], zeros: [za, zb], y: scale, zero, low, high } = *self;
-        for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
-            let sum = (f32::from(a) - za) * sa + (f32::from(b) - zb) * sb;
-            *y = ((sum / scale).round_ties_even() + zero).clamp(low, high) as u8;
-        }
+        pointwise::add(self.isa, self.sum, a, b, y);
     }
 }
 
@@ -107,59 +99,59 @@ impl MaxPool {
     }
 }
 
-/// 1.5 * 2^23: added to a value of small magnitude it leaves the value, rounded half to even, in the low bits.
-const ROUND: f32 = 12_582_912.0;
-
-/// Rounds steps half to even onto a grid's bytes; without an instruction for it that old processors lack.
-#[derive(Clone, Copy)]
-struct Rounding {
-    low: f32,
-    high: f32,
-    zero: u8,
+/// All bytes of a grid.
+fn rounding(grid: Grid) -> Rounding {
+    Rounding::new(grid.zero, u8::MIN, u8::MAX)
 }
 
-impl Rounding {
-    fn new(grid: Grid) -> Self {
-        let zero = f32::from(grid.zero);
-        Self { low: -zero, high: 255.0 - zero, zero: grid.zero }
+/// The mean of each channel over the whole picture: `rint((sum / n - zx) * (sx / sy)) + zy`.
+pub(super) struct Mean {
+    isa: Isa,
+    window: Window,
+    to: Averaging,
+    factor: Vec<f32>,
+}
+
+impl Mean {
+    pub(super) fn shape([height, width, channels]: Shape) -> Option<Shape> {
+        let pixels = height.checked_mul(width)?;
+        // Sums of more bytes would not fit into 32 bits.
+        (1..=1 << 24).contains(&pixels).then_some([1, 1, channels])
     }
 
-    /// What is not a number becomes the least byte.
-    fn byte(self, steps: f32) -> u8 {
-        let above = if steps > self.low { steps } else { self.low };
-        let inside = if above < self.high { above } else { self.high };
-        ((inside + ROUND).to_bits() as u8).wrapping_add(self.zero)
+    pub(super) fn new(mean: &FusedMean, [height, width, channels]: Shape, isa: Isa) -> Self {
+        let window = Window { rows: [0, height], columns: [0, width], width };
+        let to = Averaging { zero: mean.x.zero.into(), rounding: rounding(mean.y) };
+        Self { isa, window, to, factor: vec![mean.x.scale / mean.y.scale; channels] }
+    }
+
+    pub(super) fn run(&self, x: &[u8], y: &mut [u8]) {
+        pointwise::average(self.isa, self.to, self.window, x, &self.factor, y);
     }
 }
 
 /// Floats put on a grid, as QuantizeLinear does: true division, half to even.
 pub(super) struct Store {
-    scale: f32,
-    rounding: Rounding,
-    leak: f32,
+    isa: Isa,
+    to: Storing,
 }
 
 impl Store {
-    pub(super) fn new(store: &FusedStore) -> Self {
-        Self { scale: store.grid.scale, rounding: Rounding::new(store.grid), leak: store.leak.unwrap_or(1.0) }
+    pub(super) fn new(store: &FusedStore, isa: Isa) -> Self {
+        let FusedStore { grid, leak } = *store;
+        Self { isa, to: Storing { scale: grid.scale, leak: leak.unwrap_or(1.0), rounding: rounding(grid) } }
     }
 
     pub(super) fn run(&self, x: &[f32], y: &mut [u8]) {
-        let Self { scale, rounding, leak } = *self;
-        for (y, &x) in y.iter_mut().zip(x) {
-            let x = if x < 0.0 { x * leak } else { x };
-            *y = rounding.byte(x / scale);
-        }
+        pointwise::store(self.isa, self.to, x, y);
     }
 }
 
-/// Sums that are kept apart, so that they can be vectors.
-const LANES: usize = 16;
-
 /// The sum of squares over the channels of each pixel.
 pub(super) struct Squares {
+    isa: Isa,
     channels: usize,
-    zero: f32,
+    zero: u8,
     scale: f32,
     /// Mean and gain of each pixel and channel.
     from: Option<(Vec<f32>, Vec<f32>)>,
@@ -171,134 +163,29 @@ impl Squares {
         squares.from.as_ref().is_none_or(|(mean, gain)| fits(mean) && fits(gain)).then_some([height, width, 1])
     }
 
-    pub(super) fn new(squares: &FusedSquares, [height, width, channels]: Shape) -> Self {
+    pub(super) fn new(squares: &FusedSquares, [height, width, channels]: Shape, isa: Isa) -> Self {
         let turned = |v: &Vec<f32>| {
             let mut out = vec![0.0; v.len()];
             interleave(v, height * width, channels, &mut out, |v| v);
             out
         };
         Self {
+            isa,
             channels,
-            zero: squares.x.zero.into(),
+            zero: squares.x.zero,
             scale: squares.x.scale,
             from: squares.from.as_ref().map(|(mean, gain)| (turned(mean), turned(gain))),
         }
     }
 
     pub(super) fn run(&self, x: &[u8], y: &mut [f32]) {
-        let Self { channels, zero, scale, from } = self;
-        for (pixel, (y, x)) in y.iter_mut().zip(x.chunks_exact(*channels)).enumerate() {
-            *y = match from {
-                // Whole numbers: exact in any order.
-                None => x.iter().map(|&v| (f32::from(v) - zero) * (f32::from(v) - zero)).sum::<f32>() * (scale * scale),
+        for (pixel, (y, x)) in y.iter_mut().zip(x.chunks_exact(self.channels)).enumerate() {
+            match &self.from {
+                None => pointwise::norm(self.isa, self.zero, self.scale * self.scale, x, y),
                 Some((mean, gain)) => {
-                    let at = pixel * channels..(pixel + 1) * channels;
-                    self.distance(x, &mean[at.clone()], &gain[at])
-                }
-            };
-        }
-    }
-
-    fn distance(&self, x: &[u8], mean: &[f32], gain: &[f32]) -> f32 {
-        let square = |x: u8, mean: f32, gain: f32| {
-            let d = ((f32::from(x) - self.zero) * self.scale - mean) * gain;
-            d * d
-        };
-        let mut sums = [0.0f32; LANES];
-        let (xs, rest) = x.as_chunks::<LANES>();
-        let (means, mean_rest) = mean.as_chunks::<LANES>();
-        let (gains, gain_rest) = gain.as_chunks::<LANES>();
-        for ((x, mean), gain) in xs.iter().zip(means).zip(gains) {
-            for i in 0..LANES {
-                sums[i] += square(x[i], mean[i], gain[i]);
-            }
-        }
-        let tail = rest.iter().zip(mean_rest).zip(gain_rest).map(|((&x, &mean), &gain)| square(x, mean, gain));
-        sums.iter().sum::<f32>() + tail.sum::<f32>()
-    }
-}
-
-/// Stored tensors side by side on one grid.
-pub(super) struct Stack {
-    branches: Vec<Averaged>,
-    pitch: usize,
-}
-
-/// One of them.
-struct Averaged {
-    input: Shape,
-    reach: [usize; 2],
-    repeat: usize,
-    offset: usize,
-    zero: f32,
-    /// From the mean of a window to steps of the output, for each channel.
-    factor: Vec<f32>,
-    rounding: Rounding,
-}
-
-impl Stack {
-    pub(super) fn shape(stack: &FusedStack, x: &[Shape]) -> Option<Shape> {
-        let large = |(b, x): (&Branch, &Shape)| {
-            let is_ours = b.gain.is_empty() || b.gain.len() == x[2];
-            is_ours.then_some([x[0].checked_mul(b.repeat)?, x[1].checked_mul(b.repeat)?])
-        };
-        let sizes: Vec<[usize; 2]> = stack.branches.iter().zip(x).map(large).collect::<Option<_>>()?;
-        let first = *sizes.first()?;
-        let channels = x.iter().map(|x| x[2]).sum();
-        sizes.iter().all(|s| *s == first).then_some([first[0], first[1], channels])
-    }
-
-    pub(super) fn new(stack: &FusedStack, x: &[Shape]) -> Self {
-        let mut offset = 0;
-        let mut averaged = |(b, &input): (&Branch, &Shape)| {
-            let gain = |c: usize| b.gain.get(c).copied().unwrap_or(1.0);
-            let one = Averaged {
-                input,
-                reach: [b.window[0] / 2, b.window[1] / 2],
-                repeat: b.repeat,
-                offset,
-                zero: b.x.zero.into(),
-                factor: (0..input[2]).map(|c| b.x.scale * gain(c) / stack.y.scale).collect(),
-                rounding: Rounding::new(stack.y),
-            };
-            offset += input[2];
-            one
-        };
-        let branches = stack.branches.iter().zip(x).map(&mut averaged).collect();
-        Self { branches, pitch: offset }
-    }
-
-    /// Writes branch `i` into its channels of `y`.
-    pub(super) fn run(&self, i: usize, x: &[u8], y: &mut [u8]) {
-        let branch = &self.branches[i];
-        let [height, width, channels] = branch.input;
-        // A piece of the channels at a time, so that sums stay in registers.
-        for (row, column) in (0..height).flat_map(|r| (0..width).map(move |c| (r, c))) {
-            let [down, across] = branch.reach;
-            let rows = row.saturating_sub(down)..(row + down + 1).min(height);
-            let columns = column.saturating_sub(across)..(column + across + 1).min(width);
-            let count = (rows.len() * columns.len()) as f32;
-            for first in (0..channels).step_by(LANES) {
-                let piece = LANES.min(channels - first);
-                let mut sums = [0u32; LANES];
-                for r in rows.clone() {
-                    for c in columns.clone() {
-                        let from = &x[(r * width + c) * channels + first..][..piece];
-                        if let Some(from) = from.first_chunk::<LANES>() {
-                            (0..LANES).for_each(|i| sums[i] += u32::from(from[i]));
-                        } else {
-                            sums.iter_mut().zip(from).for_each(|(s, &v)| *s += u32::from(v));
-                        }
-                    }
-                }
-                let mut bytes = [0u8; LANES];
-                let factor = &branch.factor[first..][..piece];
-                for ((byte, sum), factor) in bytes.iter_mut().zip(&sums).zip(factor) {
-                    *byte = branch.rounding.byte((*sum as f32 / count - branch.zero) * factor);
-                }
-                for (r, c) in (0..branch.repeat).flat_map(|r| (0..branch.repeat).map(move |c| (r, c))) {
-                    let pixel = (row * branch.repeat + r) * width * branch.repeat + column * branch.repeat + c;
-                    y[pixel * self.pitch + branch.offset + first..][..piece].copy_from_slice(&bytes[..piece]);
+                    let at = pixel * self.channels..(pixel + 1) * self.channels;
+                    let (zero, usual) = (f32::from(self.zero), [&mean[at.clone()], &gain[at]]);
+                    pointwise::distance(self.isa, [zero, self.scale], usual, x, y);
                 }
             }
         }

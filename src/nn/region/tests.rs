@@ -1,11 +1,13 @@
 //! Regions against what an integer kernel gives, and against the same graphs run by tract alone.
 
+mod network;
+
 use proptest::prelude::*;
-use rand::{Rng as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
+use rand::Rng as _;
 
 use crate::nn::onnx::{Attr, Elem, Graph, Quant};
 use crate::nn::plan::{Engine, Plan};
+use network::Network;
 
 const SIDE: usize = 9;
 const CHANNELS: usize = 5;
@@ -69,7 +71,9 @@ fn reference(image: &[u8], y: Quant, least: f32, greatest: f32) -> Vec<u8> {
 fn plan(engine: Engine, g: &Graph, outputs: &[&str]) -> Plan {
     let outputs: Vec<String> = outputs.iter().map(|o| (*o).to_owned()).collect();
     let model = g.clone().into_model("test", &[]);
-    Plan::with(engine, &model, [1, 3, SIDE, SIDE], Elem::U8, &outputs, "the test").unwrap()
+    let plan = Plan::with(engine, &model, [1, 3, SIDE, SIDE], Elem::U8, &outputs, "the test").unwrap();
+    assert_eq!(plan.engine(), engine, "it fell back");
+    plan
 }
 
 #[test]
@@ -119,107 +123,6 @@ fn what_somebody_else_reads_is_still_made() {
     }
 }
 
-/// A random network of what regions are made of, and of what they are not; returns its last stored tensors.
-struct Network {
-    graph: Graph,
-    rng: ChaCha8Rng,
-    /// Stored tensors: name, channels, side.
-    stored: Vec<(String, Quant, usize, usize)>,
-    count: usize,
-}
-
-impl Network {
-    fn new(seed: u64) -> Self {
-        let mut graph = Graph::default();
-        graph.input("image", Elem::U8, &[1, 3, SIDE, SIDE]);
-        let rng = ChaCha8Rng::seed_from_u64(seed);
-        Self { graph, rng, stored: vec![("image".into(), X, 3, SIDE)], count: 0 }
-    }
-
-    fn grid(&mut self) -> Quant {
-        Quant { scale: self.rng.random_range(0.02..0.2), zero: self.rng.random_range(0..=255) }
-    }
-
-    fn name(&mut self) -> String {
-        self.count += 1;
-        format!("t{}", self.count)
-    }
-
-    fn pick(&mut self) -> (String, Quant, usize, usize) {
-        let i = self.rng.random_range(0..self.stored.len());
-        self.stored[i].clone()
-    }
-
-    fn store(&mut self, float: &str, name: &str, q: Quant, channels: usize, side: usize) {
-        self.graph.fake_quantize(float, q, name);
-        self.stored.push((format!("{name}.q"), q, channels, side));
-    }
-
-    fn conv(&mut self) {
-        let ((x, q, channels, side), name) = (self.pick(), self.name());
-        let depthwise = self.rng.random_bool(0.3);
-        let outputs = if depthwise { channels } else { self.rng.random_range(1..9) };
-        let kernel = if side >= 3 && self.rng.random_bool(0.6) { 3usize } else { 1 };
-        let stride = self.rng.random_range(1..=2usize);
-        let pad = if kernel == 3 { self.rng.random_range(0..2usize) } else { 0 };
-        let x = self.graph.dequantize(&x, q, &format!("{name}.x"));
-        let per = if depthwise { 1 } else { channels } * kernel * kernel;
-        let scales: Vec<f32> = (0..outputs).map(|_| self.rng.random_range(0.001..0.01)).collect();
-        let w: Vec<f32> =
-            (0..outputs * per).map(|i| f32::from(self.rng.random_range(-127..=127i8)) * scales[i / per]).collect();
-        let b: Vec<f32> = (0..outputs).map(|_| self.rng.random_range(-1.0..1.0)).collect();
-        let w =
-            self.graph.weight_i8(&format!("{name}.w"), &[outputs, per / kernel / kernel, kernel, kernel], &w, &scales);
-        let b = self.graph.bias_i32(&format!("{name}.b"), &b, q.scale, &scales);
-        let groups = if depthwise { channels } else { 1 };
-        let [k, s, p] = [kernel, stride, pad].map(|v| v as i64);
-        let attrs = [
-            Attr::Ints("kernel_shape", &[k, k]),
-            Attr::Ints("pads", &[p, p, p, p]),
-            Attr::Ints("strides", &[s, s]),
-            Attr::Int("group", groups as i64),
-        ];
-        let mut y = self.graph.node("Conv", &[&x, &w, &b], &format!("{name}.conv"), &attrs);
-        let side = (side + 2 * pad - kernel) / stride + 1;
-        if self.rng.random_bool(0.5) {
-            y = self.graph.node("Relu", &[&y], &format!("{name}.relu"), &[]);
-        }
-        let q = self.grid();
-        self.store(&y, &name, q, outputs, side);
-    }
-
-    fn add(&mut self) {
-        let (a, name) = (self.pick(), self.name());
-        let same: Vec<_> = self.stored.iter().filter(|b| (b.2, b.3) == (a.2, a.3)).cloned().collect();
-        let b = same[self.rng.random_range(0..same.len())].clone();
-        let left = self.graph.dequantize(&a.0, a.1, &format!("{name}.a"));
-        let right = self.graph.dequantize(&b.0, b.1, &format!("{name}.b"));
-        let sum = self.graph.node("Add", &[&left, &right], &format!("{name}.sum"), &[]);
-        let q = self.grid();
-        self.store(&sum, &name, q, a.2, a.3);
-    }
-
-    fn pool(&mut self) {
-        let ((x, q, channels, side), name) = (self.pick(), self.name());
-        if side < 2 {
-            return;
-        }
-        let x = self.graph.dequantize(&x, q, &format!("{name}.x"));
-        let attrs = [Attr::Ints("kernel_shape", &[2, 2]), Attr::Ints("strides", &[2, 2])];
-        let y = self.graph.node("MaxPool", &[&x], &format!("{name}.pool"), &attrs);
-        self.store(&y, &name, q, channels, side / 2);
-    }
-
-    /// Something that only tract runs.
-    fn outside(&mut self) {
-        let ((x, q, channels, side), name) = (self.pick(), self.name());
-        let x = self.graph.dequantize(&x, q, &format!("{name}.x"));
-        let y = self.graph.node("Abs", &[&x], &format!("{name}.abs"), &[]);
-        let q = self.grid();
-        self.store(&y, &name, q, channels, side);
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
@@ -229,15 +132,20 @@ proptest! {
     fn networks_say_what_they_say_without_regions(seed in 0u64..1_000_000, size in 2usize..14) {
         let mut net = Network::new(seed);
         for _ in 0..size {
-            match net.rng.random_range(0..8) {
+            match net.rng.random_range(0..17) {
                 0..=3 => net.conv(),
                 4..=5 => net.add(),
                 6 => net.pool(),
+                7..=8 => net.mean(),
+                9..=10 => net.product(),
+                11 => net.add_rows(),
+                12..=13 => net.squares(),
+                14..=15 => net.stack(),
                 _ => net.outside(),
             }
         }
-        let last: Vec<String> = net.stored.iter().skip(1).map(|s| s.0.clone()).collect();
-        let names: Vec<&str> = last.iter().rev().take(3).map(String::as_str).collect();
+        let stored = net.stored.iter().skip(1).map(|s| &s.0).rev().take(3);
+        let names: Vec<&str> = stored.chain(net.rows.iter().map(|r| &r.0).rev().take(2)).map(String::as_str).collect();
         prop_assume!(!names.is_empty());
         let image = bytes(3 * SIDE * SIDE, seed as u32);
         let run = |engine| plan(engine, &net.graph, &names).spawn().unwrap().run(&image).unwrap();
@@ -248,6 +156,34 @@ proptest! {
             let mean = f64::from(off) / ours.u8().len() as f64;
             prop_assert!(mean < 1.5, "{name} of seed {seed} is {mean} steps off");
         }
+    }
+}
+
+#[test]
+fn a_row_is_multiplied_in_integers_and_rows_are_added_by_tract() {
+    let y = Quant { scale: 0.31, zero: 131 };
+    let mut g = graph(None, y);
+    let x = g.dequantize("y.q", y, "again");
+    let mean = g.node("GlobalAveragePool", &[&x], "mean", &[]);
+    g.fake_quantize(&mean, y, "m");
+    let row = g.node("Flatten", &["m"], "flat", &[]);
+    g.fake_quantize(&row, y, "row");
+    let w: Vec<f32> = bytes(7 * CHANNELS, 3).iter().map(|&v| f32::from(v as i8) * 0.01).collect();
+    let w = g.weight_i8("matrix", &[7, CHANNELS], &w, &[0.01; 7]);
+    let product = g.node("Gemm", &["row", &w], "product", &[Attr::Int("transB", 1)]);
+    g.fake_quantize(&product, y, "p");
+    let sum = g.node("Add", &["p", "p"], "sum", &[]);
+    g.fake_quantize(&sum, y, "s");
+    let run = |engine| {
+        let plan = plan(engine, &g, &["p.q", "s.q"]);
+        let outputs = plan.spawn().unwrap().run(&bytes(3 * SIDE * SIDE, 5)).unwrap();
+        (plan.regions(), outputs.iter().map(|o| (o.shape().to_vec(), o.u8().to_vec())).collect::<Vec<_>>())
+    };
+    let ((regions, ours), (_, stock)) = (run(Engine::Int8), run(Engine::Stock));
+    assert_eq!((regions, ours[0].0.as_slice()), (1, &[1, 7][..]));
+    for ((shape, ours), (stock_shape, stock)) in ours.iter().zip(&stock) {
+        assert_eq!(shape, stock_shape);
+        assert!(ours.iter().zip(stock).all(|(a, b)| a.abs_diff(*b) <= 2), "{ours:?} {stock:?}");
     }
 }
 

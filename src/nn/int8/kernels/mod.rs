@@ -15,6 +15,7 @@ pub(super) mod dotprod;
 pub(super) mod i8mm;
 #[cfg(target_arch = "aarch64")]
 pub(super) mod neon;
+pub(in crate::nn) mod pointwise;
 pub(super) mod portable;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod vnni;

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Counts the instructions of an inference on emulated boards' processors, with our int8 operators and without:
+#
+#   cross/bench-arm.sh [CPU…]          for instance, and by default: cross/bench-arm.sh cortex-a72 cortex-a76 max
+#
+# An inference is what 2N runs take more than N, divided by N. They are instructions and not cycles: neither cache misses
+# nor stalls, so that figures compare operators on one processor and say little about another. Wants the models and the
+# recipe of tests/peer/speed.sh (which it asks for them), gcc and qemu-user. ZOOMGATE names another aarch64 program, and
+# BENCH_RUNS is N. A minute or two for each processor; prints a table in Markdown.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cpus=("$@")
+[[ $# -gt 0 ]] || cpus=(cortex-a72 cortex-a76 max)
+runs=${BENCH_RUNS:-2}
+emulator=qemu-aarch64
+command -v "$emulator" >/dev/null || {
+    echo "$emulator is missing: apt-get install qemu-user" >&2
+    exit 1
+}
+
+models=target/peer-speed
+files=("$models/models/resnet18-int8.onnx:model" "$models/models/mobilenetv2-int8.onnx:model" "$models/recipe.onnx:full")
+for file in "${files[@]}"; do
+    [[ -f ${file%:*} ]] || {
+        echo "${file%:*} is missing: tests/peer/speed.sh makes it" >&2
+        exit 1
+    }
+done
+
+program=${ZOOMGATE:-}
+if [[ -z $program ]]; then
+    # shellcheck source=cross/toolchain.sh
+    . cross/toolchain.sh aarch64 static
+    "${build[@]}" build --release --features v4l2 --bin zoomgate --target "$target" >&2
+    program=$target_dir/$target/release/zoomgate
+fi
+
+work=target/bench-arm
+mkdir -p "$work"
+gcc -O2 -Wall -Wextra -shared -fPIC cross/insncount.c -o "$work/libinsncount.so"
+
+# count CPU N ARGUMENTS…: instructions of the program with N runs. One thread, so that the plain counter serves.
+count() {
+    local cpu=$1 n=$2
+    shift 2
+    env -i INSN_OUT="$work/count" RAYON_NUM_THREADS=1 "$emulator" -cpu "$cpu" -d plugin -plugin "$work/libinsncount.so" \
+        "$program" bench "$@" --plain --runs "$n" >&2
+    cat "$work/count"
+}
+
+# inference CPU ARGUMENTS…: instructions of one inference.
+inference() {
+    local cpu=$1 once twice
+    shift
+    once=$(count "$cpu" "$runs" "$@")
+    twice=$(count "$cpu" $((2 * runs)) "$@")
+    echo $(((twice - once) / runs))
+}
+
+echo "$(date +%F), $($emulator --version | head -1), $runs and $((2 * runs)) runs."
+echo
+echo "| processor | operators | model (multiplications) | instructions, ours | multiplications an instruction | without | times ours |"
+echo "|---|---|---|---|---|---|---|"
+for cpu in "${cpus[@]}"; do
+    for file in "${files[@]}"; do
+        pass=${file#*:} path=${file%:*}
+        name=$(basename "$path" .onnx)
+        [[ $pass == model ]] || name="$name, $pass"
+        said=$("$emulator" -cpu "$cpu" "$program" bench "$path" --pass "$pass" --runs 1 --json)
+        isa=$(sed -n 's/.*"isa": *"\([^"]*\)".*/\1/p' <<<"$said" | head -1)
+        macs=$(sed -n 's/.*"int8_macs": *\([0-9]*\).*/\1/p' <<<"$said" | head -1)
+        ours=$(inference "$cpu" "$path" --pass "$pass")
+        stock=$(inference "$cpu" "$path" --pass "$pass" --engine stock)
+        awk -v cpu="$cpu" -v isa="$isa" -v name="$name" -v macs="$macs" -v ours="$ours" -v stock="$stock" 'BEGIN {
+            printf "| %s | %s | %s (%.0f M) | %.1f M | %.2f | %.1f M | %.1f |\n",
+                cpu, isa, name, macs / 1e6, ours / 1e6, macs / ours, stock / 1e6, stock / ours }'
+    done
+done

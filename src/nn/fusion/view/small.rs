@@ -1,0 +1,96 @@
+//! Operators without weights that read one or two stored tensors, and the way from floats to stored ones.
+
+use std::collections::HashSet;
+
+use tract_onnx::pb::NodeProto;
+
+use super::super::{Fused, FusedAdd, FusedMean, FusedPool, FusedSquares, FusedStore, Op};
+use super::attributes::{float, int, ints, pads, pair, string};
+use super::{Closing, View};
+
+impl<'a> View<'a> {
+    pub(super) fn add(&self, i: usize) -> Option<Fused> {
+        let node = &self.nodes[i];
+        let (a, a_grid) = self.stored(node.input.first()?)?;
+        let (b, b_grid) = self.stored(node.input.get(1)?)?;
+        let Closing { nodes, y, grid, low, high } = self.closing(&node.output[0], u8::MIN, u8::MAX)?;
+        let op = Op::Add(FusedAdd { x: [a_grid, b_grid], y: grid, low, high });
+        Some(self.made(i, vec![a, b], y, op, nodes))
+    }
+
+    pub(super) fn max_pool(&self, i: usize) -> Option<Fused> {
+        let node = &self.nodes[i];
+        let (x, grid) = self.stored(node.input.first()?)?;
+        let closing = self.closing(&node.output[0], u8::MIN, u8::MAX)?;
+        // Quantising rounds nothing where the grid stays.
+        if closing.grid != grid || (closing.low, closing.high) != (u8::MIN, u8::MAX) || int(node, "ceil_mode", 0) != 0 {
+            return None;
+        }
+        if string(node, "auto_pad").is_some() || pair(node, "dilations", 1)? != [1, 1] || node.output.len() > 1 {
+            return None;
+        }
+        let [kernel, stride] = [pair(node, "kernel_shape", 0)?, pair(node, "strides", 1)?];
+        let op = Op::MaxPool(FusedPool { grid, kernel, stride, pads: pads(node)? });
+        Some(self.made(i, vec![x], closing.y, op, closing.nodes))
+    }
+
+    /// A quantisation of floats whose result is one of those `wanted`.
+    pub(in super::super) fn store(&self, i: usize, wanted: &HashSet<String>) -> Option<Fused> {
+        let node = &self.nodes[i];
+        if node.op_type != "QuantizeLinear" || !wanted.contains(&node.output[0]) {
+            return None;
+        }
+        let grid = self.grid(node)?;
+        let leaky = self
+            .maker
+            .get(node.input[0].as_str())
+            .map(|&m| (m, &self.nodes[m]))
+            .filter(|(_, n)| n.op_type == "LeakyRelu" && self.is_alone(&n.output[0]));
+        let (x, leak, nodes) = match leaky {
+            Some((m, leaky)) => (leaky.input[0].clone(), Some(float(leaky, "alpha", 0.01)), vec![m]),
+            None => (node.input[0].clone(), None, Vec::new()),
+        };
+        let is_constant = self.constants.contains_key(x.as_str());
+        (!is_constant)
+            .then(|| self.made(i, vec![x], node.output[0].clone(), Op::Store(FusedStore { grid, leak }), nodes))
+    }
+
+    pub(super) fn squares(&self, i: usize) -> Option<Fused> {
+        let node = &self.nodes[i];
+        if int(node, "keepdims", 1) != 1 || ints(node, "axes")? != [1] {
+            return None;
+        }
+        let y = node.output[0].clone();
+        if let Some((x, grid)) = self.stored(&node.input[0]) {
+            return Some(self.made(i, vec![x], y, Op::Squares(FusedSquares { x: grid, from: None }), Vec::new()));
+        }
+        let step = |tensor: &str, op: &str| -> Option<(usize, &'a NodeProto, Vec<f32>)> {
+            let m = *self.maker.get(tensor)?;
+            let n = &self.nodes[m];
+            let fits = n.op_type == op && self.is_alone(tensor);
+            fits.then(|| Some((m, n, self.constant_map(n.input.get(1)?)?)))?
+        };
+        let (mul, scaled, gain) = step(&node.input[0], "Mul")?;
+        let (sub, centred, mean) = step(&scaled.input[0], "Sub")?;
+        let (x, grid) = self.stored(&centred.input[0])?;
+        let op = Op::Squares(FusedSquares { x: grid, from: Some((mean, gain)) });
+        Some(self.made(i, vec![x], y, op, vec![mul, sub]))
+    }
+
+    /// The mean over the whole picture.
+    pub(super) fn mean(&self, i: usize) -> Option<Fused> {
+        let node = &self.nodes[i];
+        let is_row = match node.op_type.as_str() {
+            "GlobalAveragePool" => false,
+            _ if matches!(ints(node, "axes")?, [2, 3] | [-2, -1]) => int(node, "keepdims", 1) == 0,
+            _ => return None,
+        };
+        let (x, grid) = self.stored(node.input.first()?)?;
+        let closing = self.closing(&node.output[0], u8::MIN, u8::MAX)?;
+        if (closing.low, closing.high) != (u8::MIN, u8::MAX) {
+            return None;
+        }
+        let op = Op::Mean(FusedMean { x: grid, y: closing.grid, is_row });
+        Some(self.made(i, vec![x], closing.y, op, closing.nodes))
+    }
+}

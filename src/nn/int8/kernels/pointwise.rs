@@ -1,0 +1,180 @@
+//! Loops over bytes that a wider instruction set makes faster, and nothing else changes: the same Rust, compiled again.
+//!
+//! Results are the same bits: every operation is one that IEEE 754 defines, and none is contracted.
+
+use super::super::isa::Isa;
+
+/// 1.5 * 2^23: added to a value of small magnitude it leaves the value, rounded half to even, in the low bits.
+const ROUND: f32 = 12_582_912.0;
+
+/// Sums that are kept apart, so that they can be vectors: as many with every instruction set, so that they round alike.
+const LANES: usize = 16;
+
+/// Rounds steps half to even onto a grid's bytes; without an instruction for it that old processors lack.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nn) struct Rounding {
+    low: f32,
+    high: f32,
+    zero: u8,
+}
+
+impl Rounding {
+    /// Onto bytes from `low` to `high`, of which `zero` means 0.
+    pub(in crate::nn) fn new(zero: u8, low: u8, high: u8) -> Self {
+        let steps = |byte: u8| f32::from(byte) - f32::from(zero);
+        Self { low: steps(low), high: steps(high), zero }
+    }
+
+    /// What is not a number becomes the least byte.
+    #[inline(always)]
+    pub(in crate::nn) fn byte(self, steps: f32) -> u8 {
+        let above = if steps > self.low { steps } else { self.low };
+        let inside = if above < self.high { above } else { self.high };
+        ((inside + ROUND).to_bits() as u8).wrapping_add(self.zero)
+    }
+}
+
+/// What two stored numbers mean, and what is stored of their sum.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nn) struct Sum {
+    pub(in crate::nn) scales: [f32; 2],
+    pub(in crate::nn) zeros: [f32; 2],
+    pub(in crate::nn) y: f32,
+    pub(in crate::nn) rounding: Rounding,
+}
+
+/// Floats on their way to a grid; negative ones are multiplied by `leak` first.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nn) struct Storing {
+    pub(in crate::nn) scale: f32,
+    pub(in crate::nn) leak: f32,
+    pub(in crate::nn) rounding: Rounding,
+}
+
+/// From the mean of bytes around a zero point to steps of a grid.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nn) struct Averaging {
+    pub(in crate::nn) zero: f32,
+    pub(in crate::nn) rounding: Rounding,
+}
+
+/// A rectangle of a picture of `width` columns: its first row and column, and those after its last.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nn) struct Window {
+    pub(in crate::nn) rows: [usize; 2],
+    pub(in crate::nn) columns: [usize; 2],
+    pub(in crate::nn) width: usize,
+}
+
+/// Compiles a function for AVX2 and AVX-512 as well, and picks one.
+macro_rules! widened {
+    ($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) $body:block) => {
+        $(#[$doc])*
+        pub(in crate::nn) fn $name(isa: Isa, $($arg: $type),*) {
+            #[inline(always)]
+            fn plain($($arg: $type),*) $body
+
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2")]
+            fn avx2($($arg: $type),*) {
+                plain($($arg),*);
+            }
+
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+            fn avx512($($arg: $type),*) {
+                plain($($arg),*);
+            }
+
+            match isa {
+                // SAFETY: the processor has the instruction set.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Vnni if isa.is_available() => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 if isa.is_available() => unsafe { avx2($($arg),*) },
+                _ => plain($($arg),*),
+            }
+        }
+    };
+}
+
+widened! {
+    /// `rint(((a - za) sa + (b - zb) sb) / s) + z`, clamped.
+    add(sum: Sum, a: &[u8], b: &[u8], y: &mut [u8]) {
+        let Sum { scales: [sa, sb], zeros: [za, zb], y: scale, rounding } = sum;
+        for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
+            let sum = (f32::from(a) - za) * sa + (f32::from(b) - zb) * sb;
+            *y = rounding.byte(sum / scale);
+        }
+    }
+}
+
+widened! {
+    /// `rint(x / s) + z`, clamped.
+    store(to: Storing, x: &[f32], y: &mut [u8]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            let x = if x < 0.0 { x * to.leak } else { x };
+            *y = to.rounding.byte(x / to.scale);
+        }
+    }
+}
+
+widened! {
+    /// The sum of `(x - zero)^2`, times `square`.
+    norm(zero: u8, square: f32, x: &[u8], y: &mut f32) {
+        // Whole numbers, exact in any order; 66,051 of them fit.
+        let part = |x: &[u8]| x.iter().map(|&x| u32::from(x.abs_diff(zero)).pow(2)).sum::<u32>();
+        *y = x.chunks(1 << 16).map(|x| part(x) as f32).sum::<f32>() * square;
+    }
+}
+
+widened! {
+    /// The sum of `(((x - zero) scale - mean) gain)^2`.
+    distance(grid: [f32; 2], usual: [&[f32]; 2], x: &[u8], y: &mut f32) {
+        let ([zero, scale], [mean, gain]) = (grid, usual);
+        let square = |x: u8, mean: f32, gain: f32| {
+            let d = ((f32::from(x) - zero) * scale - mean) * gain;
+            d * d
+        };
+        let mut sums = [0.0f32; LANES];
+        let (xs, rest) = x.as_chunks::<LANES>();
+        let (means, mean_rest) = mean.as_chunks::<LANES>();
+        let (gains, gain_rest) = gain.as_chunks::<LANES>();
+        for ((x, mean), gain) in xs.iter().zip(means).zip(gains) {
+            for i in 0..LANES {
+                sums[i] += square(x[i], mean[i], gain[i]);
+            }
+        }
+        let tail = rest.iter().zip(mean_rest).zip(gain_rest).map(|((&x, &mean), &gain)| square(x, mean, gain));
+        *y = sums.iter().sum::<f32>() + tail.sum::<f32>();
+    }
+}
+
+widened! {
+    /// The mean of a window for each channel, times its factor, on a grid: `rint((sum / n - zero) factor)`.
+    average(to: Averaging, of: Window, x: &[u8], factor: &[f32], y: &mut [u8]) {
+        let channels = y.len();
+        let count = ((of.rows[1] - of.rows[0]) * (of.columns[1] - of.columns[0])) as f32;
+        // A piece of the channels at a time, so that sums stay in registers.
+        for (piece, (y, factor)) in y.chunks_mut(LANES).zip(factor.chunks(LANES)).enumerate() {
+            let mut sums = [0u32; LANES];
+            for row in of.rows[0]..of.rows[1] {
+                for column in of.columns[0]..of.columns[1] {
+                    let from = &x[(row * of.width + column) * channels + piece * LANES..][..y.len()];
+                    match from.first_chunk::<LANES>() {
+                        Some(from) => (0..LANES).for_each(|i| sums[i] += u32::from(from[i])),
+                        None => sums.iter_mut().zip(from).for_each(|(sum, &v)| *sum += u32::from(v)),
+                    }
+                }
+            }
+            let mut bytes = [0; LANES];
+            let mut factors = [0.0; LANES];
+            factors[..factor.len()].copy_from_slice(factor);
+            for i in 0..LANES {
+                bytes[i] = to.rounding.byte((sums[i] as f32 / count - to.zero) * factors[i]);
+            }
+            y.copy_from_slice(&bytes[..y.len()]);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Times zoomgate and its peers on the same models and on a recipe (tests/peer/bench.py), and prints a table:
+#
+#   tests/peer/speed.sh [arguments of bench.py…]
+#
+# ZOOMGATE, RENDER and PEER_PYTHON as for tests/peer/run.sh. Works below target/peer-speed, where models and recipe stay.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+zoomgate=${ZOOMGATE:-target/release/zoomgate}
+render=${RENDER:-target/release/examples/render}
+if [[ -z ${ZOOMGATE:-} || -z ${RENDER:-} ]]; then
+    cargo build --release --bin zoomgate --example render
+fi
+python=${PEER_PYTHON:-target/peer-venv/bin/python}
+if [[ -z ${PEER_PYTHON:-} ]]; then
+    [[ -x $python ]] || python3 -m venv target/peer-venv
+    "$python" -m pip install --quiet --disable-pip-version-check numpy onnx onnxruntime
+    "$python" -m pip install --quiet --disable-pip-version-check openvino || echo "OpenVINO is left out" >&2
+fi
+
+# All that is timed: cross/bench-arm.sh wants it, too.
+work=target/peer-speed
+mkdir -p "$work"
+[[ -f $work/models/mobilenetv2-int8.onnx ]] || "$python" tests/peer/models.py "$work/models" >&2
+if [[ ! -f $work/recipe.onnx ]]; then
+    rm -rf "$work/belt"
+    "$render" "$work/belt" 60 40 3 >&2
+    mkdir "$work/belt/known"
+    for kind in "$work"/belt/test/*/; do
+        [[ $(basename "$kind") == good ]] && continue
+        for picture in $(find "$kind" -name '*.png' | sort | head -2); do mv "$picture" "$work/belt/known/"; done
+    done
+    "$zoomgate" teach --good "$work/belt/train/good" --bad "$work/belt/known" --out "$work/recipe.onnx" >&2
+fi
+"$python" tests/peer/bench.py "$zoomgate" "$work/models" "$work/recipe.onnx" "$@"
