@@ -5,14 +5,14 @@
 #
 # An inference is what 2N runs take more than N, divided by N. They are instructions and not cycles: neither cache misses
 # nor stalls, so that figures compare operators on one processor and say little about another. Wants the models and the
-# recipe of tests/peer/speed.sh (which it asks for them), gcc and qemu-user. ZOOMGATE names another aarch64 program, and
-# BENCH_RUNS is N. A minute or two for each processor; prints a table in Markdown.
+# recipe that tests/peer/speed.sh makes, gcc and qemu-user. ZOOMGATE names another aarch64 program, and BENCH_RUNS is N.
+# Floats are emulated slowly: some minutes for each processor. Prints a table in Markdown.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cpus=("$@")
 [[ $# -gt 0 ]] || cpus=(cortex-a72 cortex-a76 max)
-runs=${BENCH_RUNS:-2}
+runs=${BENCH_RUNS:-1}
 emulator=qemu-aarch64
 command -v "$emulator" >/dev/null || {
     echo "$emulator is missing: apt-get install qemu-user" >&2
@@ -20,7 +20,7 @@ command -v "$emulator" >/dev/null || {
 }
 
 models=target/peer-speed
-files=("$models/models/resnet18-int8.onnx:model" "$models/models/mobilenetv2-int8.onnx:model" "$models/recipe.onnx:full")
+files=("$models/recipe.onnx:full" "$models/models/mobilenetv2-int8.onnx:model" "$models/models/resnet18-int8.onnx:model")
 for file in "${files[@]}"; do
     [[ -f ${file%:*} ]] || {
         echo "${file%:*} is missing: tests/peer/speed.sh makes it" >&2
@@ -58,21 +58,29 @@ inference() {
     echo $(((twice - once) / runs))
 }
 
+# number NAME: the first value of a key in the report on stdin.
+number() { sed -n "s/.*\"$1\": *\"\{0,1\}\([a-z0-9]*\).*/\1/p" | head -1; }
+
 echo "$(date +%F), $($emulator --version | head -1), $runs and $((2 * runs)) runs."
 echo
 echo "| processor | operators | model (multiplications) | instructions, ours | multiplications an instruction | without | times ours |"
 echo "|---|---|---|---|---|---|---|"
+declare -A macs
 for cpu in "${cpus[@]}"; do
+    isa=
     for file in "${files[@]}"; do
         pass=${file#*:} path=${file%:*}
         name=$(basename "$path" .onnx)
         [[ $pass == model ]] || name="$name, $pass"
-        said=$("$emulator" -cpu "$cpu" "$program" bench "$path" --pass "$pass" --runs 1 --json)
-        isa=$(sed -n 's/.*"isa": *"\([^"]*\)".*/\1/p' <<<"$said" | head -1)
-        macs=$(sed -n 's/.*"int8_macs": *\([0-9]*\).*/\1/p' <<<"$said" | head -1)
+        # The report costs a few inferences: once for each processor and each model.
+        if [[ -z $isa || -z ${macs[$name]:-} ]]; then
+            said=$("$emulator" -cpu "$cpu" "$program" bench "$path" --pass "$pass" --runs 1 --json)
+            isa=$(number isa <<<"$said")
+            macs[$name]=$(sed 's/"nodes".*//' <<<"$said" | number int8_macs)
+        fi
         ours=$(inference "$cpu" "$path" --pass "$pass")
         stock=$(inference "$cpu" "$path" --pass "$pass" --engine stock)
-        awk -v cpu="$cpu" -v isa="$isa" -v name="$name" -v macs="$macs" -v ours="$ours" -v stock="$stock" 'BEGIN {
+        awk -v cpu="$cpu" -v isa="$isa" -v name="$name" -v macs="${macs[$name]}" -v ours="$ours" -v stock="$stock" 'BEGIN {
             printf "| %s | %s | %s (%.0f M) | %.1f M | %.2f | %.1f M | %.1f |\n",
                 cpu, isa, name, macs / 1e6, ours / 1e6, macs / ours, stock / 1e6, stock / ours }'
     done
