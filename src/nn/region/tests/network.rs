@@ -186,8 +186,11 @@ impl Network {
         }
         let attrs = [Attr::Ints("axes", &[1]), Attr::Int("keepdims", 1)];
         let y = self.graph.node("ReduceSumSquare", &[&y], &format!("{name}.squares"), &attrs);
-        let greatest = (255.0 * q.scale).powi(2) * channels as f32;
-        self.store(&y, &name, Quant { scale: greatest / 400.0, zero: 3 }, 1, side);
+        // Squares of squares would leave what bytes can be made of.
+        let share =
+            self.graph.f32(&format!("{name}.share"), &[], &[20.0 / ((255.0 * q.scale).powi(2) * channels as f32)]);
+        let y = self.graph.node("Mul", &[&y, &share], &format!("{name}.part"), &[]);
+        self.store(&y, &name, Quant { scale: 0.05, zero: 3 }, 1, side);
     }
 
     /// Tensors side by side, each averaged, multiplied and repeated or not.
