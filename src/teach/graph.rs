@@ -72,7 +72,7 @@ pub fn build(space: &FeatureGraph, views: &[ViewParts<'_>]) -> Result<Graph> {
 
 /// Heads and outputs for both views onto the graph of a recipe that has them no more (see [`headless`]).
 ///
-/// `calibration` are views of each kind, as [`planar`](super::features::planar) codes.
+/// `calibration` are views of each kind, as planar codes.
 ///
 /// # Errors
 /// When the calibration runs fail.
