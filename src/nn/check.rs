@@ -1,6 +1,6 @@
 //! What a model from outside must keep to before anything is built of it: nothing that it claims is taken for granted.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
@@ -33,8 +33,9 @@ pub(super) fn check(model: &ModelProto, outputs: &[String], origin: &str) -> Res
     for tensor in &graph.initializer {
         claims(tensor).map_err(|what| corrupt(format!("constant `{}` {what}", tensor.name)))?;
     }
-    let scale = |name: &String| graph.initializer.iter().find(|t| t.name == *name).and_then(|t| onnx::floats(t).ok());
-    let mut made: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    let constants: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
+    let scale = |name: &String| constants.get(name.as_str()).and_then(|t| onnx::floats(t).ok());
+    let mut made: HashSet<&str> = constants.keys().copied().collect();
     for node in &graph.node {
         let is_grid = matches!(node.op_type.as_str(), "QuantizeLinear" | "DequantizeLinear");
         let bad = node
@@ -103,7 +104,7 @@ fn claims(tensor: &TensorProto) -> std::result::Result<(), String> {
 
 /// Nodes, each after those that make what it reads; else one that waits for itself.
 pub(super) fn order(nodes: &[NodeProto]) -> std::result::Result<Vec<usize>, usize> {
-    let maker: std::collections::HashMap<&str, usize> =
+    let maker: HashMap<&str, usize> =
         nodes.iter().enumerate().flat_map(|(i, n)| n.output.iter().map(move |o| (o.as_str(), i))).collect();
     #[derive(Clone, Copy, PartialEq)]
     enum State {

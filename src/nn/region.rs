@@ -80,14 +80,21 @@ enum Kind {
     Stack(Stack),
 }
 
+impl Kind {
+    fn conv(&self) -> Option<&Conv> {
+        match self {
+            Self::Bytes { conv, .. } | Self::Floats { conv, .. } | Self::Greatest { conv, .. } => Some(conv),
+            _ => None,
+        }
+    }
+}
+
 impl Compiled {
     /// Everything that a run needs, so that runs allocate nothing.
     pub(super) fn workspace(&self) -> Workspace {
         let mut scratch = Scratch::default();
         for step in &self.steps {
-            if let Kind::Bytes { conv, .. } | Kind::Floats { conv, .. } | Kind::Greatest { conv, .. } = &step.kind {
-                scratch.fit(conv);
-            }
+            step.kind.conv().into_iter().for_each(|conv| scratch.fit(conv));
         }
         Workspace {
             bytes: self.bytes.iter().map(|&n| vec![0; n]).collect(),
@@ -109,7 +116,7 @@ impl Compiled {
     /// Takes input `i`, NCHW bytes.
     pub(super) fn enter_bytes(&self, i: usize, x: &[u8], workspace: &mut Workspace) {
         let Border { buffer, form: Form { shape: [height, width, channels], .. }, stored } = self.inputs[i];
-        let flip = if stored == Stored::Signed { 0x80 } else { 0 };
+        let flip = stored.flip();
         let out = &mut workspace.bytes[buffer][..height * width * channels];
         steps::interleave(x, height * width, channels, out, |v| v ^ flip);
     }
@@ -130,7 +137,7 @@ impl Compiled {
     /// Result `i` of the last run if it is one of bytes, NCHW.
     pub(super) fn leave_bytes(&self, i: usize, workspace: &Workspace, y: &mut [u8]) {
         let Border { buffer, form: Form { shape: [height, width, channels], .. }, stored } = self.outputs[i];
-        let flip = if stored == Stored::Signed { 0x80 } else { 0 };
+        let flip = stored.flip();
         let x = &workspace.bytes[buffer][..height * width * channels];
         steps::deinterleave(x, height * width, channels, y, |v| v ^ flip);
     }

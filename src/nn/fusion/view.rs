@@ -33,6 +33,13 @@ struct Closing {
     high: u8,
 }
 
+impl Closing {
+    /// Whether nothing is clipped but by the grid itself.
+    fn is_open(&self) -> bool {
+        (self.low, self.high) == (u8::MIN, u8::MAX)
+    }
+}
+
 impl<'a> View<'a> {
     pub(super) fn of(graph: &'a GraphProto, outputs: &'a [String], shapes: &'a Shapes) -> Self {
         let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
@@ -133,7 +140,7 @@ impl<'a> View<'a> {
     }
 
     /// Activations and quantisation that alone follow `tensor`.
-    fn closing(&self, tensor: &str, low: u8, high: u8) -> Option<Closing> {
+    fn closing(&self, tensor: &str) -> Option<Closing> {
         let [reader] = self.readers.get(tensor)?[..] else { return None };
         let node = &self.nodes[reader];
         match node.op_type.as_str() {
@@ -141,10 +148,10 @@ impl<'a> View<'a> {
             "QuantizeLinear" if node.input[0] == tensor => {
                 let grid = self.grid(node)?;
                 let y = node.output[0].clone();
-                (low <= high).then(|| Closing { nodes: vec![reader], y, grid, low, high })
+                Some(Closing { nodes: vec![reader], y, grid, low: u8::MIN, high: u8::MAX })
             }
             "Relu" | "Clip" if node.input[0] == tensor => {
-                let mut rest = self.closing(&node.output[0], low, high)?;
+                let mut rest = self.closing(&node.output[0])?;
                 let bound = |i: usize, none: f32| match node.input.get(i).filter(|n| !n.is_empty()) {
                     None => Some(none),
                     Some(name) => self.scalar(name),

@@ -144,8 +144,8 @@ impl<'a> Target<'a> {
 }
 
 /// The range of a quantised result.
-#[derive(Clone, Copy)]
-pub(super) struct Clamp {
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nn) struct Clamp {
     pub zero: u8,
     pub low: u8,
     pub high: u8,
@@ -164,8 +164,10 @@ impl Clamp {
         (f32::from(self.low) - zero, f32::from(self.high) - zero)
     }
 
+    /// Steps rounded half to even onto the range, without an instruction for it that old processors lack. What is not a
+    /// number becomes the least byte.
     #[inline(always)]
-    fn quantise(self, steps: f32) -> u8 {
+    pub(in crate::nn) fn quantise(self, steps: f32) -> u8 {
         let (low, high) = self.steps();
         let rounded = least(greatest(steps, low), high) + ROUND;
         (rounded.to_bits() as u8).wrapping_add(self.zero)

@@ -28,6 +28,7 @@ mod shape;
 mod tests;
 
 pub use conv::{Conv, Scratch};
+pub(in crate::nn) use epilogue::Clamp;
 pub use epilogue::Out;
 pub use isa::Isa;
 pub(super) use kernels::pointwise;

@@ -349,7 +349,8 @@ fn scratch_that_fits_is_not_grown_by_runs() {
 
 #[test]
 fn bytes_are_added_averaged_and_stored_alike_on_every_instruction_set() {
-    use super::pointwise::{self, Averaging, Rounding, Storing, Sum, Window};
+    use super::Clamp;
+    use super::pointwise::{self, Averaging, Storing, Sum, Window};
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     for length in (0..70).chain([1000]) {
         let a: Vec<u8> = (0..length).map(|_| rng.random()).collect();
@@ -357,8 +358,8 @@ fn bytes_are_added_averaged_and_stored_alike_on_every_instruction_set() {
         let [zero, low, high] = [rng.random(), rng.random_range(0..100), rng.random_range(100..=255u8)];
         // Powers of two give halves, the others everything else.
         let scale = if length % 2 == 0 { 0.5 } else { 0.37 };
-        let rounding = Rounding::new(zero, low, high);
-        let sum = Sum { scales: [0.25, 0.11], zeros: [3.0, 200.0], y: scale, rounding };
+        let clamp = Clamp { zero, low, high };
+        let sum = Sum { scales: [0.25, 0.11], zeros: [3.0, 200.0], y: scale, clamp };
         let mut floats: Vec<f32> = (0..length).map(|_| rng.random_range(-99.0..99.0f32).round() * 0.25).collect();
         if let Some(first) = floats.first_mut() {
             *first = f32::NEG_INFINITY;
@@ -372,14 +373,14 @@ fn bytes_are_added_averaged_and_stored_alike_on_every_instruction_set() {
             let mut y = vec![0; length];
             pointwise::add(isa, sum, &a, &b, &mut y);
             assert_eq!(y, added, "{isa:?}");
-            pointwise::store(isa, Storing { scale, leak: 0.1, rounding }, &floats, &mut y);
+            pointwise::store(isa, Storing { scale, leak: 0.1, clamp }, &floats, &mut y);
             assert_eq!(y, stored, "{isa:?}");
             let mut bits = |isa: Isa| {
                 let [mut norm, mut distance] = [0.0, 0.0];
                 pointwise::norm(isa, zero, 0.25, &a, &mut norm);
                 pointwise::distance(isa, [3.0, 0.2], [&floats, &floats], &b, &mut distance);
                 let window = Window { rows: [1, 3], columns: [0, 2], width: 3 };
-                let (picture, to) = (a.repeat(9), Averaging { zero: 77.0, rounding });
+                let (picture, to) = (a.repeat(9), Averaging { zero: 77.0, clamp });
                 pointwise::average(isa, to, window, &picture, &floats, &mut y);
                 (norm.to_bits(), distance.to_bits(), y.clone())
             };

@@ -55,9 +55,7 @@ impl Region {
             };
             place.insert(&fused.y, y);
             let kind = self.kind(fused, &x, isa)?;
-            if let Kind::Bytes { conv, .. } | Kind::Floats { conv, .. } | Kind::Greatest { conv, .. } = &kind {
-                macs += conv.shape().macs();
-            }
+            macs += kind.conv().map_or(0, |conv| conv.shape().macs());
             let read = fused.x.iter().zip(&x).map(|(name, s)| (place[name.as_str()], s.iter().product())).collect();
             steps.push(Step { kind, x: read, y: (y, size) });
             let mut done: Vec<&str> = fused.x.iter().map(String::as_str).collect();

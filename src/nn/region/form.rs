@@ -1,6 +1,8 @@
 //! What tensors of a region look like, and which of them an operator takes.
 
-use super::super::fusion::{Becomes, Fused, FusedAdd, FusedConv, FusedMean, FusedPool, FusedStack, FusedStore, Op};
+use super::super::fusion::{
+    Becomes, Fused, FusedAdd, FusedConv, FusedMean, FusedPool, FusedStack, FusedStore, Grid, Op,
+};
 use super::super::int8::ConvShape;
 use super::steps::{MaxPool, Mean, Squares, Stack};
 
@@ -13,6 +15,17 @@ pub(in super::super) enum Stored {
     Unsigned,
     Signed,
     Float,
+}
+
+impl Stored {
+    fn on(grid: Grid) -> Self {
+        if grid.is_signed { Self::Signed } else { Self::Unsigned }
+    }
+
+    /// What makes its bytes those that are run, and back again.
+    pub(super) fn flip(self) -> u8 {
+        if self == Self::Signed { 0x80 } else { 0 }
+    }
 }
 
 /// One picture, `[1, C, H, W]`, or one row, `[1, C]`.
@@ -83,22 +96,15 @@ impl Fused {
     pub(super) fn stored(&self) -> Stored {
         match &self.op {
             Op::Conv(conv) => match &conv.becomes {
-                Becomes::Bytes { grid, .. } if grid.is_signed => Stored::Signed,
-                Becomes::Bytes { .. } => Stored::Unsigned,
-                _ => Stored::Float,
+                Becomes::Bytes { grid, .. } => Stored::on(*grid),
+                Becomes::Floats { .. } | Becomes::Greatest { .. } => Stored::Float,
             },
             Op::Squares(_) => Stored::Float,
             Op::Add(FusedAdd { y: grid, .. })
             | Op::MaxPool(FusedPool { grid, .. })
             | Op::Mean(FusedMean { y: grid, .. })
             | Op::Store(FusedStore { grid, .. })
-            | Op::Stack(FusedStack { y: grid, .. }) => {
-                if grid.is_signed {
-                    Stored::Signed
-                } else {
-                    Stored::Unsigned
-                }
-            }
+            | Op::Stack(FusedStack { y: grid, .. }) => Stored::on(*grid),
         }
     }
 
@@ -113,7 +119,7 @@ impl Fused {
             Op::Stack(stack) => stack.branches[at].x,
             Op::Store(_) => return Stored::Float,
         };
-        if grid.is_signed { Stored::Signed } else { Stored::Unsigned }
+        Stored::on(grid)
     }
 }
 

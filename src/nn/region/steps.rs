@@ -3,8 +3,8 @@
 mod stack;
 
 use super::super::fusion::{FusedAdd, FusedMean, FusedPool, FusedSquares, FusedStore, Grid};
-use super::super::int8::Isa;
-use super::super::int8::pointwise::{self, Averaging, Rounding, Storing, Sum, Window};
+use super::super::int8::pointwise::{self, Averaging, Storing, Sum, Window};
+use super::super::int8::{Clamp, Isa};
 use super::form::Shape;
 pub(super) use stack::Stack;
 
@@ -44,9 +44,9 @@ pub(super) struct Add {
 
 impl Add {
     pub(super) fn new(add: &FusedAdd, isa: Isa) -> Self {
-        let rounding = Rounding::new(add.y.zero, add.low, add.high);
+        let clamp = Clamp { zero: add.y.zero, low: add.low, high: add.high };
         let (scales, zeros) = (add.x.map(|g| g.scale), add.x.map(|g| g.zero.into()));
-        Self { isa, sum: Sum { scales, zeros, y: add.y.scale, rounding } }
+        Self { isa, sum: Sum { scales, zeros, y: add.y.scale, clamp } }
     }
 
     pub(super) fn run(&self, a: &[u8], b: &[u8], y: &mut [u8]) {
@@ -100,8 +100,8 @@ impl MaxPool {
 }
 
 /// All bytes of a grid.
-fn rounding(grid: Grid) -> Rounding {
-    Rounding::new(grid.zero, u8::MIN, u8::MAX)
+fn clamp(grid: Grid) -> Clamp {
+    Clamp { zero: grid.zero, low: u8::MIN, high: u8::MAX }
 }
 
 /// The mean of each channel over the whole picture: `rint((sum / n - zx) * (sx / sy)) + zy`.
@@ -121,7 +121,7 @@ impl Mean {
 
     pub(super) fn new(mean: &FusedMean, [height, width, channels]: Shape, isa: Isa) -> Self {
         let window = Window { rows: [0, height], columns: [0, width], width };
-        let to = Averaging { zero: mean.x.zero.into(), rounding: rounding(mean.y) };
+        let to = Averaging { zero: mean.x.zero.into(), clamp: clamp(mean.y) };
         Self { isa, window, to, factor: vec![mean.x.scale / mean.y.scale; channels] }
     }
 
@@ -139,7 +139,7 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(store: &FusedStore, isa: Isa) -> Self {
         let FusedStore { grid, leak } = *store;
-        Self { isa, to: Storing { scale: grid.scale, leak: leak.unwrap_or(1.0), rounding: rounding(grid) } }
+        Self { isa, to: Storing { scale: grid.scale, leak: leak.unwrap_or(1.0), clamp: clamp(grid) } }
     }
 
     pub(super) fn run(&self, x: &[f32], y: &mut [u8]) {

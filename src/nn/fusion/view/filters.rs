@@ -123,7 +123,7 @@ impl View<'_> {
         };
         let real: Vec<f32> = scale.iter().map(|s| x.scale * s).collect();
         let out = &node.output[0];
-        let (becomes, y, nodes) = if let Some(closing) = self.closing(out, u8::MIN, u8::MAX) {
+        let (becomes, y, nodes) = if let Some(closing) = self.closing(out) {
             let Closing { nodes, y, grid, low, high } = closing;
             let scale = real.iter().map(|s| s / grid.scale).collect();
             (Becomes::Bytes { scale, grid, low, high }, y, nodes)

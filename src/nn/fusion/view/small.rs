@@ -13,7 +13,7 @@ impl<'a> View<'a> {
         let node = &self.nodes[i];
         let (a, a_grid) = self.stored(node.input.first()?)?;
         let (b, b_grid) = self.stored(node.input.get(1)?)?;
-        let Closing { nodes, y, grid, low, high } = self.closing(&node.output[0], u8::MIN, u8::MAX)?;
+        let Closing { nodes, y, grid, low, high } = self.closing(&node.output[0])?;
         let op = Op::Add(FusedAdd { x: [a_grid, b_grid], y: grid, low, high });
         Some(self.made(i, vec![a, b], y, op, nodes))
     }
@@ -21,9 +21,9 @@ impl<'a> View<'a> {
     pub(super) fn max_pool(&self, i: usize) -> Option<Fused> {
         let node = &self.nodes[i];
         let (x, grid) = self.stored(node.input.first()?)?;
-        let closing = self.closing(&node.output[0], u8::MIN, u8::MAX)?;
+        let closing = self.closing(&node.output[0])?;
         // Quantising rounds nothing where the grid stays.
-        if closing.grid != grid || (closing.low, closing.high) != (u8::MIN, u8::MAX) || int(node, "ceil_mode", 0) != 0 {
+        if closing.grid != grid || !closing.is_open() || int(node, "ceil_mode", 0) != 0 {
             return None;
         }
         if string(node, "auto_pad").is_some() || pair(node, "dilations", 1)? != [1, 1] || node.output.len() > 1 {
@@ -86,8 +86,8 @@ impl<'a> View<'a> {
             _ => return None,
         };
         let (x, grid) = self.stored(node.input.first()?)?;
-        let closing = self.closing(&node.output[0], u8::MIN, u8::MAX)?;
-        if (closing.low, closing.high) != (u8::MIN, u8::MAX) {
+        let closing = self.closing(&node.output[0])?;
+        if !closing.is_open() {
             return None;
         }
         let op = Op::Mean(FusedMean { x: grid, y: closing.grid, is_row });

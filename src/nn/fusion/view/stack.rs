@@ -12,8 +12,8 @@ impl View<'_> {
         if int(node, "axis", 0) != 1 {
             return None;
         }
-        let closing = self.closing(&node.output[0], u8::MIN, u8::MAX)?;
-        if (closing.low, closing.high) != (u8::MIN, u8::MAX) {
+        let closing = self.closing(&node.output[0])?;
+        if !closing.is_open() {
             return None;
         }
         let mut nodes = closing.nodes;

@@ -2,37 +2,11 @@
 //!
 //! Results are the same bits: every operation is one that IEEE 754 defines, and none is contracted.
 
+use super::super::epilogue::Clamp;
 use super::super::isa::Isa;
-
-/// 1.5 * 2^23: added to a value of small magnitude it leaves the value, rounded half to even, in the low bits.
-const ROUND: f32 = 12_582_912.0;
 
 /// Sums that are kept apart, so that they can be vectors: as many with every instruction set, so that they round alike.
 const LANES: usize = 16;
-
-/// Rounds steps half to even onto a grid's bytes; without an instruction for it that old processors lack.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::nn) struct Rounding {
-    low: f32,
-    high: f32,
-    zero: u8,
-}
-
-impl Rounding {
-    /// Onto bytes from `low` to `high`, of which `zero` means 0.
-    pub(in crate::nn) fn new(zero: u8, low: u8, high: u8) -> Self {
-        let steps = |byte: u8| f32::from(byte) - f32::from(zero);
-        Self { low: steps(low), high: steps(high), zero }
-    }
-
-    /// What is not a number becomes the least byte.
-    #[inline(always)]
-    pub(in crate::nn) fn byte(self, steps: f32) -> u8 {
-        let above = if steps > self.low { steps } else { self.low };
-        let inside = if above < self.high { above } else { self.high };
-        ((inside + ROUND).to_bits() as u8).wrapping_add(self.zero)
-    }
-}
 
 /// What two stored numbers mean, and what is stored of their sum.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +14,7 @@ pub(in crate::nn) struct Sum {
     pub(in crate::nn) scales: [f32; 2],
     pub(in crate::nn) zeros: [f32; 2],
     pub(in crate::nn) y: f32,
-    pub(in crate::nn) rounding: Rounding,
+    pub(in crate::nn) clamp: Clamp,
 }
 
 /// Floats on their way to a grid; negative ones are multiplied by `leak` first.
@@ -48,14 +22,14 @@ pub(in crate::nn) struct Sum {
 pub(in crate::nn) struct Storing {
     pub(in crate::nn) scale: f32,
     pub(in crate::nn) leak: f32,
-    pub(in crate::nn) rounding: Rounding,
+    pub(in crate::nn) clamp: Clamp,
 }
 
 /// From the mean of bytes around a zero point to steps of a grid.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nn) struct Averaging {
     pub(in crate::nn) zero: f32,
-    pub(in crate::nn) rounding: Rounding,
+    pub(in crate::nn) clamp: Clamp,
 }
 
 /// A rectangle of a picture of `width` columns: its first row and column, and those after its last.
@@ -102,10 +76,10 @@ macro_rules! widened {
 widened! {
     /// `rint(((a - za) sa + (b - zb) sb) / s) + z`, clamped.
     add(sum: Sum, a: &[u8], b: &[u8], y: &mut [u8]) {
-        let Sum { scales: [sa, sb], zeros: [za, zb], y: scale, rounding } = sum;
+        let Sum { scales: [sa, sb], zeros: [za, zb], y: scale, clamp } = sum;
         for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
             let sum = (f32::from(a) - za) * sa + (f32::from(b) - zb) * sb;
-            *y = rounding.byte(sum / scale);
+            *y = clamp.quantise(sum / scale);
         }
     }
 }
@@ -115,7 +89,7 @@ widened! {
     store(to: Storing, x: &[f32], y: &mut [u8]) {
         for (y, &x) in y.iter_mut().zip(x) {
             let x = if x < 0.0 { x * to.leak } else { x };
-            *y = to.rounding.byte(x / to.scale);
+            *y = to.clamp.quantise(x / to.scale);
         }
     }
 }
@@ -172,7 +146,7 @@ widened! {
             let mut factors = [0.0; LANES];
             factors[..factor.len()].copy_from_slice(factor);
             for i in 0..LANES {
-                bytes[i] = to.rounding.byte((sums[i] as f32 / count - to.zero) * factors[i]);
+                bytes[i] = to.clamp.quantise((sums[i] as f32 / count - to.zero) * factors[i]);
             }
             y.copy_from_slice(&bytes[..y.len()]);
         }

@@ -1,10 +1,10 @@
 //! A concatenation, whose inputs may be averaged, multiplied and repeated.
 
 use super::super::super::fusion::{Branch, FusedStack};
-use super::super::super::int8::Isa;
-use super::super::super::int8::pointwise::{self, Averaging, Rounding, Window};
+use super::super::super::int8::pointwise::{self, Averaging, Window};
+use super::super::super::int8::{Clamp, Isa};
 use super::super::form::Shape;
-use super::rounding;
+use super::clamp;
 
 /// Stored tensors side by side on one grid.
 pub(in super::super) struct Stack {
@@ -22,7 +22,7 @@ struct Averaged {
     zero: f32,
     /// From the mean of a window to steps of the output, for each channel.
     factor: Vec<f32>,
-    rounding: Rounding,
+    clamp: Clamp,
     /// What each byte becomes, where nothing is averaged and all channels are alike.
     table: Option<[u8; 256]>,
     /// Whether that changes nothing.
@@ -54,7 +54,7 @@ impl Stack {
                 offset,
                 zero: b.x.zero.into(),
                 factor: (0..input[2]).map(|c| b.x.scale * gain(c) / stack.y.scale).collect(),
-                rounding: rounding(stack.y),
+                clamp: clamp(stack.y),
                 table: None,
                 is_copy: is_alike && b.x == stack.y,
             };
@@ -88,7 +88,7 @@ impl Stack {
 
 impl Averaged {
     fn byte(&self, mean: f32, factor: f32) -> u8 {
-        self.rounding.byte((mean - self.zero) * factor)
+        self.clamp.quantise((mean - self.zero) * factor)
     }
 
     /// All channels of one cell.
@@ -104,7 +104,7 @@ impl Averaged {
         let rows = row.saturating_sub(down)..(row + down + 1).min(height);
         let columns = column.saturating_sub(across)..(column + across + 1).min(width);
         let window = Window { rows: [rows.start, rows.end], columns: [columns.start, columns.end], width };
-        let grid = Averaging { zero: self.zero, rounding: self.rounding };
+        let grid = Averaging { zero: self.zero, clamp: self.clamp };
         pointwise::average(self.isa, grid, window, x, &self.factor, y);
     }
 }
