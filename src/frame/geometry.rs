@@ -21,13 +21,7 @@ impl Roi {
 
     /// Intersection over union with `other`, in 0..=1.
     pub fn iou(&self, other: &Self) -> f64 {
-        let span = |a: u32, la: u32, b: u32, lb: u32| {
-            (u64::from(a) + u64::from(la)).min(u64::from(b) + u64::from(lb)).saturating_sub(u64::from(a.max(b)))
-        };
-        let both = span(self.x, self.width, other.x, other.width) * span(self.y, self.height, other.y, other.height);
-        let area = |r: &Self| u64::from(r.width) * u64::from(r.height);
-        let either = area(self) + area(other) - both;
-        if either == 0 { 0.0 } else { both as f64 / either as f64 }
+        View::of(*self).iou(&View::of(*other))
     }
 }
 
@@ -58,6 +52,14 @@ impl View {
     /// The view that shows exactly `roi`.
     pub fn of(roi: Roi) -> Self {
         Self { x: roi.x.into(), y: roi.y.into(), width: roi.width.into(), height: roi.height.into() }
+    }
+
+    /// Intersection over union with `other`, in 0..=1.
+    pub fn iou(&self, other: &Self) -> f64 {
+        let along = |at: f64, length: f64, to: f64, other: f64| ((at + length).min(to + other) - at.max(to)).max(0.0);
+        let both = along(self.x, self.width, other.x, other.width) * along(self.y, self.height, other.y, other.height);
+        let either = self.width * self.height + other.width * other.height - both;
+        if either == 0.0 { 0.0 } else { both / either }
     }
 
     /// The part of the view that lies inside the frame, rounded outwards to whole pixels.

@@ -31,7 +31,7 @@ use super::picture::{Picture, Shelf};
 use super::promise::{Promised, least, promised, rank};
 use super::screen::Screened;
 use super::session::{Options, Progress, Taught};
-use super::survey::{Survey, first, listed};
+use super::survey::{Survey, first, hex, listed};
 use super::view::{Known, Lie};
 use super::weights::{self, PER_VIEW};
 use crate::error::{Error, ErrorKind, Result};
@@ -176,10 +176,6 @@ fn refuse_good(kept: &Keepsake, shelf: &Shelf<'_>, prints: &[String], origin: &s
          all pictures"
     );
     Err(Error::new(ErrorKind::Refused, message))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// An adaptation under way.

@@ -343,7 +343,7 @@ impl Digest {
             all.update([0]);
             all.update(content);
         }
-        all.finalize().iter().map(|b| format!("{b:02x}")).collect()
+        super::survey::hex(&all.finalize())
     }
 }
 

@@ -22,6 +22,11 @@ pub(super) struct Survey {
     pub(super) bad: Vec<Seen>,
 }
 
+/// Bytes as hex digits, two each.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
 /// The first picture with the pixels of picture `i`.
 pub(super) fn first(seen: &[Seen], i: usize) -> usize {
     seen.iter().position(|s| s.pixels == seen[i].pixels).expect("it is itself one of them")
@@ -63,13 +68,12 @@ impl Survey {
                 hash.update(s.pixels);
             }
         }
-        hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+        hex(&hash.finalize())
     }
 
     /// The beginning of each picture's digest, hex: of the good ones, of the bad ones.
     pub(super) fn fingerprints(&self) -> [Vec<String>; 2] {
-        let hex = |s: &Seen| s.pixels[..8].iter().map(|b| format!("{b:02x}")).collect();
-        [&self.good, &self.bad].map(|seen| seen.iter().map(hex).collect())
+        [&self.good, &self.bad].map(|seen| seen.iter().map(|s| hex(&s.pixels[..8])).collect())
     }
 
     /// Refuses pictures that are given as bad and as good, whatever their files' names and formats.

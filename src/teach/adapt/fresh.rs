@@ -110,18 +110,11 @@ impl Adaptation<'_> {
             let is_there = |view: &View, [x, y, w, h]: Place| {
                 let was =
                     View { x: x * full.width, y: y * full.height, width: w * full.width, height: h * full.height };
-                overlap(view, &was) >= SAME_PLACE
+                view.iou(&was) >= SAME_PLACE
             };
             let kept = &self.kept.held[n].zooms;
             !out.iter().all(|view| kept.iter().any(|(_, place)| is_there(view, *place)))
         };
         goods.maps.iter().enumerate().map(is_elsewhere).collect()
     }
-}
-
-/// Intersection over union.
-fn overlap(a: &View, b: &View) -> f64 {
-    let along = |at: f64, length: f64, to: f64, other: f64| ((at + length).min(to + other) - at.max(to)).max(0.0);
-    let both = along(a.x, a.width, b.x, b.width) * along(a.y, a.height, b.y, b.height);
-    both / (a.width * a.height + b.width * b.height - both)
 }
