@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
-use crate::frame::geometry::{Roi, View};
+use crate::frame::motion::{Motion, warped};
 use crate::frame::{Frame, picture};
 
 /// One way in which a picture can differ from those that were taught.
@@ -100,50 +100,11 @@ impl Perturbation {
                 let (dx, dy) = (upto(share * width).round(), upto(share * height).round());
                 let (degrees, light) = (upto(100.0 * share), 1.0 + upto(5.0 * share));
                 let moved = Motion { dx, dy, degrees };
-                let lit = each_value(&warp(frame, &moved), |v| v * light);
+                let lit = each_value(&warped(frame, &moved), |v| v * light);
                 return Ok((noise(&lit, &mut rng), moved));
             }
         };
-        Ok((warp(frame, &moved), moved))
-    }
-}
-
-/// How what a picture shows was moved: turned about the middle, then shifted, in pixels.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Motion {
-    /// To the right.
-    pub dx: f64,
-    /// Down.
-    pub dy: f64,
-    /// Clockwise on the screen.
-    pub degrees: f64,
-}
-
-impl Motion {
-    /// Nothing moved.
-    pub const NONE: Self = Self { dx: 0.0, dy: 0.0, degrees: 0.0 };
-
-    /// Where the point (x, y) of a `width` x `height` picture went.
-    fn point(&self, (x, y): (f64, f64), width: f64, height: f64) -> (f64, f64) {
-        let (sin, cos) = self.degrees.to_radians().sin_cos();
-        let (x, y) = (x - width / 2.0, y - height / 2.0);
-        (width / 2.0 + cos * x - sin * y + self.dx, height / 2.0 + sin * x + cos * y + self.dy)
-    }
-
-    /// Where the point (x, y) of the moved picture came from.
-    fn origin(&self, (x, y): (f64, f64), width: f64, height: f64) -> (f64, f64) {
-        let (sin, cos) = self.degrees.to_radians().sin_cos();
-        let (x, y) = (x - self.dx - width / 2.0, y - self.dy - height / 2.0);
-        (width / 2.0 + cos * x + sin * y, height / 2.0 - sin * x + cos * y)
-    }
-
-    /// The box of the same size around what `roi` showed, inside the frame as every crop is.
-    pub fn follow(&self, roi: &Roi, frame_width: u32, frame_height: u32) -> Roi {
-        let view = View::of(*roi);
-        let centre = (view.x + view.width / 2.0, view.y + view.height / 2.0);
-        let (x, y) = self.point(centre, frame_width.into(), frame_height.into());
-        let moved = View { x: (x - view.width / 2.0).round(), y: (y - view.height / 2.0).round(), ..view };
-        moved.shifted_inside(frame_width, frame_height).inside(frame_width, frame_height)
+        Ok((warped(frame, &moved), moved))
     }
 }
 
@@ -218,30 +179,10 @@ fn defocus(frame: &Frame, radius: f64) -> Frame {
     Frame::still(frame.width, frame.height, rgb)
 }
 
-/// The picture moved, bilinear, mirrored beyond its edges.
-fn warp(frame: &Frame, moved: &Motion) -> Frame {
-    let (width, height) = (f64::from(frame.width), f64::from(frame.height));
-    let value = |x: i64, y: i64, c: usize| {
-        f64::from(frame.rgb[(mirrored(y, frame.height) * frame.width as usize + mirrored(x, frame.width)) * 3 + c])
-    };
-    let mut rgb = Vec::with_capacity(frame.rgb.len());
-    for (y, x) in (0..frame.height).flat_map(|y| (0..frame.width).map(move |x| (y, x))) {
-        let (sx, sy) = moved.origin((f64::from(x) + 0.5, f64::from(y) + 0.5), width, height);
-        let (sx, sy) = (sx - 0.5, sy - 0.5);
-        let (x0, y0) = (sx.floor(), sy.floor());
-        let (fx, fy) = (sx - x0, sy - y0);
-        let (x0, y0) = (x0 as i64, y0 as i64);
-        rgb.extend((0..3).map(|c| {
-            let row = |y: i64| value(x0, y, c) * (1.0 - fx) + value(x0 + 1, y, c) * fx;
-            to_byte(row(y0) * (1.0 - fy) + row(y0 + 1) * fy)
-        }));
-    }
-    Frame::still(frame.width, frame.height, rgb)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::geometry::Roi;
 
     fn grey(width: u32, height: u32, value: impl Fn(u32, u32) -> u8) -> Frame {
         let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
@@ -295,8 +236,6 @@ mod tests {
         }
         let angle = (centre.1 / sum - 50.0).atan2(centre.0 / sum - 50.0).to_degrees();
         assert!((angle - moved.degrees).abs() < 0.3, "{angle} for {}", moved.degrees);
-        let (x, y) = moved.origin(moved.point((12.0, 34.0), 101.0, 101.0), 101.0, 101.0);
-        assert!((x - 12.0).abs() < 1e-9 && (y - 34.0).abs() < 1e-9);
     }
 
     #[test]

@@ -8,11 +8,12 @@ use serde::Serialize;
 use super::dataset::{Item, Label};
 use super::evaluate::{Tested, inspect_each};
 use super::metrics;
-use super::perturb::{Motion, Perturbation};
+use super::perturb::Perturbation;
 use super::report::{decimals, write_table};
 use super::session::Progress;
 use crate::error::Result;
 use crate::frame::geometry::Roi;
+use crate::frame::motion::Motion;
 use crate::inspect::model::Model;
 use crate::inspect::{Inspect as _, Inspection};
 
