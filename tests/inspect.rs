@@ -9,8 +9,9 @@ use std::path::Path;
 
 use lesson::{SIZE, json_lines, write_parts, write_recipe, zoomgate};
 use serde_json::Value;
-use zoomgate::inspect::Evidence;
 use zoomgate::inspect::model::Model;
+use zoomgate::inspect::{Evidence, Inspect as _, Inspection};
+use zoomgate::sim::render::Want;
 
 fn keys(value: &Value) -> BTreeSet<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
@@ -145,7 +146,7 @@ fn every_score_can_be_rebuilt_from_the_dump() {
         };
         let (full, zoom) = (evidence(&line["evidence_full"]), evidence(&line["evidence_zoom"][0]));
         for (field, rebuilt) in [
-            ("score", recipe.score(&full, &zoom)),
+            ("score", recipe.score(&full, Some(&zoom))),
             ("score_full", recipe.full.score(&full)),
             ("score_zoom", recipe.zoom.score(&zoom)),
         ] {
@@ -155,6 +156,32 @@ fn every_score_can_be_rebuilt_from_the_dump() {
         }
         for field in ["file", "verdict", "threshold"] {
             assert_eq!(line[field], printed[field]);
+        }
+    }
+}
+
+#[test]
+fn a_lazy_zoom_looks_closer_at_what_is_near_the_threshold_and_changes_nothing_there() {
+    let model = Model::from_bytes(lesson::recipe(), "the recipe").unwrap();
+    let scene = lesson::scene();
+    let frames: Vec<_> = (0..8).map(|i| lesson::part(&scene, i, Want::AsDrawn)).collect();
+    let look = |model: &Model| -> Vec<Inspection> {
+        let mut inspector = model.inspector().unwrap();
+        frames.iter().map(|frame| inspector.inspect(frame).unwrap()).collect()
+    };
+    let always = look(&model);
+    let mut full: Vec<f32> = always.iter().map(|i| i.score_full.0).collect();
+    full.sort_by(f32::total_cmp);
+    // Half of them are three deviations below it, and more.
+    let lazy = look(&model.clone().with_lazy_zoom(f32::midpoint(full[3], full[4]) + 3.0));
+    assert_eq!(lazy.iter().filter(|i| i.zoom.is_some()).count(), 4);
+    for (lazy, always) in lazy.iter().zip(&always) {
+        assert_eq!((lazy.full, lazy.score_full), (always.full, always.score_full));
+        if lazy.zoom.is_some() {
+            assert_eq!((lazy.score, lazy.zoom, lazy.crops), (always.score, always.zoom, always.crops));
+        } else {
+            assert_eq!((lazy.score.0, lazy.score_zoom), (model.recipe().score(&lazy.full, None), None));
+            assert!(lazy.crops.as_slice().is_empty());
         }
     }
 }

@@ -69,6 +69,10 @@ pub struct HowArgs {
     /// Suspicious places that an inspection zooms into; each costs a pass through the model.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=CROPS_MAX as i64))]
     pub crops: u8,
+    /// Bring every part into line before it is looked at, taught or running: for parts that come shifted by up to a tenth
+    /// of the picture or turned by up to 9 degrees. Costs some milliseconds an inspection.
+    #[arg(long)]
+    pub register: bool,
     /// How much time the lesson may take.
     #[arg(long, value_enum, default_value_t = Effort::Normal)]
     pub effort: Effort,
@@ -105,6 +109,7 @@ impl HowArgs {
             turns,
             seed,
             one_in: self.promise,
+            register: self.register,
             ingredients: self.without.iter().fold(Ingredients::default(), |all, name| {
                 all.without(name).expect("only names that it knows are let through")
             }),
@@ -127,7 +132,7 @@ pub struct TeachArgs {
     pub bad: Option<PathBuf>,
     /// A recipe to teach the defects of --bad as well: one to five pictures of a new kind, and none of the old ones.
     #[arg(long, value_name = "RECIPE.onnx", requires = "bad",
-        conflicts_with_all = ["data", "backbone", "features", "input_range", "size", "prototypes", "promise"])]
+        conflicts_with_all = ["data", "backbone", "features", "input_range", "size", "prototypes", "promise", "register"])]
     pub from: Option<PathBuf>,
     /// The longest that an inspection of one such picture may take on this machine, in milliseconds: crops, prototypes and
     /// the model's input become smaller than asked for until it fits.
@@ -374,6 +379,9 @@ pub struct EvalArgs {
     /// Another threshold than the recipe's.
     #[arg(long, allow_negative_numbers = true)]
     pub threshold: Option<f32>,
+    /// Leave the zoom out where the full view is far below the threshold, as `[zoom] always = false` does.
+    #[arg(long)]
+    pub lazy_zoom: bool,
     /// Write a report for people: one HTML file with the verdict in words, curves, and the worst pictures.
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
@@ -388,7 +396,11 @@ pub struct EvalArgs {
 /// When the recipe or a picture cannot be read, or there is nothing to test.
 pub fn run_eval(args: &EvalArgs) -> Result<()> {
     args.report.as_deref().map_or(Ok(()), report::check_place)?;
-    let model = Model::load(&args.recipe)?;
+    let mut model = Model::load(&args.recipe)?;
+    if args.lazy_zoom {
+        let threshold = args.threshold.unwrap_or(model.recipe().threshold);
+        model = model.with_lazy_zoom(threshold);
+    }
     let dataset = Dataset::open(&args.data)?;
     dataset.require_test()?;
     let bar = Bar::new(args.json);

@@ -37,6 +37,8 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let config = config::load(&args.config)?;
     super::logging::set_level(config.log_level);
     let model = open_recipe(&config.model.recipe)?;
+    let threshold = config.decision.threshold.unwrap_or(model.recipe().threshold);
+    let model = if config.zoom_always { model } else { model.with_lazy_zoom(threshold) };
     let inspect = Box::new(model.inspector()?);
     let clock = Arc::new(MonotonicClock);
     let mut wiring = Wiring::from_config(&config, clock, inspect, model.recipe().threshold, scene(&config.camera))?;

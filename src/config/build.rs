@@ -60,6 +60,7 @@ pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
         },
         trigger: trigger(raw)?,
         model: Model { recipe: file("model.recipe")? },
+        zoom_always: raw.flag("zoom.always")?,
         decision: Decision { threshold: raw.number("decision.threshold").map(|t| t as f32) },
         reject: reject::Settings {
             enabled: raw.flag("reject.enabled")?,

@@ -38,6 +38,8 @@ pub struct Config {
     pub trigger: Trigger,
     /// `[model]`
     pub model: Model,
+    /// `[zoom] always`
+    pub zoom_always: bool,
     /// `[decision]`
     pub decision: Decision,
     /// `[reject]`

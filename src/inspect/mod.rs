@@ -6,6 +6,7 @@ pub mod model;
 pub mod overlay;
 pub mod preprocess;
 pub mod recipe;
+pub mod register;
 
 use std::time::Duration;
 

@@ -7,10 +7,12 @@ use super::crop::{self, Map};
 use super::levels::Levels;
 use super::preprocess::{self, sample};
 use super::recipe::{KEEPSAKE_KEY, METADATA_KEY, Recipe};
+use super::register::{self, Aligner};
 use super::{Evidence, Inspect, Inspection, StageTimes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::frame::geometry::View;
+use crate::frame::motion::{Motion, warp};
 use crate::nn::backbone::Backbone;
 use crate::nn::onnx::{self, Elem};
 use crate::nn::plan::{Output, Plan, Running};
@@ -23,7 +25,13 @@ pub struct Model {
     recipe: std::sync::Arc<Recipe>,
     full: Plan,
     zoom: Plan,
+    aligner: Option<std::sync::Arc<Aligner>>,
+    zoom_from: f32,
 }
+
+/// Full views this many deviations below the threshold are not looked at closer where the zoom is lazy. Chosen: the zoom
+/// would have to be as far above what is usual, and `eval --lazy-zoom` says what that costs.
+const FAR: f32 = 3.0;
 
 /// How far a self-test may be from what the recipe noted, as a share of the evidence's size: another instruction set
 /// may round a few activations differently.
@@ -71,7 +79,9 @@ impl Model {
             Plan::new(&model, shape, Elem::U8, &outputs, origin)
         };
         let full = plan(&["full_map", "full_score", "full_attention"])?;
-        let loaded = Self { full, zoom: plan(&["zoom_map", "zoom_score"])?, recipe: std::sync::Arc::new(recipe) };
+        let zoom = plan(&["zoom_map", "zoom_score"])?;
+        let aligner = recipe.registration.clone().map(|r| std::sync::Arc::new(Aligner::new(r)));
+        let loaded = Self { full, zoom, recipe: std::sync::Arc::new(recipe), aligner, zoom_from: f32::MIN };
         loaded.self_test(origin)?;
         Ok(loaded)
     }
@@ -102,6 +112,13 @@ impl Model {
         &self.recipe
     }
 
+    /// The same, which leaves the zoom out where the full view is far below `threshold`: such a part scores as if its
+    /// zoom showed what is usual.
+    #[must_use]
+    pub fn with_lazy_zoom(self, threshold: f32) -> Self {
+        Self { zoom_from: threshold - FAR, ..self }
+    }
+
     /// An inspector for one thread.
     ///
     /// # Errors
@@ -112,10 +129,15 @@ impl Model {
             full: self.full.spawn()?,
             zoom: self.zoom.spawn()?,
             input: vec![0; 3 * self.recipe.input.height * self.recipe.input.width],
+            zoom_from: self.zoom_from,
+            aligner: self.aligner.clone(),
+            aligning: register::Scratch::default(),
+            aligned: None,
             sampling: preprocess::Scratch::default(),
             cropping: crop::Scratch::default(),
             views: Vec::new(),
             suspicion: Vec::new(),
+            shown: Vec::new(),
             zoom_suspicion: Vec::new(),
             grid: (0, 0),
             attention: Vec::new(),
@@ -130,10 +152,16 @@ pub struct Inspector {
     full: Running,
     zoom: Running,
     input: Vec<u8>,
+    zoom_from: f32,
+    aligner: Option<std::sync::Arc<Aligner>>,
+    aligning: register::Scratch,
+    aligned: Option<Frame>,
     sampling: preprocess::Scratch,
     cropping: crop::Scratch,
     views: Vec<View>,
     suspicion: Vec<f32>,
+    /// The maps as they lie over the frame, where the part was moved.
+    shown: Vec<f32>,
     zoom_suspicion: Vec<f32>,
     grid: (usize, usize),
     attention: Vec<f32>,
@@ -178,6 +206,23 @@ impl Inspector {
     /// As [`Inspect::inspect`].
     pub fn inspect_with(&mut self, frame: &Frame, mut dump: impl FnMut(&str, &[u8])) -> Result<Inspection> {
         let start = Instant::now();
+        let correction = self.align(frame);
+        // Back in its place at the end; until then what is looked at is one frame or the other.
+        let aligned = self.aligned.take();
+        let seen = aligned.as_ref().filter(|_| correction != Motion::NONE).unwrap_or(frame);
+        let inspection = self.look(seen, start, &correction, &mut dump);
+        self.aligned = aligned;
+        inspection
+    }
+
+    /// Looks at a part that lies in its place; `correction` brought it there.
+    fn look(
+        &mut self,
+        frame: &Frame,
+        start: Instant,
+        correction: &Motion,
+        dump: &mut dyn FnMut(&str, &[u8]),
+    ) -> Result<Inspection> {
         let (width, height) = (self.recipe.input.width, self.recipe.input.height);
         let whole = View::whole(frame.width, frame.height);
         sample(frame, &whole, width, height, &mut self.input, &mut self.sampling);
@@ -196,7 +241,13 @@ impl Inspector {
         let looked = Instant::now();
         let map = Map { values: &self.suspicion, width: columns, height: rows };
         let size = (frame.width, frame.height);
-        self.recipe.crop.crops(map, &whole, size, &mut self.views, &mut self.cropping);
+        let score_full = self.recipe.full.score(&full);
+        if score_full < self.zoom_from {
+            self.views.clear();
+        } else {
+            self.recipe.crop.crops(map, &whole, size, &mut self.views, &mut self.cropping);
+        }
+        let lies = correction.inverse();
         let mut best: Option<(f32, Evidence)> = None;
         let mut crops = super::Crops::default();
         for (i, view) in self.views.iter().enumerate() {
@@ -210,16 +261,19 @@ impl Inspector {
             if best.is_none_or(|(s, _)| score > s) {
                 best = Some((score, e));
             }
-            crops.push(view.inside(frame.width, frame.height));
+            let roi = view.inside(frame.width, frame.height);
+            crops.push(if *correction == Motion::NONE { roi } else { lies.follow(&roi, size.0, size.1) });
         }
-        let (score_zoom, zoom) = best.expect("the crop policy gives at least one crop");
+        if *correction != Motion::NONE {
+            self.put_back(&lies, frame);
+        }
         let end = Instant::now();
         Ok(Inspection {
-            score: Score(self.recipe.score(&full, &zoom)),
-            score_full: Score(self.recipe.full.score(&full)),
-            score_zoom: Some(Score(score_zoom)),
+            score: Score(self.recipe.score(&full, best.as_ref().map(|(_, zoom)| zoom))),
+            score_full: Score(score_full),
+            score_zoom: best.map(|(score, _)| Score(score)),
             full,
-            zoom: Some(zoom),
+            zoom: best.map(|(_, zoom)| zoom),
             crops,
             times: StageTimes {
                 convert: converted - start,
@@ -232,6 +286,35 @@ impl Inspector {
 }
 
 impl Inspector {
+    /// Finds the part in a frame and moves it to its place, into `aligned`; what moved it.
+    fn align(&mut self, frame: &Frame) -> Motion {
+        let Some(aligner) = &self.aligner else { return Motion::NONE };
+        let (correction, _) = aligner.find(frame, &mut self.aligning);
+        if correction != Motion::NONE {
+            warp(frame, &correction, self.aligned.get_or_insert_with(|| Frame { rgb: [].into(), ..frame.clone() }));
+        }
+        correction
+    }
+
+    /// Lays maps and views for people over the frame again, whose part `lies` moved.
+    fn put_back(&mut self, lies: &Motion, frame: &Frame) {
+        let size = (f64::from(frame.width), f64::from(frame.height));
+        for (map, grid) in [(&mut self.suspicion, self.grid), (&mut self.attention, self.attention_grid)] {
+            self.shown.clear();
+            for (row, column) in (0..grid.1).flat_map(|row| (0..grid.0).map(move |column| (row, column))) {
+                let along = |cell: usize, cells: usize, length: f64| (cell as f64 + 0.5) / cells as f64 * length;
+                let at = (along(column, grid.0, size.0), along(row, grid.1, size.1));
+                let (x, y) = lies.origin(at, size.0, size.1);
+                let cell = |at: f64, length: f64, cells: usize| ((at / length * cells as f64) as usize).min(cells - 1);
+                self.shown.push(map[cell(y, size.1, grid.1) * grid.0 + cell(x, size.0, grid.0)]);
+            }
+            std::mem::swap(map, &mut self.shown);
+        }
+        for view in &mut self.views {
+            *view = View::of(lies.follow(&view.inside(frame.width, frame.height), frame.width, frame.height));
+        }
+    }
+
     /// Keeps the attention map, `[1, 1, h, w]`, for people.
     fn attend(&mut self, map: &Output) {
         let [.., rows, columns] = *map.shape() else { return };

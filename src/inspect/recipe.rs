@@ -8,10 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::Evidence;
 use super::crop::CropPolicy;
 use super::levels::Light;
+use super::register::Registration;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The schema this build writes and the newest it reads.
-pub const SCHEMA: u32 = 2;
+/// The newest schema that this build reads; it writes it where parts are brought into line, which an older build would
+/// leave undone.
+pub const SCHEMA: u32 = 3;
+/// The schema of recipes that take parts as they lie.
+pub const SCHEMA_UNREGISTERED: u32 = 2;
 /// The key in `metadata_props`.
 pub const METADATA_KEY: &str = "zoomgate";
 /// The constant in which a recipe keeps what it needs to be adapted; no node reads it, and the device drops it.
@@ -20,7 +24,7 @@ pub const KEEPSAKE_KEY: &str = "zoomgate.keepsake";
 /// A recipe's metadata.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
-    /// [`SCHEMA`].
+    /// [`SCHEMA`] or [`SCHEMA_UNREGISTERED`].
     pub schema: u32,
     /// zoomgate's version that wrote it.
     pub version: String,
@@ -31,6 +35,9 @@ pub struct Recipe {
     /// What every frame's light is brought to; `None` in recipes of schema 1, which take frames as they are.
     #[serde(default)]
     pub light: Option<Light>,
+    /// What parts are brought into line with before they are looked at; `None` where they are taken as they lie.
+    #[serde(default)]
+    pub registration: Option<Registration>,
     /// How crops are cut.
     pub crop: CropPolicy,
     /// Constants of the full view's evidences.
@@ -243,12 +250,20 @@ impl Recipe {
                 ),
             ));
         }
-        serde_json::from_str(text).map_err(damaged)
+        let recipe: Self = serde_json::from_str(text).map_err(damaged)?;
+        if recipe.registration.as_ref().is_some_and(|r| !r.is_sound()) {
+            let message = format!(
+                "the reference that {origin} brings parts into line with is damaged: teach again or restore the file"
+            );
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        Ok(recipe)
     }
 
-    /// The fused score of both views, in standard deviations of held-out good parts.
-    pub fn score(&self, full: &Evidence, zoom: &Evidence) -> f32 {
-        self.fused.z(self.full.weighted(full) + self.zoom.weighted(zoom))
+    /// The fused score of both views, in standard deviations of held-out good parts; without a zoom, as if that showed
+    /// what is usual.
+    pub fn score(&self, full: &Evidence, zoom: Option<&Evidence>) -> f32 {
+        self.fused.z(self.full.weighted(full) + zoom.map_or(0.0, |zoom| self.zoom.weighted(zoom)))
     }
 
     /// The synthetic input of a self-test: smooth bytes from a small generator, `[3, H, W]` planar.

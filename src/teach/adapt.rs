@@ -13,6 +13,7 @@
 mod fresh;
 mod mix;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use rand::SeedableRng as _;
@@ -38,6 +39,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::levels::Light;
 use crate::inspect::model::Model;
 use crate::inspect::recipe::{KEEPSAKE_KEY, Recipe};
+use crate::inspect::register::Aligner;
 use crate::nn::onnx::{self, Graph};
 use crate::nn::surgery;
 use fresh::Fresh;
@@ -146,10 +148,11 @@ pub fn adapt(
     let prints: Vec<String> = new.iter().map(|&i| prints[i].clone()).collect();
 
     let Old { recipe, kept, graph, space } = old;
+    let aligner = recipe.registration.clone().map(|r| Arc::new(Aligner::new(r)));
     let extractor = space.extractor()?;
     let lesson = Lesson {
         good: Shelf::new(&[]),
-        bad: Shelf::new(&pictures),
+        bad: Shelf::new(&pictures).aligned(aligner),
         fit: Vec::new(),
         held: Vec::new(),
         space,

@@ -18,9 +18,10 @@ use crate::frame::geometry::View;
 use crate::inspect::Evidence;
 use crate::inspect::model::{Model, evidence};
 use crate::inspect::recipe::{
-    BackboneNote, EvidenceConstants, Input, KEEPSAKE_KEY, METADATA_KEY, OverallConstants, Recipe, SCHEMA, SelfTest,
-    Standard, Teaching, ViewConstants,
+    BackboneNote, EvidenceConstants, Input, KEEPSAKE_KEY, METADATA_KEY, OverallConstants, Recipe, SCHEMA,
+    SCHEMA_UNREGISTERED, SelfTest, Standard, Teaching, ViewConstants,
 };
+use crate::inspect::register::Aligner;
 use crate::nn::backbone::Backbone;
 use crate::nn::onnx::{self, Elem};
 use crate::nn::plan::Plan;
@@ -88,6 +89,7 @@ impl Lesson<'_> {
         others: &[f32],
         backbone: &Backbone,
         digest: String,
+        aligner: Option<&Aligner>,
     ) -> Result<Concluded> {
         let Reckoned { mut graph, passes, goods, full, zoom, fused, scores } = reckoned;
         let located = |i: usize| self.located(fitted, &full, &goods, i);
@@ -97,7 +99,7 @@ impl Lesson<'_> {
         let keepsake = self.keepsake(fitted, located)?;
         let input = Input { height: self.size()[0], width: self.size()[1] };
         let mut recipe = Recipe {
-            schema: SCHEMA,
+            schema: if aligner.is_some() { SCHEMA } else { SCHEMA_UNREGISTERED },
             version: env!("CARGO_PKG_VERSION").into(),
             input,
             backbone: BackboneNote {
@@ -106,6 +108,7 @@ impl Lesson<'_> {
                 features: backbone.features().to_vec(),
             },
             light: self.options.light(),
+            registration: aligner.map(|a| a.registration().clone()),
             crop: fitted.policy,
             full,
             zoom,

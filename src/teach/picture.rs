@@ -1,13 +1,15 @@
 //! The pictures of one lesson: from files or already in memory, loaded once if they fit.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
+use crate::frame::motion::{Motion, warped};
 use crate::frame::{Frame, picture};
+use crate::inspect::register::{self, Aligner};
 
 /// Decoded pictures kept in memory; the rest is decoded again whenever it is needed.
 const KEPT_BYTES: usize = 256 << 20;
@@ -57,12 +59,26 @@ pub struct Shelf<'a> {
     pictures: &'a [Picture],
     kept: Vec<OnceLock<Frame>>,
     bytes: AtomicUsize,
+    aligner: Option<Arc<Aligner>>,
 }
 
 impl<'a> Shelf<'a> {
     /// Nothing is opened yet.
     pub fn new(pictures: &'a [Picture]) -> Self {
-        Self { pictures, kept: pictures.iter().map(|_| OnceLock::new()).collect(), bytes: AtomicUsize::new(0) }
+        Self {
+            pictures,
+            kept: pictures.iter().map(|_| OnceLock::new()).collect(),
+            bytes: AtomicUsize::new(0),
+            aligner: None,
+        }
+    }
+
+    /// The same pictures, each brought into line from now on.
+    pub fn aligned(self, aligner: Option<Arc<Aligner>>) -> Self {
+        match aligner {
+            Some(_) => Self { aligner, ..Self::new(self.pictures) },
+            None => self,
+        }
     }
 
     /// How many there are.
@@ -85,7 +101,7 @@ impl<'a> Shelf<'a> {
         self.pictures.is_empty()
     }
 
-    /// Picture `i`, decoded.
+    /// Picture `i`, decoded and brought into line.
     ///
     /// # Errors
     /// As [`Picture::load`].
@@ -93,7 +109,13 @@ impl<'a> Shelf<'a> {
         if let Some(frame) = self.kept[i].get() {
             return Ok(frame.clone());
         }
-        let frame = self.pictures[i].load()?;
+        let mut frame = self.pictures[i].load()?;
+        if let Some(aligner) = &self.aligner {
+            let (correction, _) = aligner.find(&frame, &mut register::Scratch::default());
+            if correction != Motion::NONE {
+                frame = warped(&frame, &correction);
+            }
+        }
         let bytes = frame.rgb.len();
         if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= KEPT_BYTES {
             return Ok(self.kept[i].get_or_init(|| frame).clone());

@@ -114,8 +114,9 @@ impl Lesson<'_> {
         };
         self.progress.stage("looking at good parts again", highest.len() as u64);
         let zooms = measure(zoom, highest.len(), crop, self.progress)?.evidences;
-        let is_rejected =
-            |(place, zoom): &(usize, &Evidence)| recipe.score(&full[*place], zoom) >= recipe.threshold.max(LIKE_BAD);
+        let is_rejected = |(place, zoom): &(usize, &Evidence)| {
+            recipe.score(&full[*place], Some(zoom)) >= recipe.threshold.max(LIKE_BAD)
+        };
         let mut rejected: Vec<usize> =
             highest.iter().copied().zip(&zooms).filter(is_rejected).map(|(place, _)| place).collect();
         rejected.sort_unstable();

@@ -1,10 +1,12 @@
 //! One lesson from beginning to end: its options, what it hears, what it gives.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use super::bank::PROTOTYPES;
 use super::conclusion::Concluded;
@@ -19,7 +21,8 @@ use super::survey::{Seen, Survey, first};
 use super::suspects::Suspect;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::levels::Light;
-use crate::inspect::recipe::Recipe;
+use crate::inspect::recipe::{Recipe, Standard};
+use crate::inspect::register::{self, Aligner, Grey, Registration, mean_of};
 use crate::nn::backbone::Backbone;
 
 /// Good pictures that are fitted on, at most: their features stay in memory.
@@ -43,6 +46,8 @@ pub struct Options {
     pub turns: usize,
     /// N of the promise that at most 1 good part in N is rejected.
     pub one_in: u32,
+    /// Whether parts are brought into line before they are looked at.
+    pub register: bool,
     /// Seed of every random choice.
     pub seed: u64,
     /// Parts of the method, of which some may be left out to measure them.
@@ -59,6 +64,7 @@ impl Default for Options {
             held_out: 0.3,
             turns: 1,
             one_in: promise::ONE_IN,
+            register: false,
             seed: 0,
             ingredients: Ingredients::default(),
         }
@@ -140,11 +146,14 @@ pub fn teach(
     }
     let (size, digest) = (survey.input(options.size), survey.digest(&good, &bad));
     let prints = survey.fingerprints();
+    let aligner = if options.register { Some(alignment(&good, progress)?) } else { None };
+    let (good, bad) = (good.aligned(aligner.clone()), bad.aligned(aligner.clone()));
     let mut turns = splits(&good, options.held_out, options.turns, &mut rng).into_iter();
     let (fit, held) = turns.next().expect("at least one");
     let views = calibration_views(&good, &fit, &bad, size, options.light(), &mut rng)?;
     progress.stage("quantising the backbone", 1);
-    let space = FeatureGraph::fit(backbone, size[0], size[1], &views)?;
+    let calculates = if options.ingredients.int8 { backbone.clone() } else { backbone.clone().in_floats() };
+    let space = FeatureGraph::fit(&calculates, size[0], size[1], &views)?;
     let extractor = space.extractor()?;
     let screened = Screened::default();
     let mut lesson = Lesson { good, bad, fit, held, space, extractor, screened, prints, options, progress };
@@ -159,9 +168,45 @@ pub fn teach(
         lesson.swap(fit, held, screened);
     }
     let Concluded { recipe, bytes, warnings: more, suspects } =
-        lesson.conclude(&fitted, reckoned, &others, backbone, digest)?;
+        lesson.conclude(&fitted, reckoned, &others, backbone, digest, aligner.as_deref())?;
     warnings.extend(more);
     Ok(Taught { bytes, recipe, took: start.elapsed(), warnings, suspects })
+}
+
+/// Pictures that the mean good part is taken of, at most.
+const ALIGNED: usize = 64;
+/// A median correlation of good parts with their mean below this is no likeness.
+const LIKENESS_MIN: f32 = 0.5;
+/// A part counts as found within this many deviations of good parts' correlations.
+const GATE: f32 = 6.0;
+
+/// What good parts are brought into line with, and from which correlation on.
+fn alignment(good: &Shelf<'_>, progress: &dyn Progress) -> Result<Arc<Aligner>> {
+    let count = good.len().min(ALIGNED);
+    progress.stage("bringing parts into line", count as u64);
+    let pictures = (0..count)
+        .into_par_iter()
+        .map(|n| {
+            let frame = good.frame(n * good.len() / count)?;
+            progress.tick();
+            Ok(Grey::of(&frame, &mut register::Scratch::default()))
+        })
+        .collect::<Result<Vec<Grey>>>()?;
+    let unlike = |median: f32| {
+        let message = format!(
+            "the good pictures do not show parts that can be brought into line (median correlation with their mean \
+             {median:.2}, {LIKENESS_MIN} is the least): teach without --register"
+        );
+        Error::new(ErrorKind::Refused, message)
+    };
+    let (mean, mut correlations) = mean_of(&pictures).ok_or_else(|| unlike(0.0))?;
+    let Standard { mean: usual, std } = Standard::of(&correlations);
+    correlations.sort_unstable_by(f32::total_cmp);
+    let median = correlations[correlations.len() / 2];
+    if median < LIKENESS_MIN {
+        return Err(unlike(median));
+    }
+    Ok(Arc::new(Aligner::new(Registration::new(&mean, (usual - GATE * std).max(LIKENESS_MIN / 2.0)))))
 }
 
 /// Good pictures to fit on and to hold out, whole groups on one side; `turns` times, none held out twice, or as often as

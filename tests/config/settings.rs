@@ -53,6 +53,7 @@ fn every_value_reaches_its_setting() {
         },
         trigger: Trigger::EveryFrame,
         model: config::Model { recipe: "etc/r.onnx".into() },
+        zoom_always: true,
         decision: config::Decision { threshold: Some(-1.5) },
         reject: reject::Settings {
             enabled: true,

@@ -1,4 +1,4 @@
-//! Keys of `[model]` and `[decision]`: what was taught, and when a score is a reject.
+//! Keys of `[model]`, `[zoom]` and `[decision]`: what was taught, when it looks closer, and when a score is a reject.
 
 use super::{Absent, Key, Kind};
 
@@ -11,6 +11,16 @@ pub(super) const KEYS: &[Key] = &[
         active: None,
         only_with: None,
         doc: "The recipe file that `zoomgate teach` wrote.",
+        hint: "",
+    },
+    Key {
+        path: "zoom.always",
+        kind: Kind::Boolean,
+        absent: Absent::Default("true"),
+        active: None,
+        only_with: None,
+        doc: "With false the zoom is left out where the whole view is 3 deviations and more below the threshold: faster, and \
+              measured with `zoomgate eval --lazy-zoom`.",
         hint: "",
     },
     Key {

@@ -122,11 +122,7 @@ pub const SECTIONS: &[Section] = &[
     reserved("roi", "The part of the frame that is looked at.", "frames that show more than the part"),
     used("trigger", "What starts a part."),
     used("model", "What was taught."),
-    reserved(
-        "zoom",
-        "How many crops are looked at, and how closely.",
-        "several crops a part; until then the recipe decides",
-    ),
+    used("zoom", "The second look; the recipe decides how many crops it takes, and how closely."),
     used("decision", "When a score is a reject."),
     used("reject", "From a verdict to a pulse on the reject line."),
     used("encoder", "The encoder of the belt, where it has one."),
