@@ -242,7 +242,9 @@ fn eval_measures_what_there_is_and_names_what_is_not() {
     let kinds = DefectKind::ALL.len() as u64;
     assert_eq!((&report["good_test"], &report["bad_test"]), (&EACH.into(), &(kinds * EACH).into()));
     assert_eq!(report["good_train"], GOOD);
-    for rate in ["auroc_image", "auroc_normality", "auroc_pixel", "ap_image", "escape", "overkill"] {
+    for rate in
+        ["auroc_image", "auroc_normality", "auroc_pixel", "ap_image", "escape", "escape_1pct", "crop_holds", "overkill"]
+    {
         let value = report[rate].as_f64().unwrap_or_else(|| panic!("{rate} is {}", report[rate]));
         assert!((0.0..=1.0).contains(&value), "{rate} = {value}");
     }

@@ -19,11 +19,18 @@ pub struct CropPolicy {
     pub pad: f64,
     /// Smallest side of a crop, as a share of the full view's.
     pub side_min: f64,
+    /// Whether crops follow the map; without it they are cut anywhere, to measure what aiming is worth.
+    #[serde(default = "is_aimed")]
+    pub aim: bool,
+}
+
+fn is_aimed() -> bool {
+    true
 }
 
 impl Default for CropPolicy {
     fn default() -> Self {
-        Self { count: 1, theta: 0.6, pad: 0.15, side_min: 0.35 }
+        Self { count: 1, theta: 0.6, pad: 0.15, side_min: 0.35, aim: true }
     }
 }
 
@@ -73,7 +80,8 @@ impl CropPolicy {
                 _ if out.is_empty() => [map.width / 2, map.height / 2, map.width / 2 + 1, map.height / 2 + 1],
                 _ => break,
             };
-            out.push(self.view(region, map, full, frame));
+            let view = self.view(region, map, full, frame);
+            out.push(if self.aim { view } else { elsewhere(&view, map, out.len() as u64, full, frame) });
         }
     }
 
@@ -95,6 +103,21 @@ pub fn around(centre: (f64, f64), share: f64, full: &View, frame: (u32, u32)) ->
     let at = View { x: centre.0 - width / 2.0, y: centre.1 - height / 2.0, width, height };
     let v = at.shifted_inside(frame.0, frame.1);
     View { x: v.x.round(), y: v.y.round(), ..v }
+}
+
+/// A crop of the same size anywhere in the full view: the same for the same map, and nothing to do with its peaks.
+fn elsewhere(view: &View, map: Map<'_>, turn: u64, full: &View, frame: (u32, u32)) -> View {
+    // FNV-1a over the map's bits.
+    let hash = map.values.iter().fold(0xcbf2_9ce4_8422_2325 ^ turn, |hash: u64, v| {
+        (hash ^ u64::from(v.to_bits())).wrapping_mul(0x0100_0000_01b3)
+    });
+    let unit = |bits: u64| (bits & 0xffff) as f64 / f64::from(0xffff);
+    let along = |at: f64, length: f64, side: f64, r: f64| at + side / 2.0 + r * (length - side).max(0.0);
+    let centre = (
+        along(full.x, full.width, view.width, unit(hash >> 16)),
+        along(full.y, full.height, view.height, unit(hash >> 40)),
+    );
+    around(centre, view.width / full.width, full, frame)
 }
 
 /// The bounding box `[left, top, right, bottom]` (right and bottom exclusive) of the region around `peak`.
@@ -172,6 +195,23 @@ mod tests {
             let v = crops(&m, CropPolicy::default())[0];
             assert!((v.x + v.width / 2.0 - 165.0).abs() < 6.0, "{v:?}");
         }
+    }
+
+    #[test]
+    fn without_aim_crops_are_anywhere_and_the_same_again() {
+        let policy = CropPolicy { aim: false, ..CropPolicy::default() };
+        let mut seen = Vec::new();
+        for i in 0..40 {
+            let mut m = vec![0.0; 1024];
+            m[16 * 32 + 16] = 1.0 + i as f32;
+            let v = crops(&m, policy)[0];
+            assert_eq!(v, crops(&m, policy)[0]);
+            assert_eq!((v.width, v.height), (112.0, 112.0));
+            assert!(v.x >= 0.0 && v.y >= 0.0 && v.x + v.width <= 320.0 && v.y + v.height <= 320.0, "{v:?}");
+            seen.push(v.x + v.width / 2.0);
+        }
+        let (left, right) = (seen.iter().filter(|x| **x < 130.0).count(), seen.iter().filter(|x| **x > 190.0).count());
+        assert!(left >= 5 && right >= 5, "{seen:?}");
     }
 
     #[test]

@@ -65,6 +65,7 @@ pub struct Backbone {
     input: String,
     features: Vec<String>,
     range: InputRange,
+    is_float: bool,
     /// SHA-256 of the file, hex; stored in recipes.
     pub digest: String,
     /// The file's name, for people.
@@ -162,7 +163,13 @@ impl Backbone {
         let digest = sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
         let name =
             Path::new(origin).file_name().map_or_else(|| origin.to_owned(), |n| n.to_string_lossy().into_owned());
-        Ok(Self { graph, opset, input, features, range, digest, name })
+        Ok(Self { graph, opset, input, features, range, is_float: false, digest, name })
+    }
+
+    /// The same, which stays in floats when it is quantised: to measure what int8 costs.
+    #[must_use]
+    pub fn in_floats(self) -> Self {
+        Self { is_float: true, ..self }
     }
 
     /// The feature tensors' names.
@@ -264,7 +271,7 @@ impl Backbone {
         cut: &HashSet<String>,
         quants: &HashMap<String, Quant>,
     ) -> Result<Graph> {
-        let mut g = Graph::default();
+        let mut g = Graph { is_float: self.is_float, ..Graph::default() };
         g.input("image", Elem::U8, &[1, 3, height, width]);
         let constants: HashMap<&str, &TensorProto> =
             self.graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();

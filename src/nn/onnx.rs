@@ -104,6 +104,8 @@ pub struct Graph {
     pub initializers: Vec<TensorProto>,
     pub(super) inputs: Vec<ValueInfoProto>,
     pub(super) outputs: Vec<ValueInfoProto>,
+    /// Weights and activations stay floats, to measure what grids cost; tensors are still stored on theirs beside that.
+    pub is_float: bool,
 }
 
 impl Graph {
@@ -181,6 +183,9 @@ impl Graph {
         let s = self.f32(&format!("{output}.scale"), &[], &[q.scale]);
         let z = self.u8_scalar(&format!("{output}.zero"), q.zero);
         let stored = self.node("QuantizeLinear", &[x, &s, &z], &format!("{output}.q"), &[]);
+        if self.is_float {
+            return self.node("Identity", &[x], output, &[]);
+        }
         self.node("DequantizeLinear", &[&stored, &s, &z], output, &[])
     }
 
@@ -188,6 +193,9 @@ impl Graph {
     ///
     /// `scales` come from [`weight_scales`].
     pub fn weight_i8(&mut self, name: &str, dims: &[usize], data: &[f32], scales: &[f32]) -> String {
+        if self.is_float {
+            return self.f32(name, dims, data);
+        }
         let per = data.len() / scales.len();
         let stored: Vec<i8> = data
             .iter()
@@ -202,6 +210,9 @@ impl Graph {
 
     /// A bias stored as int32 with the scale that integer accumulators have: input scale times weight scale.
     pub fn bias_i32(&mut self, name: &str, data: &[f32], x_scale: f32, w_scales: &[f32]) -> String {
+        if self.is_float {
+            return self.f32(name, &[data.len()], data);
+        }
         let scales: Vec<f32> = w_scales.iter().map(|w| w * x_scale).collect();
         let stored: Vec<i32> = data.iter().zip(&scales).map(|(&b, &s)| (b / s).round_ties_even() as i32).collect();
         let q = self.i32(&format!("{name}.q"), &stored);

@@ -9,7 +9,13 @@ use super::onnx::{self, Elem, Graph, Quant};
 /// A file's graph, to be built on; its metadata is dropped.
 pub fn graph(model: ModelProto) -> Graph {
     let graph = model.graph.unwrap_or_default();
-    Graph { nodes: graph.node, initializers: graph.initializer, inputs: graph.input, outputs: graph.output }
+    Graph {
+        nodes: graph.node,
+        initializers: graph.initializer,
+        inputs: graph.input,
+        outputs: graph.output,
+        is_float: false,
+    }
 }
 
 /// Takes a constant's bytes out of a file.
@@ -37,7 +43,7 @@ impl Graph {
         let nodes: Vec<_> = self.nodes.iter().zip(keep).filter(|(_, k)| **k).map(|(n, _)| n.clone()).collect();
         let used: HashSet<&str> = nodes.iter().flat_map(|n| &n.input).map(String::as_str).collect();
         let initializers = self.initializers.iter().filter(|t| used.contains(t.name.as_str())).cloned().collect();
-        Self { nodes, initializers, inputs, outputs: Vec::new() }
+        Self { nodes, initializers, inputs, outputs: Vec::new(), is_float: self.is_float }
     }
 
     /// The grid of a tensor that [`Graph::fake_quantize`] made; `None` where none did.

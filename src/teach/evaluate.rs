@@ -17,6 +17,9 @@ use crate::inspect::model::{Inspector, Model};
 use crate::inspect::{Inspect as _, Inspection};
 use crate::nn::backbone::Backbone;
 
+/// A crop that shows this share of a defect's pixels holds it.
+const HELD: f64 = 0.5;
+
 /// An item of a dataset as a picture to teach with.
 pub fn lesson_picture(item: &Item) -> Picture {
     let group = if item.group.is_empty() { item.rel.clone() } else { item.group.clone() };
@@ -65,14 +68,20 @@ pub fn evaluate(model: &Model, test: &[Item], threshold: Option<f32>, progress: 
     progress.stage("testing", test.len() as u64);
     let pixels = Mutex::new(PixelAuroc::default());
     let has_masks = test.iter().any(|i| i.mask.is_some());
-    let inspections = inspect_each(model, test, progress, |inspector, i| {
-        let frame = test[i].load()?;
-        let inspection = inspector.inspect(&frame)?;
-        if has_masks {
-            count_pixels(inspector, &test[i], &frame, &pixels)?;
-        }
-        Ok(inspection)
-    })?;
+    let (inspections, held): (Vec<Inspection>, Vec<Option<f64>>) =
+        inspect_each(model, test, progress, |inspector, i| {
+            let frame = test[i].load()?;
+            let inspection = inspector.inspect(&frame)?;
+            let mask = if has_masks { test[i].load_mask(&frame)? } else { None };
+            let held = mask.as_ref().and_then(|m| held_by(&inspection, m));
+            if has_masks {
+                count_pixels(inspector, test[i].label, mask, &frame, &pixels);
+            }
+            Ok((inspection, held))
+        })?
+        .into_iter()
+        .unzip();
+    let held: Vec<f64> = held.into_iter().flatten().map(|share| f64::from(u8::from(share >= HELD))).collect();
     log_evidences(test, &inspections);
     let scored: Vec<Scored<'_>> = test
         .iter()
@@ -89,6 +98,7 @@ pub fn evaluate(model: &Model, test: &[Item], threshold: Option<f32>, progress: 
     let threshold = f64::from(threshold.unwrap_or(model.recipe().threshold));
     let mut run = RunMetrics::measure(&scored, threshold);
     run.good_train = Some(model.recipe().teaching.good);
+    run.crop_holds = metrics::mean(&held);
     run.auroc_pixel = pixels.into_inner().expect("no thread panics while counting").auroc().filter(|_| has_masks);
     Ok(Tested { run, inspections })
 }
@@ -114,17 +124,29 @@ fn log_evidences(test: &[Item], inspections: &[Inspection]) {
     }
 }
 
-fn count_pixels(inspector: &Inspector, item: &Item, frame: &Frame, pixels: &Mutex<PixelAuroc>) -> Result<()> {
+fn count_pixels(inspector: &Inspector, label: Label, mask: Option<Mask>, frame: &Frame, pixels: &Mutex<PixelAuroc>) {
     let (map, width, height, view) = inspector.heat(frame);
     let map = enlarge(map, (width, height), &view, frame);
-    let mask = match (item.load_mask(frame)?, item.label) {
+    let mask = match (mask, label) {
         (Some(mask), _) => mask,
         (None, Label::Good) => Mask { width: frame.width, height: frame.height, pixels: vec![false; map.len()] },
         // A defective picture without a mask says nothing about pixels.
-        (None, Label::Bad) => return Ok(()),
+        (None, Label::Bad) => return,
     };
     pixels.lock().expect("no thread panics while counting").add(&map, &mask.pixels);
-    Ok(())
+}
+
+/// Share of a mask's pixels that lie in the first crop; `None` for an empty mask.
+fn held_by(inspection: &Inspection, mask: &Mask) -> Option<f64> {
+    let crop = inspection.crops.as_slice().first()?;
+    let (columns, rows) = (crop.x..crop.x + crop.width, crop.y..crop.y + crop.height);
+    let (mut inside, mut all) = (0u64, 0u64);
+    for (i, _) in mask.pixels.iter().enumerate().filter(|(_, is_defect)| **is_defect) {
+        let (x, y) = (i as u32 % mask.width, i as u32 / mask.width);
+        all += 1;
+        inside += u64::from(columns.contains(&x) && rows.contains(&y));
+    }
+    (all > 0).then(|| inside as f64 / all as f64)
 }
 
 /// A map of cells as one value for each frame pixel, bilinear between the cells' centres.
@@ -179,4 +201,32 @@ pub fn trial_run(
     tested.run.known = Some(known.iter().map(|i| i.rel.clone()).collect());
     tested.run.teach_s = Some(taught.took.as_secs_f64());
     Ok(Trial { model, tested })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::geometry::Roi;
+
+    #[test]
+    fn a_crop_holds_the_share_of_the_defect_that_lies_in_it() {
+        let mut inspection = Inspection {
+            score: crate::units::Score(0.0),
+            score_full: crate::units::Score(0.0),
+            score_zoom: None,
+            full: crate::inspect::Evidence::default(),
+            zoom: None,
+            crops: crate::inspect::Crops::default(),
+            times: crate::inspect::StageTimes::default(),
+        };
+        // A defect of 4 x 1 pixels from (3, 2) on.
+        let mut mask = Mask { width: 10, height: 5, pixels: vec![false; 50] };
+        (3..7).for_each(|x| mask.pixels[2 * 10 + x] = true);
+        assert_eq!(held_by(&inspection, &mask), None, "no crop");
+        inspection.crops.push(Roi { x: 4, y: 1, width: 6, height: 3 });
+        inspection.crops.push(Roi { x: 0, y: 0, width: 10, height: 5 });
+        assert_eq!(held_by(&inspection, &mask), Some(0.75));
+        mask.pixels.fill(false);
+        assert_eq!(held_by(&inspection, &mask), None, "no defect");
+    }
 }

@@ -214,7 +214,10 @@ fn write_bank(g: &mut Graph, space: &FeatureGraph, v: &str, bank: &Bank) -> Stri
         .values
         .chunks(bank.channels)
         .zip(&scales)
-        .map(|(p, s)| -p.iter().map(|x| ((x / s).round_ties_even() * s).powi(2)).sum::<f32>() / 2.0)
+        .map(|(p, s)| {
+            let stored = |x: &f32| if g.is_float { *x } else { (x / s).round_ties_even() * s };
+            -p.iter().map(|x| stored(x).powi(2)).sum::<f32>() / 2.0
+        })
         .collect();
     let z = format!("{v}.white.z");
     let product = g.conv1x1(&z, &bank.values, &half, &format!("{v}.bank"));

@@ -15,17 +15,30 @@ pub struct Ingredients {
     pub overall: bool,
     /// Every frame is brought to one light.
     pub light: bool,
+    /// The zoom looks where it is suspicious, and not anywhere.
+    pub aim: bool,
+    /// The recipe calculates in int8, and not in floats.
+    pub int8: bool,
 }
 
 impl Default for Ingredients {
     fn default() -> Self {
-        Self { zoom: true, deviation: true, pseudo: true, cutmix: true, overall: true, light: true }
+        Self {
+            zoom: true,
+            deviation: true,
+            pseudo: true,
+            cutmix: true,
+            overall: true,
+            light: true,
+            aim: true,
+            int8: true,
+        }
     }
 }
 
 impl Ingredients {
     /// Names that [`Ingredients::without`] knows.
-    pub const NAMES: [&str; 6] = ["zoom", "deviation", "pseudo", "cutmix", "overall", "light"];
+    pub const NAMES: [&str; 8] = ["zoom", "deviation", "pseudo", "cutmix", "overall", "light", "aim", "int8"];
 
     /// The same without one of [`Ingredients::NAMES`]; `None` for another name.
     #[must_use]
@@ -37,6 +50,8 @@ impl Ingredients {
             "cutmix" => &mut self.cutmix,
             "overall" => &mut self.overall,
             "light" => &mut self.light,
+            "aim" => &mut self.aim,
+            "int8" => &mut self.int8,
             _ => return None,
         };
         *part = false;

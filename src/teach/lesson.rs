@@ -208,7 +208,8 @@ impl Lesson<'_> {
     pub(super) fn fit(&self, rng: &mut ChaCha8Rng) -> Result<Fitted> {
         let Screened { good: goods, bad: bads, held, .. } = self.screened.clone();
         let normality = self.normality(&goods, Lie::Registered, rng);
-        let policy = CropPolicy { count: self.options.crops, ..CropPolicy::default() };
+        let aim = self.options.ingredients.aim;
+        let policy = CropPolicy { count: self.options.crops, aim, ..CropPolicy::default() };
 
         let mixed = if bads.is_empty() { None } else { Some(self.mix(&goods, &bads, &normality, rng)?) };
         let full_lesson = match &mixed {

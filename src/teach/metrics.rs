@@ -75,6 +75,20 @@ pub fn overkill(good: &[f32], threshold: f64) -> Option<f64> {
     share(good, |s| s >= threshold)
 }
 
+/// Share of the defective parts that would pass if the threshold were as low as `overkill` of these good parts allows.
+///
+/// Compares scores at equal overkill, wherever their own thresholds lie; it looks at the test's good parts, so it says
+/// what a score could do and not what it will. `None` when either list is empty.
+pub fn escape_at(good: &[f32], bad: &[f32], overkill: f64) -> Option<f64> {
+    let mut sorted = good.to_vec();
+    sorted.sort_unstable_by(f32::total_cmp);
+    let allowed = (overkill * good.len() as f64) as usize;
+    // The highest good score that must pass; what ties with it passes, too.
+    let passing = sorted.len().checked_sub(allowed + 1).map(|last| f64::from(sorted[last]));
+    let escape = share(bad, |s| passing.is_some_and(|passing| s <= passing));
+    escape.filter(|_| !good.is_empty())
+}
+
 fn share(scores: &[f32], is_counted: impl Fn(f64) -> bool) -> Option<f64> {
     let counted = scores.iter().filter(|&&s| is_counted(f64::from(s))).count();
     (!scores.is_empty()).then(|| counted as f64 / scores.len() as f64)
@@ -318,6 +332,18 @@ mod tests {
         assert_eq!(auroc(&[f32::NEG_INFINITY], &[f32::INFINITY]), Some(1.0));
         assert_eq!(auroc(&[], &[1.0]), None);
         assert_eq!(auroc(&[1.0], &[]), None);
+    }
+
+    #[test]
+    fn escape_at_an_overkill_by_hand() {
+        let good: Vec<f32> = (1..=100).map(|i| i as f32).collect();
+        let bad = [50.0, 98.5, 99.0, 99.5, 100.5];
+        // None of the goods may be rejected: all up to 100 pass; one in a hundred: all up to 99; two: up to 98.
+        for (overkill, escape) in [(0.0, 0.8), (0.01, 0.6), (0.02, 0.2), (1.0, 0.0)] {
+            assert_eq!(escape_at(&good, &bad, overkill), Some(escape), "{overkill}");
+        }
+        assert_eq!(escape_at(&[], &bad, 0.0), None);
+        assert_eq!(escape_at(&good, &[], 0.0), None);
     }
 
     #[test]

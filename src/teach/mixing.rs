@@ -30,7 +30,7 @@ impl Lesson<'_> {
         let examples = Examples { good: goods.to_vec(), real, mixed: Vec::new() };
         let first = self.known("finding the known defects", self.options.steps / 2, &examples, |_| true, rng);
         let first = Known::measure(&self.space, first, Lie::Registered, goods);
-        let tight = CropPolicy { count: 1, theta: 0.5, pad: 0.15, side_min: 0.12 };
+        let tight = CropPolicy { count: 1, theta: 0.5, pad: 0.15, side_min: 0.12, aim: true };
         let boxes: Vec<Roi> = (0..bads.len())
             .into_par_iter()
             .map(|i| {

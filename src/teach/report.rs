@@ -14,6 +14,9 @@ use super::robustness::{self, Perturbed};
 /// The version of the JSON that `trial` and `eval` print.
 pub const SCHEMA: u32 = 1;
 
+/// The overkill at which escapes of different scores are compared.
+const EQUAL_OVERKILL: f64 = 0.01;
+
 /// What the inspection of one test picture came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scored<'a> {
@@ -58,8 +61,16 @@ pub struct RunMetrics {
     pub auroc_full: Option<f64>,
     /// AUROC over pictures of the zoomed views alone; null unless every picture was zoomed.
     pub auroc_zoom: Option<f64>,
+    /// Share of the pictures that were looked at closer.
+    pub zoomed: Option<f64>,
     /// Share of the defective pictures that would pass.
     pub escape: Option<f64>,
+    /// The same at the threshold at which 1 in 100 of these good pictures is rejected, whatever the recipe's own is.
+    pub escape_1pct: Option<f64>,
+    /// As `escape_1pct`, of the full view alone.
+    pub escape_1pct_full: Option<f64>,
+    /// Share of the defective pictures with a mask whose first crop holds half of the defect or more; null without masks.
+    pub crop_holds: Option<f64>,
     /// Share of the good pictures that would be rejected.
     pub overkill: Option<f64>,
     /// Each kind of defect against all good pictures.
@@ -72,7 +83,7 @@ pub struct RunMetrics {
 
 impl RunMetrics {
     /// Works out all figures that follow from scores and threshold; the caller adds `seed`, `known`, `good_train`,
-    /// `auroc_pixel`, `teach_s` and `perturbed`, which are left empty.
+    /// `auroc_pixel`, `crop_holds`, `teach_s` and `perturbed`, which are left empty.
     ///
     /// # Panics
     /// If a score is NaN.
@@ -94,7 +105,14 @@ impl RunMetrics {
             ap_image: metrics::average_precision(&good, &bad),
             auroc_full: ranking(|s| s.full),
             auroc_zoom: if all_zoomed { ranking(|s| s.zoom.unwrap_or(f32::NAN)) } else { None },
+            zoomed: metrics::mean(&scored.iter().map(|s| f64::from(u8::from(s.zoom.is_some()))).collect::<Vec<_>>()),
             escape: metrics::escape(&bad, threshold),
+            escape_1pct: metrics::escape_at(&good, &bad, EQUAL_OVERKILL),
+            escape_1pct_full: metrics::escape_at(
+                &of(Label::Good, |s| s.full),
+                &of(Label::Bad, |s| s.full),
+                EQUAL_OVERKILL,
+            ),
             overkill: metrics::overkill(&good, threshold),
             by_kind: metrics::by_kind(&good, kinds, threshold),
             ..Self::default()
@@ -118,7 +136,11 @@ pub struct Summary {
     pub auroc_pixel: Option<f64>,
     pub auroc_full: Option<f64>,
     pub auroc_zoom: Option<f64>,
+    pub zoomed: Option<f64>,
     pub escape: Option<f64>,
+    pub escape_1pct: Option<f64>,
+    pub escape_1pct_full: Option<f64>,
+    pub crop_holds: Option<f64>,
     pub overkill: Option<f64>,
     pub by_kind: BTreeMap<String, KindSummary>,
     pub teach_s: Option<f64>,
@@ -162,7 +184,11 @@ impl Summary {
             auroc_pixel: over(|r| r.auroc_pixel),
             auroc_full: over(|r| r.auroc_full),
             auroc_zoom: over(|r| r.auroc_zoom),
+            zoomed: over(|r| r.zoomed),
             escape: over(|r| r.escape),
+            escape_1pct: over(|r| r.escape_1pct),
+            escape_1pct_full: over(|r| r.escape_1pct_full),
+            crop_holds: over(|r| r.crop_holds),
             overkill: over(|r| r.overkill),
             by_kind: kinds.into_iter().map(|(kind, tested)| (kind.to_owned(), over_kind(tested))).collect(),
             teach_s: over(|r| r.teach_s),
@@ -273,6 +299,16 @@ fn write_counts(f: &mut fmt::Formatter<'_>, s: &Summary) -> fmt::Result {
         count(s.good_train),
         count(s.good_test),
         count(s.bad_test)
+    )?;
+    if s.zoomed.is_some_and(|share| share < 1.0) {
+        writeln!(f, "looked at closer: {} of the pictures", decimals(s.zoomed, 3))?;
+    }
+    writeln!(
+        f,
+        "escape where 1 in 100 of these good pictures is rejected {}, by the full view alone {}; first crop holds the defect {}",
+        decimals(s.escape_1pct, 3),
+        decimals(s.escape_1pct_full, 3),
+        decimals(s.crop_holds, 3)
     )
 }
 
