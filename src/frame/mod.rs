@@ -1,6 +1,7 @@
 //! Frames: pixels with the time they were exposed at.
 
 pub mod geometry;
+pub mod kernels;
 pub mod picture;
 pub mod pool;
 pub mod quality;
