@@ -8,6 +8,7 @@
 
 use std::arch::x86_64::*;
 
+use super::colour::{Matrix, PAIRS, PIXELS};
 use super::isa::{Isa, Kernel};
 use super::resample::{BLOCK, COLUMNS_SHIFT, Columns, ROWS_SHIFT, Rows, half};
 
@@ -35,6 +36,12 @@ impl Avx2 {
 
 impl Isa for Avx2 {
     #[inline(always)]
+    fn yuv(self, matrix: &Matrix, words: &[u32; PAIRS]) -> [[u8; PIXELS]; 3] {
+        // SAFETY: as above.
+        unsafe { yuv(matrix, words) }
+    }
+
+    #[inline(always)]
     fn rows(self, rows: &Rows<'_>, line: &mut [i16]) {
         if line.len() < BYTES {
             return rows.weigh(line);
@@ -48,6 +55,53 @@ impl Isa for Avx2 {
         // SAFETY: as above.
         unsafe { weigh_columns(columns, line, planes) }
     }
+}
+
+/// As [`Matrix::planes`].
+#[target_feature(enable = "avx2")]
+#[inline]
+fn yuv(matrix: &Matrix, words: &[u32; PAIRS]) -> [[u8; PIXELS]; 3] {
+    let mut planes = [[0; PIXELS]; 3];
+    for half in 0..PAIRS / 16 {
+        // SAFETY: 16 words from each half on are two vectors.
+        let (first, second) = unsafe {
+            let from = words.as_ptr().add(16 * half).cast();
+            (_mm256_loadu_si256(from), _mm256_loadu_si256(from.add(1)))
+        };
+        let (first, second) = (sums(matrix, first), sums(matrix, second));
+        for (plane, (a, b)) in planes.iter_mut().zip(first.into_iter().zip(second)) {
+            // Pixels 0..8 of either, then 8..16 of either, are put in order.
+            let codes = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi16(a, b));
+            // SAFETY: 32 bytes from each half on are a vector.
+            unsafe { _mm256_storeu_si256(plane.as_mut_ptr().add(32 * half).cast(), codes) };
+        }
+    }
+    planes
+}
+
+/// Red, green and blue of 16 pixels in order, without their fraction bits and not yet clamped.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn sums(matrix: &Matrix, words: __m256i) -> [__m256i; 3] {
+    let (byte, luma) = (_mm256_set1_epi32(0xFF), _mm256_set1_epi32(matrix.luma));
+    let y0 = _mm256_mullo_epi32(_mm256_and_si256(words, byte), luma);
+    let y1 = _mm256_mullo_epi32(_mm256_and_si256(_mm256_srli_epi32::<16>(words), byte), luma);
+    let (u, v) = (_mm256_and_si256(_mm256_srli_epi32::<8>(words), byte), _mm256_srli_epi32::<24>(words));
+    let mut sums = [
+        _mm256_mullo_epi32(v, _mm256_set1_epi32(matrix.red_v)),
+        _mm256_add_epi32(
+            _mm256_mullo_epi32(u, _mm256_set1_epi32(matrix.green_u)),
+            _mm256_mullo_epi32(v, _mm256_set1_epi32(matrix.green_v)),
+        ),
+        _mm256_mullo_epi32(u, _mm256_set1_epi32(matrix.blue_u)),
+    ];
+    for (sum, constant) in sums.iter_mut().zip(matrix.constants) {
+        let chroma = _mm256_add_epi32(*sum, _mm256_set1_epi32(constant));
+        let (left, right) = (_mm256_add_epi32(y0, chroma), _mm256_add_epi32(y1, chroma));
+        // The high halves: that of the left pixel goes to the low half, that of the right one stays.
+        *sum = _mm256_blend_epi16::<0b1010_1010>(_mm256_srli_epi32::<16>(left), right);
+    }
+    sums
 }
 
 /// Bytes of rows that are weighed at a time.

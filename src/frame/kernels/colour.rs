@@ -3,7 +3,7 @@
 use super::isa::{Isa, Kernel, dispatch};
 
 /// Pairs of pixels that are computed at a time.
-const PAIRS: usize = 32;
+pub(super) const PAIRS: usize = 32;
 /// Pixels that are computed at a time.
 pub(super) const PIXELS: usize = 2 * PAIRS;
 
@@ -80,7 +80,7 @@ pub fn bgr(line: &[u8], rgb: &mut [u8]) {
 /// A format of which [`PIXELS`] pixels stand in `BYTES` bytes of each of `N` lines.
 trait Format<const N: usize, const BYTES: usize>: Copy {
     /// A block of pixels to RGB. Has to be inlined always, as [`Kernel`] says.
-    fn block(self, from: [&[u8; BYTES]; N], rgb: &mut [u8; 3 * PIXELS]);
+    fn block<I: Isa>(self, isa: I, from: [&[u8; BYTES]; N], rgb: &mut [u8; 3 * PIXELS]);
 }
 
 /// A line of pixels that come from `N` lines of bytes.
@@ -96,7 +96,7 @@ impl<F: Format<N, BYTES>, const N: usize, const BYTES: usize> Kernel for Line<'_
     /// The last pixels, which are fewer, are computed in a whole block as well: a loop of constant length is all that
     /// there is to compile.
     #[inline(always)]
-    fn run<I: Isa>(self, _: I) {
+    fn run<I: Isa>(self, isa: I) {
         let (mut padded, mut last) = ([[0; BYTES]; N], [0; 3 * PIXELS]);
         for (n, rgb) in self.rgb.chunks_mut(3 * PIXELS).enumerate() {
             let rest = self.lines.map(|line| &line[n * BYTES..]);
@@ -106,9 +106,9 @@ impl<F: Format<N, BYTES>, const N: usize, const BYTES: usize> Kernel for Line<'_
             }
             let from = std::array::from_fn(|line| rest[line].first_chunk().unwrap_or(&padded[line]));
             if let Some(rgb) = rgb.first_chunk_mut() {
-                self.format.block(from, rgb);
+                self.format.block(isa, from, rgb);
             } else {
-                self.format.block(from, &mut last);
+                self.format.block(isa, from, &mut last);
                 rgb.copy_from_slice(&last[..len]);
             }
         }
@@ -121,16 +121,13 @@ struct PackedYuv<const IS_UYVY: bool>(Matrix);
 
 impl<const IS_UYVY: bool> Format<1, { 4 * PAIRS }> for PackedYuv<IS_UYVY> {
     #[inline(always)]
-    fn block(self, [from]: [&[u8; 4 * PAIRS]; 1], rgb: &mut [u8; 3 * PIXELS]) {
-        let mut pairs = [[0; PAIRS]; 4];
-        let [y0, u, y1, v] = &mut pairs;
-        for (n, word) in from.as_chunks().0.iter().enumerate() {
+    fn block<I: Isa>(self, isa: I, [from]: [&[u8; 4 * PAIRS]; 1], rgb: &mut [u8; 3 * PIXELS]) {
+        let mut words = [0; PAIRS];
+        for (to, word) in words.iter_mut().zip(from.as_chunks().0) {
             let word = u32::from_le_bytes(*word);
-            let bytes = [word & 255, word >> 8 & 255, word >> 16 & 255, word >> 24];
-            let [a, b, c, d] = bytes;
-            [y0[n], u[n], y1[n], v[n]] = if IS_UYVY { [b, a, d, c] } else { [a, b, c, d] };
+            *to = if IS_UYVY { word >> 8 & 0x00FF_00FF | word << 8 & 0xFF00_FF00 } else { word };
         }
-        self.0.block(&pairs, rgb);
+        interleave(&isa.yuv(&self.0, &words), rgb);
     }
 }
 
@@ -139,32 +136,33 @@ struct PlanarYuv(Matrix);
 
 impl Format<2, PIXELS> for PlanarYuv {
     #[inline(always)]
-    fn block(self, [luma, chroma]: [&[u8; PIXELS]; 2], rgb: &mut [u8; 3 * PIXELS]) {
-        let mut pairs = [[0; PAIRS]; 4];
-        let [y0, u, y1, v] = &mut pairs;
-        for (n, (luma, chroma)) in luma.as_chunks().0.iter().zip(chroma.as_chunks().0).enumerate() {
+    fn block<I: Isa>(self, isa: I, [luma, chroma]: [&[u8; PIXELS]; 2], rgb: &mut [u8; 3 * PIXELS]) {
+        let mut words = [0; PAIRS];
+        for (to, (luma, chroma)) in words.iter_mut().zip(luma.as_chunks().0.iter().zip(chroma.as_chunks().0)) {
             let (luma, chroma) = (u32::from(u16::from_le_bytes(*luma)), u32::from(u16::from_le_bytes(*chroma)));
-            [y0[n], u[n], y1[n], v[n]] = [luma & 255, chroma & 255, luma >> 8, chroma >> 8];
+            *to = luma & 0xFF | (chroma & 0xFF) << 8 | luma << 8 & 0xFF_0000 | chroma << 16 & 0xFF00_0000;
         }
-        self.0.block(&pairs, rgb);
+        interleave(&isa.yuv(&self.0, &words), rgb);
     }
 }
 
 impl Matrix {
-    /// A block of pixels from pairs of them, which share U and V.
+    /// Red, green and blue of a block of pixels, from pairs of them: `Y0 U Y1 V` from the lowest byte on. This is the
+    /// definition; other instruction sets give the same.
     #[inline(always)]
-    fn block(&self, [y0, u, y1, v]: &[[u32; PAIRS]; 4], rgb: &mut [u8; 3 * PIXELS]) {
+    pub(super) fn planes(&self, words: &[u32; PAIRS]) -> [[u8; PIXELS]; 3] {
         let [red, green, blue] = self.constants;
         // The two pixels of a pair share a word, the left one in its low half: chroma is multiplied once for both.
         let (mut reds, mut greens, mut blues) = ([0; PAIRS], [0; PAIRS], [0; PAIRS]);
         for n in 0..PAIRS {
-            let (y0, y1) = (y0[n] as i32 * self.luma, y1[n] as i32 * self.luma);
-            let (u, v) = (u[n] as i32, v[n] as i32);
+            let word = words[n];
+            let (y0, y1) = ((word & 255) as i32 * self.luma, (word >> 16 & 255) as i32 * self.luma);
+            let (u, v) = ((word >> 8 & 255) as i32, (word >> 24) as i32);
             reds[n] = high_halves(y0, y1, red + self.red_v * v);
             greens[n] = high_halves(y0, y1, green + self.green_u * u + self.green_v * v);
             blues[n] = high_halves(y0, y1, blue + self.blue_u * u);
         }
-        interleave(&[codes(&reds), codes(&greens), codes(&blues)], rgb);
+        [codes(&reds), codes(&greens), codes(&blues)]
     }
 }
 
@@ -190,7 +188,7 @@ struct Grey8;
 
 impl Format<1, PIXELS> for Grey8 {
     #[inline(always)]
-    fn block(self, [from]: [&[u8; PIXELS]; 1], rgb: &mut [u8; 3 * PIXELS]) {
+    fn block<I: Isa>(self, _: I, [from]: [&[u8; PIXELS]; 1], rgb: &mut [u8; 3 * PIXELS]) {
         interleave(&[*from; 3], rgb);
     }
 }
@@ -202,7 +200,7 @@ struct Grey16 {
 
 impl Format<1, { 2 * PIXELS }> for Grey16 {
     #[inline(always)]
-    fn block(self, [from]: [&[u8; 2 * PIXELS]; 1], rgb: &mut [u8; 3 * PIXELS]) {
+    fn block<I: Isa>(self, _: I, [from]: [&[u8; 2 * PIXELS]; 1], rgb: &mut [u8; 3 * PIXELS]) {
         let mut grey = [0; PIXELS];
         for (grey, word) in grey.iter_mut().zip(from.as_chunks().0) {
             *grey = high_byte(*word, self.shift);
@@ -216,7 +214,7 @@ struct Bgr;
 
 impl Format<1, { 3 * PIXELS }> for Bgr {
     #[inline(always)]
-    fn block(self, [from]: [&[u8; 3 * PIXELS]; 1], rgb: &mut [u8; 3 * PIXELS]) {
+    fn block<I: Isa>(self, _: I, [from]: [&[u8; 3 * PIXELS]; 1], rgb: &mut [u8; 3 * PIXELS]) {
         for n in 0..PIXELS {
             [rgb[3 * n], rgb[3 * n + 1], rgb[3 * n + 2]] = [from[3 * n + 2], from[3 * n + 1], from[3 * n]];
         }

@@ -1,5 +1,6 @@
 //! One loop, compiled for each instruction set.
 
+use super::colour::{Matrix, PAIRS, PIXELS};
 use super::resample::{Columns, Rows};
 
 /// A loop over pixels with its arguments. `run` and all that it calls have to be `#[inline(always)]`: what is not inlined
@@ -13,17 +14,25 @@ pub(super) trait Kernel {
 
 /// What an instruction set does otherwise than by the same loop. A value of one proves that the processor has it.
 pub(super) trait Isa: Copy {
+    /// Red, green and blue of pairs of pixels; see [`Matrix::planes`], which says what it gives.
+    fn yuv(self, matrix: &Matrix, words: &[u32; PAIRS]) -> [[u8; PIXELS]; 3];
     /// Weighs rows and writes a line; see [`Rows::weigh`], which says what it gives.
     fn rows(self, rows: &Rows<'_>, line: &mut [i16]);
     /// Weighs the pixels of `line` and writes one line of each plane; see [`Columns::weigh`], which says what it gives.
     fn columns(self, columns: &Columns, line: &[i16], planes: [&mut [u8]; 3]);
 }
 
-/// Every processor. On aarch64 that means NEON.
+/// Every processor.
+#[cfg_attr(target_arch = "aarch64", cfg_attr(not(test), allow(dead_code, reason = "aarch64 has NEON")))]
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 
 impl Isa for Portable {
+    #[inline(always)]
+    fn yuv(self, matrix: &Matrix, words: &[u32; PAIRS]) -> [[u8; PIXELS]; 3] {
+        matrix.planes(words)
+    }
+
     #[inline(always)]
     fn rows(self, rows: &Rows<'_>, line: &mut [i16]) {
         rows.weigh(line);
@@ -46,6 +55,9 @@ pub(super) fn dispatch<K: Kernel>(kernel: K) -> K::Out {
     if let Some(avx2) = super::avx2::Avx2::detect() {
         return avx2.dispatch(kernel);
     }
+    #[cfg(target_arch = "aarch64")]
+    return kernel.run(super::neon::Neon);
+    #[cfg(not(target_arch = "aarch64"))]
     kernel.run(Portable)
 }
 

@@ -2,10 +2,10 @@
 //!
 //! A loop is written once, in integers, and compiled once for each instruction set: the compiler makes vectors of blocks
 //! of a constant size, and what it gives is the same bits on every processor. By hand stands only what it does not see:
-//! the columns of a resampled picture, whose pixels begin at any byte (`avx2.rs`).
+//! how pixels that begin at any byte become vectors. `isa.rs` says how an instruction set's own code is put into a loop.
 //!
-//! x86-64 programs may use SSE2 only; one that finds AVX2 runs the loops that were compiled for it. Every aarch64 has
-//! NEON, for which the whole program is compiled.
+//! x86-64 programs may use SSE2 only; one that finds AVX2 runs the loops that were compiled for it (`avx2.rs`). Every
+//! aarch64 has NEON, for which the whole program is compiled (`neon.rs`).
 
 pub mod colour;
 pub mod input;
@@ -15,6 +15,8 @@ pub mod resample;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 #[cfg(test)]
 pub(crate) use isa::portably;

@@ -77,8 +77,8 @@ impl<const PHASE: usize> Kernel for Demosaic<'_, PHASE> {
         let width = self.rgb.len() / 3;
         let mut three = [[0; PIXELS + 2]; 3];
         for (n, rgb) in self.rgb.chunks_mut(3 * PIXELS).enumerate() {
-            for line in 0..3 {
-                take(self.samples, self.lines[line], n * PIXELS, rgb.len() / 3, width, &mut three[line]);
+            for (line, block) in self.lines.iter().zip(&mut three) {
+                take(self.samples, line, n * PIXELS, rgb.len() / 3, width, block);
             }
             let [line_colour, green, other] = planes::<PHASE>(&three);
             let planes = if self.is_red_line { [line_colour, green, other] } else { [other, green, line_colour] };
@@ -177,7 +177,7 @@ pub fn neighbours(at: usize, count: usize) -> (usize, usize) {
 
 #[inline(always)]
 fn mean2(a: u8, b: u8) -> u8 {
-    ((u16::from(a) + u16::from(b) + 1) / 2) as u8
+    ((u16::from(a) + u16::from(b) + 1) >> 1) as u8
 }
 
 #[inline(always)]

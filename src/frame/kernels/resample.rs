@@ -84,7 +84,7 @@ pub(super) struct Columns {
     /// First value of each output in the line, for whole blocks of outputs: those beyond the last read the line's first.
     first: Vec<u32>,
     pairs: usize,
-    /// `[outputs, pairs]` of two weights each.
+    /// `[outputs, pairs]` of two weights each, for whole blocks of outputs.
     weights: Vec<[i16; 2]>,
     /// The same for vectors of two outputs with four channels; see [`Columns::wide`].
     wide: Vec<[i16; 16]>,
@@ -101,8 +101,8 @@ impl Columns {
         self.first.clear();
         self.first.resize(count.next_multiple_of(BLOCK), 0);
         self.weights.clear();
-        self.weights.reserve(count * pairs_max);
-        self.weights.resize(count * self.pairs, [0; 2]);
+        self.weights.reserve(self.first.len() * pairs_max);
+        self.weights.resize(self.first.len() * self.pairs, [0; 2]);
         self.wide.clear();
         self.wide.reserve(self.first.len() / 2 * pairs_max);
         self.wide.resize(self.first.len() / 2 * self.pairs, [0; 16]);
@@ -142,8 +142,15 @@ impl Columns {
         self.pairs
     }
 
+    /// `[outputs, pairs]` of two weights each, for as many outputs as [`Columns::first`] has.
+    #[cfg(target_arch = "aarch64")]
+    pub(super) fn weights(&self) -> &[[i16; 2]] {
+        &self.weights
+    }
+
     /// Weights for vectors of two outputs with four channels, `[blocks of outputs, 4, pairs]`: each has the two weights of
     /// output `n` of a block four times, and those of output `n + 4`.
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn wide(&self) -> &[[i16; 16]] {
         &self.wide
     }
@@ -255,7 +262,7 @@ pub(super) struct Rows<'a> {
 }
 
 /// Bytes of rows that are weighed at a time: their sums are registers.
-const BYTES: usize = 16;
+const BYTES: usize = 32;
 
 impl Rows<'_> {
     /// The weighted sum of the rows with 7 fraction bits, rounded. This is the definition; other instruction sets give the
