@@ -60,6 +60,10 @@ impl Taps {
         self.first.len()
     }
 
+    fn pairs_max(&self) -> usize {
+        self.taps_max.div_ceil(2)
+    }
+
     /// First position and weights of output `i`.
     #[inline(always)]
     fn of(&self, i: usize) -> (usize, &[u16]) {
@@ -73,6 +77,12 @@ impl Taps {
         let from = outputs().map(|(first, _)| first).min().unwrap_or(0);
         (from, outputs().map(|(first, weights)| first + weights.len()).max().unwrap_or(from))
     }
+}
+
+/// Values that a line has to have from the first on of an output with `pairs` of taps: a vector of eight begins with the
+/// last pair.
+fn values_of(pairs: usize) -> usize {
+    6 * pairs + 2
 }
 
 /// Outputs of columns that stand together in [`Columns::wide`].
@@ -97,7 +107,7 @@ impl Columns {
     fn fill(&mut self, taps: &Taps, from: usize) {
         let count = taps.count();
         self.pairs = (0..count).map(|i| taps.of(i).1.len().div_ceil(2)).max().unwrap_or(0);
-        let pairs_max = taps.taps_max.div_ceil(2);
+        let pairs_max = taps.pairs_max();
         self.first.clear();
         self.first.resize(count.next_multiple_of(BLOCK), 0);
         self.weights.clear();
@@ -119,12 +129,7 @@ impl Columns {
             }
         }
         let last = self.first.iter().max().map_or(0, |&first| first as usize);
-        self.values = last + self.values_of_one();
-    }
-
-    /// Values that a line has to have from an output's first on: a vector of eight begins with the last pair.
-    fn values_of_one(&self) -> usize {
-        6 * self.pairs + 2
+        self.values = last + values_of(self.pairs);
     }
 
     /// Values that a line has to have.
@@ -132,12 +137,15 @@ impl Columns {
         self.values
     }
 
-    /// First value of each output, for as many outputs as fill whole blocks; each has [`Columns::values`] at most.
+    /// First value of each output, for as many outputs as fill whole blocks. What each reads from there on, `6 pairs + 2`
+    /// values with what vectors read beside them, is within [`Columns::values`].
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     pub(super) fn first(&self) -> &[u32] {
         &self.first
     }
 
     /// Pairs of taps of each output.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     pub(super) fn pairs(&self) -> usize {
         self.pairs
     }
@@ -162,7 +170,7 @@ impl Columns {
         let planes = reds.iter_mut().zip(greens).zip(blues);
         let taps = self.first.iter().zip(self.weights.chunks_exact(self.pairs.max(1)));
         for ((&first, weights), ((red, green), blue)) in taps.zip(planes) {
-            let line = &line[first as usize..][..self.values_of_one()];
+            let line = &line[first as usize..][..values_of(self.pairs)];
             // A fourth value, which is the next pixel's red and of no use, makes a vector of three.
             let mut sums = [half(COLUMNS_SHIFT); 4];
             for (pair, pixels) in weights.iter().zip(line.windows(7).step_by(6)) {
@@ -212,7 +220,7 @@ impl Resampler {
         let bytes = 3 * (to - from);
         // What vectors read after the last pixel is weighed by 0. Room for any line of this picture, allocated once.
         self.line.clear();
-        self.line.reserve(3 * width + self.placed.values_of_one());
+        self.line.reserve(3 * width + values_of(self.columns.pairs_max()));
         self.line.resize(self.placed.values().max(bytes), 0);
         let (rows, columns, line) = (&self.rows, &self.placed, &mut self.line[..]);
         Resample { rgb, pitch: 3 * width, from: 3 * from, bytes, rows, columns, line, out }
