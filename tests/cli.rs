@@ -290,6 +290,26 @@ fn trial_draws_teaches_and_measures() {
 }
 
 #[test]
+fn bench_times_what_comes_before_the_model_without_one() {
+    let report = &lines(&["bench", "--pixels", "--runs", "1", "--size", "40", "56", "--json"])[0];
+    assert_eq!(keys(report), ["formats", "frame", "input", "schema"]);
+    assert_eq!(report["input"], serde_json::json!([40, 56]));
+    let formats = report["formats"].as_array().unwrap();
+    assert!(formats.len() >= 5, "{formats:?}");
+    for times in formats {
+        let steps = ["convert_ms", "full_ms", "crop_ms", "levels_ms"].map(|step| times[step].as_f64().unwrap());
+        let all = times["sum_ms"].as_f64().unwrap();
+        assert!(steps.iter().all(|&ms| ms > 0.0) && steps.iter().sum::<f64>() <= all + 1e-9, "{times}");
+    }
+    for wrong in [&["bench"][..], &["bench", "--pixels", "--explain"], &["bench", "--pixels", "x.onnx"]] {
+        assert_eq!(zoomgate(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+    let huge = zoomgate(&["bench", "--pixels", "--size", "99999999999", "99999999999"]);
+    assert_eq!(huge.status.code(), Some(1));
+    assert_says(&String::from_utf8(huge.stderr).unwrap(), &["99999999999"]);
+}
+
+#[test]
 fn run_without_its_recipe_says_how_to_make_one() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config.toml");

@@ -1,5 +1,7 @@
 //! `zoomgate bench`: how long a model takes on this machine, and where the time goes.
 
+mod pixels;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -17,8 +19,8 @@ use crate::nn::{ModelProto, surgery};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// A recipe, of which both passes are timed, or another ONNX model with one picture as its input.
-    #[arg(value_name = "FILE.onnx")]
-    pub model: PathBuf,
+    #[arg(value_name = "FILE.onnx", required_unless_present = "pixels")]
+    pub model: Option<PathBuf>,
     /// Height and width of the input of a model that does not say them.
     #[arg(long, num_args = 2, value_names = ["H", "W"])]
     pub size: Option<Vec<usize>>,
@@ -40,6 +42,9 @@ pub struct Args {
     /// Run each pass N times and do nothing else, for whoever counts from outside: neither warm-up nor report.
     #[arg(long, conflicts_with_all = ["stock", "explain", "json"])]
     pub plain: bool,
+    /// Time what comes before the model instead: raw frames to RGB, views to the model's input, levels.
+    #[arg(long, conflicts_with_all = ["model", "explain", "stock", "engine", "pass", "plain"])]
+    pub pixels: bool,
     /// Print one JSON object on stdout and nothing else there.
     #[arg(long)]
     pub json: bool,
@@ -96,13 +101,16 @@ struct Node {
     ms: f64,
 }
 
-/// Times a model and prints the result.
+/// Times a model, or what comes before it, and prints the result.
 ///
 /// # Errors
 /// When the file is missing, damaged, or no model with one picture as its input.
 pub fn run(args: &Args) -> Result<()> {
-    let origin = args.model.display().to_string();
-    let bytes = std::fs::read(&args.model).map_err(|e| Error::io("read the model", &args.model, e))?;
+    let Some(path) = &args.model else {
+        return pixels::run(args);
+    };
+    let origin = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|e| Error::io("read the model", path, e))?;
     let mut model = onnx::decode(&bytes, &origin)?;
     surgery::take(&mut model, KEEPSAKE_KEY);
     let mut what = Timed::of(&model, args, &origin)?;

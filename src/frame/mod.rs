@@ -1,6 +1,7 @@
 //! Frames: pixels with the time they were exposed at.
 
 pub mod geometry;
+pub mod kernels;
 pub mod motion;
 pub mod picture;
 pub mod pool;

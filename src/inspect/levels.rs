@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::preprocess::{Scratch, sample};
 use crate::frame::Frame;
 use crate::frame::geometry::View;
+use crate::frame::kernels::input::{Affine, moments};
 
 /// The middle of the model's input range: where every frame's mean is brought to.
-const MIDDLE: f32 = 128.0;
+const MIDDLE: f64 = 128.0;
 
 /// What every frame is brought to; part of the recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,31 +30,24 @@ impl Default for Light {
     }
 }
 
-/// The map for one frame: `(v - mean) * gain + 128`, as a table of the 256 values.
-#[derive(Clone, Debug)]
-pub struct Levels {
-    table: [u8; 256],
-}
+/// The map for one frame: `(v - mean) * gain + 128`, rounded and clamped.
+#[derive(Clone, Copy, Debug)]
+pub struct Levels(Affine);
 
 impl Levels {
     /// Leaves everything as it is.
     pub fn identity() -> Self {
-        Self { table: std::array::from_fn(|v| v as u8) }
+        Self(Affine::IDENTITY)
     }
 
     /// From the full view's model input, `[3, H, W]` u8, before any levels. Cost: one read of the input.
     pub fn of(input: &[u8], light: &Light) -> Self {
-        let (mut sum, mut square) = (0u64, 0u64);
-        for &v in input {
-            sum += u64::from(v);
-            square += u64::from(v) * u64::from(v);
-        }
+        let (sum, square) = moments(input);
         let n = input.len().max(1) as f64;
         let mean = sum as f64 / n;
         let std = (square as f64 / n - mean * mean).max(0.0).sqrt();
         let gain = (light.contrast / (std as f32).max(1e-3)).min(light.gain_max);
-        let level = |v: usize| ((v as f32 - mean as f32) * gain + MIDDLE).round().clamp(0.0, 255.0) as u8;
-        Self { table: std::array::from_fn(level) }
+        Self(Affine::new(gain.into(), mean, MIDDLE))
     }
 
     /// From a frame: what [`Levels::of`] gives for its full view.
@@ -65,7 +59,7 @@ impl Levels {
 
     /// Applies the map in place.
     pub fn apply(&self, input: &mut [u8]) {
-        input.iter_mut().for_each(|v| *v = self.table[usize::from(*v)]);
+        self.0.apply(input);
     }
 }
 

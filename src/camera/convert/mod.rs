@@ -10,6 +10,8 @@
 //! More than 8 bits become 8 by keeping the high ones (`v >> 2`, `v >> 4`, `v >> 8`), as pictures on disk are read: the
 //! model was taught on 8 bits. A sample above its format's maximum is white.
 //!
+//! The loops over pixels are in `src/frame/kernels/`; here stands what the bytes mean.
+//!
 //! Nothing here panics, whatever the bytes: lengths are checked before the first pixel is written. Nothing but the JPEG
 //! decoder allocates.
 
@@ -242,15 +244,15 @@ pub fn convert(
     }
     let raw = Raw { bytes, stride, line };
     match format {
-        PixelFormat::Yuyv => yuv::packed(&raw, colour, [0, 1, 2, 3], width, out),
-        PixelFormat::Uyvy => yuv::packed(&raw, colour, [1, 0, 3, 2], width, out),
+        PixelFormat::Yuyv => yuv::packed(&raw, colour, false, width, out),
+        PixelFormat::Uyvy => yuv::packed(&raw, colour, true, width, out),
         PixelFormat::Nv12 => yuv::planar(&raw, colour, width, height, out),
         PixelFormat::Grey => plain::grey8(&raw, width, out),
         PixelFormat::Y10 => plain::grey16(&raw, 2, width, out),
         PixelFormat::Y12 => plain::grey16(&raw, 4, width, out),
         PixelFormat::Y16 => plain::grey16(&raw, 8, width, out),
-        PixelFormat::Rgb24 => plain::rgb(&raw, [0, 1, 2], width, out),
-        PixelFormat::Bgr24 => plain::rgb(&raw, [2, 1, 0], width, out),
+        PixelFormat::Rgb24 => plain::rgb(&raw, width, out),
+        PixelFormat::Bgr24 => plain::bgr(&raw, width, out),
         PixelFormat::Bayer(mosaic, packing) => bayer::demosaic(&raw, mosaic, packing, (width, height), out),
         PixelFormat::Mjpeg => {}
     }

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config as Runs, RngSeed};
 
 use super::*;
+use crate::frame::kernels::portably;
 
 const LIMITED: Colour = Colour { matrix: Matrix::Bt601, range: Range::Limited };
 const FULL: Colour = Colour { matrix: Matrix::Bt601, range: Range::Full };
@@ -248,6 +249,129 @@ proptest! {
         let converted = convert(format, LIMITED, (width, height), stride, &bytes, &mut out);
         if let Some(needed) = format.frame_bytes((width, height), stride) {
             prop_assert_eq!(converted.is_ok(), bytes.len() >= needed || width * height == 0);
+        }
+    }
+}
+
+/// Luma and chroma of one pixel to RGB as the standards write it, in the fixed point that is promised: factors of 16
+/// fraction bits, the sum rounded half up.
+fn by_definition(colour: Colour, [y, u, v]: [u8; 3]) -> [u8; 3] {
+    let (kr, kb) = match colour.matrix {
+        Matrix::Bt601 => (0.299, 0.114),
+        Matrix::Bt709 => (0.2126, 0.0722),
+        Matrix::Bt2020 => (0.2627, 0.0593),
+    };
+    let (black, luma, chroma) = match colour.range {
+        Range::Limited => (16, 255.0 / 219.0, 255.0 / 224.0),
+        Range::Full => (0, 1.0, 1.0),
+    };
+    let fixed = |factor: f64| (factor * 65536.0).round() as i64;
+    let (u, v) = (i64::from(u) - 128, i64::from(v) - 128);
+    let y = (i64::from(y) - black) * fixed(luma) + 32768;
+    let kg = 1.0 - kr - kb;
+    let red = y + fixed(2.0 * (1.0 - kr) * chroma) * v;
+    let green = y - fixed(2.0 * kb * (1.0 - kb) / kg * chroma) * u - fixed(2.0 * kr * (1.0 - kr) / kg * chroma) * v;
+    let blue = y + fixed(2.0 * (1.0 - kb) * chroma) * u;
+    [red, green, blue].map(|sum| (sum >> 16).clamp(0, 255) as u8)
+}
+
+#[test]
+fn all_luma_and_chroma_give_what_the_definition_gives() {
+    let codes: Vec<u8> = (0..=255).step_by(7).chain([1, 127, 128, 129, 254, 255]).collect();
+    let pairs: Vec<[u8; 2]> = codes.iter().flat_map(|&u| codes.iter().map(move |&v| [u, v])).collect();
+    for matrix in [Matrix::Bt601, Matrix::Bt709, Matrix::Bt2020] {
+        for range in [Range::Limited, Range::Full] {
+            let colour = Colour { matrix, range };
+            // A line for each luma, with the complement as the second of each pair.
+            for y in 0..=255 {
+                let pixels = pairs.iter().flat_map(|&[u, v]| [[y, u, v], [255 - y, u, v]]);
+                let want: Vec<u8> = pixels.flat_map(|yuv| by_definition(colour, yuv)).collect();
+                let packed: Vec<u8> = pairs.iter().flat_map(|&[u, v]| [y, u, 255 - y, v]).collect();
+                let size = (2 * pairs.len() as u32, 1);
+                assert!(run("YUYV", colour, size, 0, &packed).as_ref() == Ok(&want), "{colour:?}, luma {y}");
+            }
+        }
+    }
+}
+
+/// The three colours of one pixel of a mosaic, from its neighbours one by one.
+fn bilinear(
+    mosaic: Mosaic,
+    sample: impl Fn(usize, usize) -> u8,
+    (width, height): (usize, usize),
+    at: [usize; 2],
+) -> [u8; 3] {
+    let mirror = |at: isize, count: usize| {
+        let last = count as isize - 1;
+        let at = if at < 0 { -at } else { at };
+        (if at > last { 2 * last - at } else { at }).clamp(0, last) as usize
+    };
+    let (red_x, red_y) = match mosaic {
+        Mosaic::Rggb => (0, 0),
+        Mosaic::Grbg => (1, 0),
+        Mosaic::Gbrg => (0, 1),
+        Mosaic::Bggr => (1, 1),
+    };
+    // 0, 1, 2: red, green, blue.
+    let colour = |x: isize, y: isize| ((x + red_x) & 1) + ((y + red_y) & 1);
+    let [x, y] = at.map(|n| n as isize);
+    [0, 1, 2].map(|wanted| {
+        if colour(x, y) == wanted {
+            return sample(at[0], at[1]);
+        }
+        let around = (-1..=1).flat_map(|dy| (-1..=1).map(move |dx| (dx, dy)));
+        let is_near =
+            |&(dx, dy): &(isize, isize)| colour(x + dx, y + dy) == wanted && (wanted != 1 || dx == 0 || dy == 0);
+        let near: Vec<u32> = around
+            .filter(is_near)
+            .map(|(dx, dy)| sample(mirror(x + dx, width), mirror(y + dy, height)).into())
+            .collect();
+        let count = near.len() as u32;
+        ((near.iter().sum::<u32>() + count / 2) / count) as u8
+    })
+}
+
+proptest! {
+    #![proptest_config(Runs { cases: 400, rng_seed: RngSeed::Fixed(5), failure_persistence: None, ..Runs::default() })]
+
+    /// Whatever the format, size and padding: the same bytes with and without the processor's vectors.
+    #[test]
+    fn every_format_is_the_same_on_every_instruction_set(
+        index in 0..PixelFormat::ALL.len() - 1,
+        (width, height) in (1u32..300, 1u32..6),
+        padding in 0usize..9,
+        colour in prop_oneof![Just(LIMITED), Just(FULL), Just(HD)],
+        seed in any::<u64>(),
+    ) {
+        let (format, _) = PixelFormat::ALL[index];
+        let stride = format.frame_bytes((width, 1), 0).unwrap_or(0) + padding;
+        let count = format.frame_bytes((width, height), stride).unwrap_or(0) as u64;
+        let bytes: Vec<u8> = (0..count).map(|i| ((i + seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect();
+        let out = run(format.name(), colour, (width, height), stride, &bytes).unwrap();
+        prop_assert_eq!(&out, &portably(|| run(format.name(), colour, (width, height), stride, &bytes)).unwrap());
+        let (width, height) = (width as usize, height as usize);
+        for (n, rgb) in out.chunks_exact(3).enumerate() {
+            let (x, y) = (n % width, n / width);
+            let line = &bytes[y * stride..];
+            let want = match format {
+                PixelFormat::Yuyv => by_definition(colour, [line[2 * x], line[x / 2 * 4 + 1], line[x / 2 * 4 + 3]]),
+                PixelFormat::Uyvy => by_definition(colour, [line[2 * x + 1], line[x / 2 * 4], line[x / 2 * 4 + 2]]),
+                PixelFormat::Nv12 => {
+                    let chroma = &bytes[(height + y / 2) * stride + x / 2 * 2..];
+                    by_definition(colour, [line[x], chroma[0], chroma[1]])
+                }
+                PixelFormat::Grey => [line[x]; 3],
+                PixelFormat::Rgb24 => [line[3 * x], line[3 * x + 1], line[3 * x + 2]],
+                PixelFormat::Bgr24 => [line[3 * x + 2], line[3 * x + 1], line[3 * x]],
+                PixelFormat::Bayer(mosaic, Packing::Bits8) if width > 1 && height > 1 => {
+                    bilinear(mosaic, |x, y| bytes[y * stride + x], (width, height), [x, y])
+                }
+                PixelFormat::Bayer(mosaic, Packing::Packed10) if width > 1 && height > 1 => {
+                    bilinear(mosaic, |x, y| bytes[y * stride + x / 4 * 5 + x % 4], (width, height), [x, y])
+                }
+                _ => continue,
+            };
+            prop_assert_eq!(rgb, want, "pixel {}, {} of {}", x, y, format);
         }
     }
 }

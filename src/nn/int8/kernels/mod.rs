@@ -1,4 +1,4 @@
-//! Kernels of the instruction sets. Unsafe code stands here and nowhere else.
+//! Kernels of the instruction sets. Unsafe code stands here, in two files of `src/frame/kernels/`, and nowhere else.
 //!
 //! A kernel gets a strip of neighbouring output pixels and writes all their channels. [`Strip::new`] checks the slices
 //! once; inside, addresses are trusted.

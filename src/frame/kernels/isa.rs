@@ -1,0 +1,76 @@
+//! One loop, compiled for each instruction set.
+
+use super::colour::{Matrix, PAIRS, PIXELS};
+use super::resample::{Columns, Rows};
+
+/// A loop over pixels with its arguments. `run` and all that it calls have to be `#[inline(always)]`: what is not inlined
+/// is compiled for the least of the processors.
+pub(super) trait Kernel {
+    /// What the loop gives.
+    type Out;
+    /// Runs it.
+    fn run<I: Isa>(self, isa: I) -> Self::Out;
+}
+
+/// What an instruction set does otherwise than by the same loop. A value of one proves that the processor has it.
+pub(super) trait Isa: Copy {
+    /// Red, green and blue of pairs of pixels; see [`Matrix::planes`], which says what it gives.
+    fn yuv(self, matrix: &Matrix, words: &[u32; PAIRS]) -> [[u8; PIXELS]; 3];
+    /// Weighs rows and writes a line; see [`Rows::weigh`], which says what it gives.
+    fn rows(self, rows: &Rows<'_>, line: &mut [i16]);
+    /// Weighs the pixels of `line` and writes one line of each plane; see [`Columns::weigh`], which says what it gives.
+    fn columns(self, columns: &Columns, line: &[i16], planes: [&mut [u8]; 3]);
+}
+
+/// Every processor.
+#[cfg_attr(target_arch = "aarch64", cfg_attr(not(test), allow(dead_code, reason = "aarch64 has NEON")))]
+#[derive(Clone, Copy)]
+pub(super) struct Portable;
+
+impl Isa for Portable {
+    #[inline(always)]
+    fn yuv(self, matrix: &Matrix, words: &[u32; PAIRS]) -> [[u8; PIXELS]; 3] {
+        matrix.planes(words)
+    }
+
+    #[inline(always)]
+    fn rows(self, rows: &Rows<'_>, line: &mut [i16]) {
+        rows.weigh(line);
+    }
+
+    #[inline(always)]
+    fn columns(self, columns: &Columns, line: &[i16], planes: [&mut [u8]; 3]) {
+        columns.weigh(line, planes);
+    }
+}
+
+/// Runs a loop as it was compiled for the best instruction set that this processor has.
+#[inline]
+pub(super) fn dispatch<K: Kernel>(kernel: K) -> K::Out {
+    #[cfg(test)]
+    if IS_PORTABLE.get() {
+        return kernel.run(Portable);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx2) = super::avx2::Avx2::detect() {
+        return avx2.dispatch(kernel);
+    }
+    #[cfg(target_arch = "aarch64")]
+    return kernel.run(super::neon::Neon);
+    #[cfg(not(target_arch = "aarch64"))]
+    kernel.run(Portable)
+}
+
+#[cfg(test)]
+thread_local! {
+    static IS_PORTABLE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs `what` with the loops that every processor has, whatever this one has.
+#[cfg(test)]
+pub(crate) fn portably<T>(what: impl FnOnce() -> T) -> T {
+    IS_PORTABLE.set(true);
+    let out = what();
+    IS_PORTABLE.set(false);
+    out
+}

@@ -1,0 +1,93 @@
+//! NEON, which every aarch64 has: for columns only, since compilers make of the other loops what stands in the manual.
+
+#![allow(unsafe_code, reason = "vectors are loaded from addresses")]
+#![deny(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
+
+use std::arch::aarch64::*;
+
+use super::colour::{Matrix, PAIRS, PIXELS};
+use super::isa::Isa;
+use super::resample::{BLOCK, COLUMNS_SHIFT, Columns, Rows, half};
+
+/// The instruction set that aarch64 programs are compiled for anyhow.
+#[derive(Clone, Copy)]
+pub(super) struct Neon;
+
+impl Isa for Neon {
+    #[inline(always)]
+    fn yuv(self, matrix: &Matrix, words: &[u32; PAIRS]) -> [[u8; PIXELS]; 3] {
+        matrix.planes(words)
+    }
+
+    #[inline(always)]
+    fn rows(self, rows: &Rows<'_>, line: &mut [i16]) {
+        rows.weigh(line);
+    }
+
+    #[inline(always)]
+    fn columns(self, columns: &Columns, line: &[i16], planes: [&mut [u8]; 3]) {
+        // SAFETY: programs for aarch64 are compiled for NEON, whatever they run on.
+        unsafe { weigh_columns(columns, line, planes) }
+    }
+}
+
+/// As [`Columns::weigh`]: a vector holds red, green, blue and a value of no use of one output.
+#[target_feature(enable = "neon")]
+fn weigh_columns(columns: &Columns, line: &[i16], [reds, greens, blues]: [&mut [u8]; 3]) {
+    let count = reds.len();
+    assert!(columns.first().len() >= count.next_multiple_of(BLOCK), "outputs are too few");
+    assert!(columns.weights().len() >= columns.first().len() * columns.pairs(), "weights are too few");
+    assert!(columns.values() <= line.len(), "the line is too short");
+    for x in (0..count).step_by(BLOCK) {
+        // SAFETY: a whole block of outputs and their weights is there, and `line` has what any of them reads.
+        let planes = unsafe { block(columns, line, x) };
+        for (plane, eight) in [&mut *reds, &mut *greens, &mut *blues].into_iter().zip(planes) {
+            match plane[x..].first_chunk_mut() {
+                Some(to) => *to = eight,
+                None => plane[x..].copy_from_slice(&eight[..count - x]),
+            }
+        }
+    }
+}
+
+/// Eight outputs from `x` on of each plane.
+///
+/// # Safety
+/// `first` has to have eight outputs from `x` on, `weights` their weights, and `line` the values they read.
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn block(columns: &Columns, line: &[i16], x: usize) -> [[u8; BLOCK]; 3] {
+    // SAFETY: the caller's.
+    let first: &[u32] = unsafe { columns.first().get_unchecked(x..x + BLOCK) };
+    let mut weights = columns.weights().as_ptr().wrapping_add(x * columns.pairs());
+    let mut bytes = [[0; 8]; BLOCK / 2];
+    for (two, bytes) in first.as_chunks::<2>().0.iter().zip(&mut bytes) {
+        let mut sums = [vdupq_n_s32(half(COLUMNS_SHIFT)); 2];
+        for (sum, first) in sums.iter_mut().zip(two) {
+            let mut from = line.as_ptr().wrapping_add(*first as usize);
+            for _ in 0..columns.pairs() {
+                // SAFETY: the caller's: seven values are there from the last pair of any output on.
+                unsafe {
+                    let pair = vreinterpret_s16_s32(vld1_dup_s32(weights.cast()));
+                    *sum = vmlal_lane_s16::<0>(*sum, vld1_s16(from), pair);
+                    *sum = vmlal_lane_s16::<1>(*sum, vld1_s16(from.add(3)), pair);
+                }
+                (from, weights) = (from.wrapping_add(6), weights.wrapping_add(1));
+            }
+        }
+        // In two steps, since one narrows by 16 bits at most.
+        let words = vcombine_s16(vshrn_n_s32::<16>(sums[0]), vshrn_n_s32::<16>(sums[1]));
+        let codes = vreinterpret_u8_s8(vshrn_n_s16::<{ COLUMNS_SHIFT - 16 }>(words));
+        // SAFETY: eight bytes are a vector.
+        unsafe { vst1_u8(bytes.as_mut_ptr(), codes) };
+    }
+    let mut planes = [[0; BLOCK]; 3];
+    // SAFETY: `bytes` has four vectors of eight, of which every fourth byte is of one plane; each plane has one.
+    unsafe {
+        let four = vld4_u8(bytes.as_ptr().cast());
+        vst1_u8(planes[0].as_mut_ptr(), four.0);
+        vst1_u8(planes[1].as_mut_ptr(), four.1);
+        vst1_u8(planes[2].as_mut_ptr(), four.2);
+    }
+    planes
+}
