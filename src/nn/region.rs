@@ -14,7 +14,7 @@ use super::int8::{Conv, Out, Scratch};
 pub(super) use form::Form;
 use form::Stored;
 pub(super) use op::{NAME, replace};
-use steps::{Add, MaxPool, Mean, Squares, Stack, Store};
+use steps::{Add, AveragePool, MaxPool, Mean, Resize, Squares, Stack, Store};
 
 /// A region for fixed shapes; shared by all threads.
 pub(super) struct Compiled {
@@ -74,6 +74,10 @@ enum Kind {
     },
     Add(Add),
     MaxPool(MaxPool),
+    AveragePool(AveragePool),
+    Resize(Resize),
+    /// Another byte for each byte.
+    Table(Box<[u8; 256]>),
     Mean(Mean),
     Store(Store),
     Squares(Squares),
@@ -169,7 +173,7 @@ impl Step {
                 squares.run(&bytes[from][..length], &mut floats[to]);
             }
             Kind::Store(store) => store.run(&floats[self.x[0].0], &mut bytes[to][..size]),
-            Kind::Bytes { .. } | Kind::Add(_) | Kind::MaxPool(_) | Kind::Mean(_) | Kind::Stack(_) => {
+            _ => {
                 // Out of the way, so that others can be read beside it.
                 let mut y = std::mem::take(&mut bytes[to]);
                 let x = |i: usize| &bytes[self.x[i].0][..self.x[i].1];
@@ -182,6 +186,9 @@ impl Step {
                     }
                     Kind::Add(add) => add.run(x(0), x(1), out),
                     Kind::MaxPool(pool) => pool.run(x(0), out),
+                    Kind::AveragePool(pool) => pool.run(x(0), out),
+                    Kind::Resize(resize) => resize.run(x(0), out),
+                    Kind::Table(table) => out.iter_mut().zip(x(0)).for_each(|(y, &x)| *y = table[usize::from(x)]),
                     Kind::Mean(mean) => mean.run(x(0), out),
                     Kind::Stack(stack) => (0..self.x.len()).for_each(|i| stack.run(i, x(i), out)),
                     _ => unreachable!("handled above"),

@@ -18,10 +18,11 @@
 
 mod conv;
 mod epilogue;
-mod grouped;
 mod isa;
 mod kernels;
+mod layout;
 mod pack;
+mod plain;
 mod rows;
 mod shape;
 #[cfg(test)]
@@ -32,4 +33,5 @@ pub(in crate::nn) use epilogue::Clamp;
 pub use epilogue::Out;
 pub use isa::Isa;
 pub(super) use kernels::pointwise;
+pub(in crate::nn) use pack::parts;
 pub use shape::{ConvError, ConvShape};
