@@ -129,7 +129,7 @@ impl Graph {
         output.to_owned()
     }
 
-    fn constant(&mut self, name: &str, dims: &[usize], data_type: DataType, raw_data: Vec<u8>) -> String {
+    pub(super) fn constant(&mut self, name: &str, dims: &[usize], data_type: DataType, raw_data: Vec<u8>) -> String {
         self.initializers.push(TensorProto {
             name: name.into(),
             dims: dims.iter().map(|&d| d as i64).collect(),
@@ -151,7 +151,7 @@ impl Graph {
         self.constant(name, &[data.len()], DataType::Int64, data.iter().flat_map(|v| v.to_le_bytes()).collect())
     }
 
-    fn i32(&mut self, name: &str, data: &[i32]) -> String {
+    pub(super) fn i32(&mut self, name: &str, data: &[i32]) -> String {
         self.constant(name, &[data.len()], DataType::Int32, data.iter().flat_map(|v| v.to_le_bytes()).collect())
     }
 

@@ -58,6 +58,11 @@ impl Output {
         self.0.try_as_plain_ram().and_then(|t| t.as_slice::<f32>()).expect("a float output")
     }
 
+    /// The bytes of an output of any type, row-major, as this processor orders them.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.try_as_plain_ram().map(|t| t.as_bytes()).unwrap_or_default()
+    }
+
     /// The values of a u8 output, row-major.
     ///
     /// # Panics

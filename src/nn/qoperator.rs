@@ -10,6 +10,8 @@
 //! point 0.
 
 mod forms;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};

@@ -1,6 +1,5 @@
 //! Concatenations: what lies between a stored tensor and its place among others.
 
-
 use super::super::{Branch, Fused, FusedStack, Grid, Op};
 use super::View;
 use super::attributes::{int, pads, pair, string};
