@@ -5,6 +5,7 @@
 //! x.q ─ DQ ─ Conv(DQ(w), b) ─ y                            one convolution that ends in floats
 //! x.q ─ DQ ─ Conv(DQ(w), b) ─ ReduceMax over channels ─ y  the best of many, without their matrix
 //! a.q, b.q ─ DQ ─ Add ─ [Relu | Clip] ─ Q ─ y.q            one addition
+//! a.q, b.q ─ DQ ─ Mul ─ [Relu | Clip] ─ Q ─ y.q            one product, number by number or by one for each channel
 //! x.q ─ DQ ─ Gemm(DQ(w), b) ─ [Relu | Clip] ─ [Q] ─ y      one convolution over one pixel
 //! x.q ─ DQ ─ MaxPool ─ Q (same grid) ─ y.q                 one pooling of bytes
 //! x.q ─ MaxPool ─ y.q                                      the same
@@ -36,8 +37,8 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 
 use super::region::Form;
 pub(super) use ops::{
-    Becomes, Branch, Coordinates, Fused, FusedAdd, FusedAverage, FusedConv, FusedMean, FusedPool, FusedResize,
-    FusedSquares, FusedStack, FusedStore, FusedTable, Grid, Op,
+    Becomes, Branch, Coordinates, Fused, FusedAdd, FusedAverage, FusedConv, FusedMean, FusedMul, FusedPool,
+    FusedResize, FusedSquares, FusedStack, FusedStore, FusedTable, Grid, Op,
 };
 use view::View;
 

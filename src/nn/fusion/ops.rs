@@ -47,6 +47,10 @@ pub(in super::super) struct FusedAdd {
     pub(in super::super) high: u8,
 }
 
+/// The product of two stored tensors on a third grid. Either may be one pixel, which all of the other's are multiplied by.
+#[derive(Clone, Debug)]
+pub(in super::super) struct FusedMul(pub(in super::super) FusedAdd);
+
 /// The greatest byte of each window.
 #[derive(Clone, Debug)]
 pub(in super::super) struct FusedPool {
@@ -145,6 +149,7 @@ pub(in super::super) struct Branch {
 pub(in super::super) enum Op {
     Conv(FusedConv),
     Add(FusedAdd),
+    Mul(FusedMul),
     MaxPool(FusedPool),
     Average(FusedAverage),
     Resize(FusedResize),

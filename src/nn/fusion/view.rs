@@ -100,6 +100,7 @@ impl<'a> View<'a> {
         match node.op_type.as_str() {
             "Conv" => self.conv(i),
             "Add" => self.add(i),
+            "Mul" => self.multiply(i),
             "Gemm" | "MatMul" => self.product(i),
             "MaxPool" => self.max_pool(i).or_else(|| self.max_pool_of_bytes(i)),
             "AveragePool" => self.average_pool(i),

@@ -376,7 +376,7 @@ fn scratch_that_fits_is_not_grown_by_runs() {
 #[test]
 fn bytes_are_added_averaged_and_stored_alike_on_every_instruction_set() {
     use super::Clamp;
-    use super::pointwise::{self, Averaging, Storing, Sum, Window};
+    use super::pointwise::{self, Averaging, Blending, Storing, Sum, Window};
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     for length in (0..70).chain([1000]) {
         let a: Vec<u8> = (0..length).map(|_| rng.random()).collect();
@@ -393,12 +393,16 @@ fn bytes_are_added_averaged_and_stored_alike_on_every_instruction_set() {
         let on_grid = |v: f32| ((v / scale).round_ties_even() + f32::from(zero)).clamp(low.into(), high.into()) as u8;
         let real = |(&a, &b): (&u8, &u8)| (f32::from(a) - 3.0) * 0.25 + (f32::from(b) - 200.0) * 0.11;
         let added: Vec<u8> = a.iter().zip(&b).map(real).map(on_grid).collect();
+        let product = |(&a, &b): (&u8, &u8)| ((f32::from(a) - 3.0) * 0.25) * ((f32::from(b) - 200.0) * 0.11);
+        let multiplied: Vec<u8> = a.iter().zip(&b).map(product).map(on_grid).collect();
         let leaky = |v: &f32| if *v < 0.0 { v * 0.1 } else { *v };
         let stored: Vec<u8> = floats.iter().map(leaky).map(on_grid).collect();
         for isa in Isa::available() {
             let mut y = vec![0; length];
             pointwise::add(isa, sum, &a, &b, &mut y);
             assert_eq!(y, added, "{isa:?}");
+            pointwise::multiply(isa, sum, &a, &b, &mut y);
+            assert_eq!(y, multiplied, "{isa:?}");
             pointwise::store(isa, Storing { scale, leak: 0.1, clamp }, &floats, &mut y);
             assert_eq!(y, stored, "{isa:?}");
             let mut bits = |isa: Isa| {
@@ -408,7 +412,10 @@ fn bytes_are_added_averaged_and_stored_alike_on_every_instruction_set() {
                 let window = Window { rows: [1, 3], columns: [0, 2], width: 3, outside: length as u32 % 3 };
                 let (picture, to) = (a.repeat(9), Averaging { zero: 77, clamp });
                 pointwise::average(isa, to, window, &picture, &floats, &mut y);
-                (norm.to_bits(), distance.to_bits(), y.clone())
+                let mut blended = vec![0; length];
+                let to = Blending { from: 77, factor: 0.3, cuts: zero % 2 == 0, clamp };
+                pointwise::blend(isa, to, [&a, &b, &a, &b], [0.1, 0.5, 0.15, 0.25], &mut blended);
+                (norm.to_bits(), distance.to_bits(), y.clone(), blended)
             };
             assert_eq!(bits(isa), bits(Isa::Portable), "{isa:?}");
         }

@@ -54,9 +54,14 @@ fn check(net: &Network, is_all_ours: bool) {
 #[test]
 fn every_operator_is_what_its_definition_says() {
     type Step = fn(&mut Network);
-    let steps: [(&str, Step); 12] = [
+    let steps: [(&str, Step); 14] = [
         ("conv", Network::conv),
         ("add", Network::add),
+        ("mul", Network::multiply),
+        ("mul by a mean", |net| {
+            net.mean();
+            net.multiply();
+        }),
         ("concat", Network::concat),
         ("max pool", Network::max_pool),
         ("average pool", Network::average_pool),
@@ -81,13 +86,18 @@ fn every_operator_is_what_its_definition_says() {
 }
 
 #[test]
-fn what_only_tract_runs_is_written_out_as_well() {
-    for seed in 0..4 {
-        let mut net = Network::new(seed);
-        net.conv();
-        net.multiply();
-        check(&net, false);
-    }
+fn a_profile_says_what_a_region_is_made_of() {
+    let mut net = Network::new(8);
+    net.conv();
+    net.average_pool();
+    net.conv();
+    let outputs = [net.made[3].name.clone()];
+    let plan = planned(Engine::Int8, &net.graph.clone().into_model("test", &[]), net.made[0].shape, &outputs);
+    let nodes = plan.spawn().unwrap().profile(&plan, &net.image, 1).unwrap();
+    let region = nodes.iter().find(|n| n.operator == "Int8Region").unwrap();
+    let holds = region.holds.as_deref().unwrap();
+    assert!(holds.contains("Conv") && region.is_int8 && region.name.ends_with("node.region"), "{holds} {region:?}");
+    assert!(nodes.iter().all(|n| n.holds.is_some() == (n.operator == "Int8Region")), "{nodes:?}");
 }
 
 proptest! {
@@ -99,9 +109,10 @@ proptest! {
     fn networks_in_qoperator_form_are_what_their_nodes_say(seed in any::<u64>(), size in 1usize..10) {
         let mut net = Network::new(seed);
         for _ in 0..size {
-            match net.rng.random_range(0..12) {
+            match net.rng.random_range(0..13) {
                 0..=3 => net.conv(),
                 4 => net.add(),
+                12 => net.multiply(),
                 5 => net.concat(),
                 6 => net.max_pool(),
                 7 => net.average_pool(),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::super::fusion::{Becomes, Fused, Op, Region};
 use super::super::int8::{Conv, Isa};
 use super::form::{Form, Shape, Stored, conv_shape};
-use super::steps::{Add, AveragePool, MaxPool, Mean, Resize, Squares, Stack, Store};
+use super::steps::{Add, AveragePool, MaxPool, Mean, Mul, Resize, Squares, Stack, Store};
 use super::{Border, Compiled, Kind, Step};
 
 impl Region {
@@ -91,6 +91,7 @@ impl Region {
     fn kind(&self, fused: &Fused, x: &[Shape], isa: Isa) -> Result<Kind, String> {
         Ok(match &fused.op {
             Op::Add(add) => Kind::Add(Add::new(add, isa)),
+            Op::Mul(mul) => Kind::Mul(Mul::new(mul, x, isa)),
             Op::MaxPool(pool) => Kind::MaxPool(MaxPool::new(pool, x[0])),
             Op::Average(pool) => Kind::AveragePool(AveragePool::new(pool, x[0], isa)),
             Op::Resize(resize) => Kind::Resize(Resize::new(resize, x[0], isa)),

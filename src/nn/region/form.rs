@@ -1,11 +1,11 @@
 //! What tensors of a region look like, and which of them an operator takes.
 
 use super::super::fusion::{
-    Becomes, Fused, FusedAdd, FusedAverage, FusedConv, FusedMean, FusedPool, FusedResize, FusedStack, FusedStore,
-    FusedTable, Grid, Op,
+    Becomes, Fused, FusedAdd, FusedAverage, FusedConv, FusedMean, FusedMul, FusedPool, FusedResize, FusedStack,
+    FusedStore, FusedTable, Grid, Op,
 };
 use super::super::int8::ConvShape;
-use super::steps::{AveragePool, MaxPool, Mean, Resize, Squares, Stack};
+use super::steps::{AveragePool, MaxPool, Mean, Mul, Resize, Squares, Stack};
 
 /// Height, width and channels.
 pub(in super::super) type Shape = [usize; 3];
@@ -79,6 +79,9 @@ impl Fused {
             }
             Op::Add(_) if x[0] == x[1] => Ok(x[0]),
             Op::Add(_) => Err(at(&"an addition of different shapes")),
+            Op::Mul(_) => {
+                Mul::shape(shapes[0], shapes[1]).map(picture).ok_or_else(|| at(&"a product of different shapes"))
+            }
             Op::MaxPool(pool) => {
                 MaxPool::shape(pool, shapes[0]).map(picture).ok_or_else(|| at(&"a window larger than the input"))
             }
@@ -110,6 +113,7 @@ impl Fused {
             },
             Op::Squares(_) => Stored::Float,
             Op::Add(FusedAdd { y: grid, .. })
+            | Op::Mul(FusedMul(FusedAdd { y: grid, .. }))
             | Op::MaxPool(FusedPool { grid, .. })
             | Op::Average(FusedAverage { y: grid, .. })
             | Op::Resize(FusedResize { y: grid, .. })
@@ -125,6 +129,7 @@ impl Fused {
         let grid = match &self.op {
             Op::Conv(conv) => conv.x,
             Op::Add(add) => add.x[at],
+            Op::Mul(FusedMul(mul)) => mul.x[at],
             Op::MaxPool(pool) => pool.grid,
             Op::Average(pool) => pool.x,
             Op::Resize(resize) => resize.x,

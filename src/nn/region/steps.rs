@@ -4,7 +4,7 @@ mod pools;
 mod resize;
 mod stack;
 
-use super::super::fusion::{FusedAdd, FusedMean, FusedSquares, FusedStore, Grid};
+use super::super::fusion::{FusedAdd, FusedMean, FusedMul, FusedSquares, FusedStore, Grid};
 use super::super::int8::pointwise::{self, Averaging, Storing, Sum, Window};
 use super::super::int8::{Clamp, Isa};
 use super::form::Shape;
@@ -46,15 +46,49 @@ pub(super) struct Add {
     sum: Sum,
 }
 
+/// What two stored tensors and a third one mean.
+fn sum(add: &FusedAdd) -> Sum {
+    let clamp = Clamp { zero: add.y.zero, low: add.low, high: add.high };
+    let (scales, zeros) = (add.x.map(|g| g.scale), add.x.map(|g| g.zero.into()));
+    Sum { scales, zeros, y: add.y.scale, clamp }
+}
+
 impl Add {
     pub(super) fn new(add: &FusedAdd, isa: Isa) -> Self {
-        let clamp = Clamp { zero: add.y.zero, low: add.low, high: add.high };
-        let (scales, zeros) = (add.x.map(|g| g.scale), add.x.map(|g| g.zero.into()));
-        Self { isa, sum: Sum { scales, zeros, y: add.y.scale, clamp } }
+        Self { isa, sum: sum(add) }
     }
 
     pub(super) fn run(&self, a: &[u8], b: &[u8], y: &mut [u8]) {
         pointwise::add(self.isa, self.sum, a, b, y);
+    }
+}
+
+/// The product of two stored tensors, stored again: `clamp(rint((a - za) sa (b - zb) sb / s) + z)`, every operation rounded
+/// to f32. One that is a single pixel is repeated.
+pub(super) struct Mul {
+    isa: Isa,
+    of: Sum,
+    /// Bytes that are multiplied at a time: all, or a pixel where one of the two has no other.
+    piece: usize,
+}
+
+impl Mul {
+    pub(super) fn shape(a: Shape, b: Shape) -> Option<Shape> {
+        let is_pixel = |x: Shape| x[..2] == [1, 1];
+        let larger = if is_pixel(a) { b } else { a };
+        (a == b || (a[2] == b[2] && (is_pixel(a) || is_pixel(b)))).then_some(larger).filter(|y| !y.contains(&0))
+    }
+
+    pub(super) fn new(mul: &FusedMul, x: &[Shape], isa: Isa) -> Self {
+        let sizes = [x[0], x[1]].map(|x| x.iter().product::<usize>());
+        Self { isa, of: sum(&mul.0), piece: sizes[0].min(sizes[1]) }
+    }
+
+    pub(super) fn run(&self, a: &[u8], b: &[u8], y: &mut [u8]) {
+        let pieces = a.chunks_exact(self.piece).cycle().zip(b.chunks_exact(self.piece).cycle());
+        for (y, (a, b)) in y.chunks_exact_mut(self.piece).zip(pieces) {
+            pointwise::multiply(self.isa, self.of, a, b, y);
+        }
     }
 }
 

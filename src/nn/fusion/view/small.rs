@@ -4,18 +4,28 @@ use std::collections::HashSet;
 
 use tract_onnx::pb::NodeProto;
 
-use super::super::{Fused, FusedAdd, FusedSquares, FusedStore, Op};
+use super::super::{Fused, FusedAdd, FusedMul, FusedSquares, FusedStore, Op};
 use super::attributes::{float, int, ints};
 use super::{Closing, View};
 
 impl<'a> View<'a> {
     pub(super) fn add(&self, i: usize) -> Option<Fused> {
+        let (x, y, add, nodes) = self.two(i)?;
+        Some(self.made(i, x, y, Op::Add(add), nodes))
+    }
+
+    pub(super) fn multiply(&self, i: usize) -> Option<Fused> {
+        let (x, y, mul, nodes) = self.two(i)?;
+        Some(self.made(i, x, y, Op::Mul(FusedMul(mul)), nodes))
+    }
+
+    /// Two stored tensors that become a third one.
+    fn two(&self, i: usize) -> Option<(Vec<String>, String, FusedAdd, Vec<usize>)> {
         let node = &self.nodes[i];
         let (a, a_grid) = self.stored(node.input.first()?)?;
         let (b, b_grid) = self.stored(node.input.get(1)?)?;
         let Closing { nodes, y, grid, low, high } = self.closing(&node.output[0])?;
-        let op = Op::Add(FusedAdd { x: [a_grid, b_grid], y: grid, low, high });
-        Some(self.made(i, vec![a, b], y, op, nodes))
+        Some((vec![a, b], y, FusedAdd { x: [a_grid, b_grid], y: grid, low, high }, nodes))
     }
 
     /// A quantisation of floats whose result is one of those `wanted`.

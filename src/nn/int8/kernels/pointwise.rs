@@ -8,7 +8,7 @@ use super::super::isa::Isa;
 /// Sums that are kept apart, so that they can be vectors: as many with every instruction set, so that they round alike.
 const LANES: usize = 16;
 
-/// What two stored numbers mean, and what is stored of their sum.
+/// What two stored numbers mean, and what is stored of their sum or product.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nn) struct Sum {
     pub(in crate::nn) scales: [f32; 2],
@@ -93,6 +93,17 @@ widened! {
         for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
             let sum = (f32::from(a) - za) * sa + (f32::from(b) - zb) * sb;
             *y = clamp.quantise(sum / scale);
+        }
+    }
+}
+
+widened! {
+    /// `rint((a - za) sa (b - zb) sb / s) + z`, clamped.
+    multiply(of: Sum, a: &[u8], b: &[u8], y: &mut [u8]) {
+        let Sum { scales: [sa, sb], zeros: [za, zb], y: scale, clamp } = of;
+        for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
+            let product = ((f32::from(a) - za) * sa) * ((f32::from(b) - zb) * sb);
+            *y = clamp.quantise(product / scale);
         }
     }
 }

@@ -235,16 +235,24 @@ impl Network {
         self.add_node("QLinearAdd", &inputs, y, &[], Box::new(rule));
     }
 
-    /// A product of each number with itself.
+    /// A product with another tensor, or with one pixel for all of it.
     pub(super) fn multiply(&mut self) {
         let a = self.pick();
-        let mut y = self.tensor(self.made[a].shape, self.reach(a).powi(2));
-        // onnxruntime knows no other, and tract 0.23.9 gives up where one function leads from one type to the other.
-        y.is_signed = self.made[a].is_signed;
+        let shape = self.made[a].shape;
+        let fits = |b: [usize; 3]| b == shape || b == [shape[0], 1, 1];
+        let all: Vec<usize> = (0..self.made.len()).filter(|&b| fits(self.made[b].shape)).collect();
+        let b = all[self.rng.random_range(0..all.len())];
+        let [a, b] = if self.rng.random_bool(0.5) { [a, b] } else { [b, a] };
+        let y = self.tensor(shape, self.reach(a) * self.reach(b));
         let mut inputs = self.operand(a, "a").to_vec();
-        inputs.extend(self.operand(a, "b"));
+        inputs.extend(self.operand(b, "b"));
         inputs.extend(self.grid(&y));
-        self.add_node("QLinearMul", &inputs, y, &[], Box::new(move |all| all[a].iter().map(|a| a * a).collect()));
+        let cells = shape[1] * shape[2];
+        let rule = move |all: &[Vec<f64>]| {
+            let at = |x: usize, i: usize| all[x][if all[x].len() < shape[0] * cells { i / cells } else { i }];
+            (0..shape[0] * cells).map(|i| at(a, i) * at(b, i)).collect()
+        };
+        self.add_node("QLinearMul", &inputs, y, &[], Box::new(rule));
     }
 
     pub(super) fn concat(&mut self) {

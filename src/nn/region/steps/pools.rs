@@ -75,7 +75,8 @@ pub(in super::super) struct AveragePool {
 impl AveragePool {
     pub(in super::super) fn shape(pool: &FusedAverage, input: Shape) -> Option<Shape> {
         let cells = pool.kernel[0].checked_mul(pool.kernel[1])?;
-        (1..=CELLS_MAX).contains(&cells).then(|| slid(pool.kernel, pool.stride, pool.pads, input))?
+        let is_ours = (1..=CELLS_MAX).contains(&cells) && !input.contains(&0);
+        is_ours.then(|| slid(pool.kernel, pool.stride, pool.pads, input))?
     }
 
     /// A pool whose [`AveragePool::shape`] there is.
