@@ -34,6 +34,36 @@ fn model() -> ModelProto {
     g.into_model("a small network", &[])
 }
 
+/// A small network in QOperator form: a convolution, pools, a sum and a concatenation.
+fn qoperator_model() -> ModelProto {
+    let mut g = Graph::default();
+    g.input("image", Elem::U8, &SHAPE);
+    // The constants of a sandwich that nothing reads: names of scales and zero points.
+    let q = Quant { scale: 0.02, zero: 128 };
+    g.dequantize("image", q, "x");
+    let w = g.weight_i8("w", &[4, 3, 3, 3], &[0.05; 108], &[0.001; 4]);
+    let b = g.bias_i32("b", &[0.1, -0.1, 0.0, 0.3], q.scale, &[0.001; 4]);
+    g.nodes.clear();
+    let [stored, steps] = [w, b].map(|name| format!("{name}.q"));
+    let on = ["x.scale", "x.zero"];
+    let node = |g: &mut Graph, op: &str, inputs: &[&str], y: &str, attrs: &[Attr<'_>]| {
+        g.node(op, inputs, y, attrs);
+        if op != "QLinearConv" && op.starts_with('Q') {
+            g.nodes.last_mut().unwrap().domain = "com.microsoft".into();
+        }
+    };
+    let (pads, same) = (Attr::Ints("pads", &[1, 1, 1, 1]), [Attr::Ints("kernel_shape", &[3, 3])]);
+    let inputs = ["image", on[0], on[1], &stored, "w.scale", "w.zero", on[0], on[1], &steps];
+    node(&mut g, "QLinearConv", &inputs, "a", &[pads, Attr::Ints("kernel_shape", &[3, 3])]);
+    node(&mut g, "MaxPool", &["a"], "m", &same);
+    node(&mut g, "QLinearAveragePool", &["a", on[0], on[1], on[0], on[1]], "v", &same);
+    node(&mut g, "QLinearAdd", &["m", on[0], on[1], "v", on[0], on[1], on[0], on[1]], "s", &[]);
+    node(&mut g, "QLinearConcat", &[on[0], on[1], "s", on[0], on[1], "m", on[0], on[1]], "c", &[Attr::Int("axis", 1)]);
+    node(&mut g, "DequantizeLinear", &["c", on[0], on[1]], "y", &[]);
+    g.output("y", Elem::F32, &[1, 8, 14, 14]);
+    g.into_model("a small network in QOperator form", &[])
+}
+
 fn planned(bytes: &[u8]) -> Result<Plan, Error> {
     let model = onnx::decode(bytes, "line3.onnx")?;
     Plan::new(&model, SHAPE, Elem::U8, &["y".to_owned()], "line3.onnx")
@@ -115,6 +145,15 @@ fn what_cannot_be_trusted_is_refused_by_name() {
         ErrorKind::Corrupt,
         &["(Conv)", "3 pads", "2 sides"],
     );
+    let text = {
+        let mut changed = qoperator_model();
+        changed.graph.as_mut().unwrap().node[3].input[5] = "m".into();
+        let Err(error) = planned(&onnx::encode(&changed)) else { panic!("a zero point that changes was planned") };
+        error.to_string()
+    };
+    for word in ["line3.onnx", "node `s` (QLinearAdd)", "zero point `m`"] {
+        assert!(text.contains(word), "{word:?} is missing in: {text}");
+    }
     refused(
         |m| m.graph.as_mut().unwrap().node.last_mut().unwrap().op_type = "Quench".into(),
         ErrorKind::Corrupt,
@@ -122,14 +161,20 @@ fn what_cannot_be_trusted_is_refused_by_name() {
     );
 }
 
-/// Bytes changed, left out and doubled at random, in a file small enough that most of them mean something.
+/// Bytes changed, left out and doubled at random, in files small enough that most of them mean something.
 #[test]
 fn damage_is_an_error_or_another_model_and_never_a_panic() {
-    let whole = onnx::encode(&model());
+    for whole in [model(), qoperator_model()] {
+        damaged(&onnx::encode(&whole));
+    }
+}
+
+fn damaged(whole: &[u8]) {
+    planned(whole).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let (mut planned_anyhow, mut errors, mut panics) = (0, 0, Vec::new());
     for case in 0..4000 {
-        let mut bytes = whole.clone();
+        let mut bytes = whole.to_vec();
         for _ in 0..rng.random_range(1..4) {
             let at = rng.random_range(0..bytes.len());
             match rng.random_range(0..4) {

@@ -96,6 +96,9 @@ struct Pass {
 struct Node {
     name: String,
     operator: String,
+    /// What a region is made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holds: Option<String>,
     output: String,
     macs: u64,
     ms: f64,
@@ -231,7 +234,7 @@ impl Timed {
 
 impl From<NodeTime> for Node {
     fn from(n: NodeTime) -> Self {
-        Self { name: n.name, operator: n.operator, output: n.output, macs: n.macs, ms: ms(n.time) }
+        Self { name: n.name, operator: n.operator, holds: n.holds, output: n.output, macs: n.macs, ms: ms(n.time) }
     }
 }
 
@@ -252,8 +255,11 @@ impl Pass {
         if args.explain {
             println!("  {:>8}  {:>9}  {:<18} node", "ms", "M MAC", "operator");
             for node in &self.nodes {
-                let Node { name, operator, output, macs, ms } = node;
+                let Node { name, operator, holds, output, macs, ms } = node;
                 println!("  {ms:>8.3}  {:>9.2}  {operator:<18} {name}  {output}", *macs as f64 / 1e6);
+                if let Some(holds) = holds {
+                    println!("  {:>8}  {:>9}  {:<18} of {holds}", "", "", "");
+                }
             }
         }
     }

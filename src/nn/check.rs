@@ -59,7 +59,8 @@ pub(super) fn check(model: &ModelProto, outputs: &[String], origin: &str) -> Res
     order(&graph.node).map(|_| ()).map_err(|i| corrupt(format!("{} waits for itself", called(&graph.node[i]))))
 }
 
-fn called(node: &NodeProto) -> String {
+/// A node as messages name it.
+pub(super) fn called(node: &NodeProto) -> String {
     let name = if node.name.is_empty() { node.output.first() } else { Some(&node.name) };
     format!("node `{}` ({})", name.map_or("", |n| n), node.op_type)
 }

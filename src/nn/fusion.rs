@@ -5,13 +5,22 @@
 //! x.q ─ DQ ─ Conv(DQ(w), b) ─ y                            one convolution that ends in floats
 //! x.q ─ DQ ─ Conv(DQ(w), b) ─ ReduceMax over channels ─ y  the best of many, without their matrix
 //! a.q, b.q ─ DQ ─ Add ─ [Relu | Clip] ─ Q ─ y.q            one addition
+//! a.q, b.q ─ DQ ─ Mul ─ [Relu | Clip] ─ Q ─ y.q            one product, number by number or by one for each channel
 //! x.q ─ DQ ─ Gemm(DQ(w), b) ─ [Relu | Clip] ─ [Q] ─ y      one convolution over one pixel
 //! x.q ─ DQ ─ MaxPool ─ Q (same grid) ─ y.q                 one pooling of bytes
+//! x.q ─ MaxPool ─ y.q                                      the same
+//! x.q ─ DQ ─ AveragePool ─ Q ─ y.q                         one mean of each window
 //! x.q ─ DQ ─ GlobalAveragePool ─ Q ─ y.q                   one mean
+//! x.q ─ DQ ─ Resize ─ Q ─ y.q                              cells repeated, or blended and rounded half to even
+//! x.q ─ Resize ─ y.q                                       cells repeated, or blended and cut off towards 0
+//! x.q ─ DQ ─ LeakyRelu | Sigmoid | … ─ Q ─ y.q             one table of 256 bytes
 //! x ─ [LeakyRelu] ─ Q ─ y.q                                floats on their way to one of these
 //! x.q ─ DQ ─ [- m ─ · g] ─ ReduceSumSquare over channels   distances from what is usual
 //! a.q, b.q… ─ DQ ─ [AveragePool] ─ [· gain] ─ [Resize] ─ Concat ─ Q ─ y.q      features side by side
 //! ```
+//!
+//! Weights are signed or unsigned bytes around any zero point. Nodes in QOperator form have been written out like this
+//! before ([`super::qoperator`]).
 //!
 //! Operators that feed each other make a [`Region`], which is run in one go on NHWC bytes ([`super::region`]); its place
 //! in the graph takes one node. Everything else stays for tract as it is.
@@ -19,6 +28,7 @@
 //! Works on the file's graph and not on tract's: there a quantised convolution is still written as its exporter meant it,
 //! while tract has taken some of it apart before a rewrite can look.
 
+mod ops;
 mod view;
 
 use std::collections::{HashMap, HashSet};
@@ -26,146 +36,14 @@ use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::{GraphProto, NodeProto};
 
 use super::region::Form;
+pub(super) use ops::{
+    Becomes, Branch, Coordinates, Fused, FusedAdd, FusedAverage, FusedConv, FusedMean, FusedMul, FusedPool,
+    FusedResize, FusedSquares, FusedStack, FusedStore, FusedTable, Grid, Op,
+};
 use view::View;
 
 /// The operator that stands for a region in the graph.
 pub(super) const REGION: &str = "ZoomgateRegion";
-
-/// A stored tensor: unsigned bytes, or signed ones, which are run 128 higher.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Grid {
-    pub(super) scale: f32,
-    /// As an unsigned byte.
-    pub(super) zero: u8,
-    pub(super) is_signed: bool,
-}
-
-/// What accumulators become.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Becomes {
-    /// Bytes: `clamp(rint(acc * scale) + zero, low, high)`.
-    Bytes { scale: Vec<f32>, grid: Grid, low: u8, high: u8 },
-    /// `acc * scale + bias`.
-    Floats { scale: Vec<f32>, bias: Vec<f32> },
-    /// The greatest of these over all channels.
-    Greatest { scale: Vec<f32>, bias: Vec<f32> },
-}
-
-/// A convolution on its integers.
-#[derive(Clone, Debug)]
-pub(super) struct FusedConv {
-    pub(super) x: Grid,
-    /// `[outputs, channels / groups, height, width]`.
-    pub(super) dims: [usize; 4],
-    pub(super) weights: Vec<i8>,
-    pub(super) bias: Vec<i32>,
-    pub(super) stride: [usize; 2],
-    pub(super) pads: [usize; 4],
-    pub(super) dilation: [usize; 2],
-    pub(super) groups: usize,
-    pub(super) becomes: Becomes,
-    /// Whether it is the product of one row with a matrix: input and output are `[1, n]`.
-    pub(super) is_row: bool,
-}
-
-/// The sum of two stored tensors on a third grid.
-#[derive(Clone, Debug)]
-pub(super) struct FusedAdd {
-    pub(super) x: [Grid; 2],
-    pub(super) y: Grid,
-    pub(super) low: u8,
-    pub(super) high: u8,
-}
-
-/// The greatest byte of each window.
-#[derive(Clone, Debug)]
-pub(super) struct FusedPool {
-    pub(super) grid: Grid,
-    pub(super) kernel: [usize; 2],
-    pub(super) stride: [usize; 2],
-    pub(super) pads: [usize; 4],
-}
-
-/// The mean of each channel over the whole picture.
-#[derive(Clone, Debug)]
-pub(super) struct FusedMean {
-    pub(super) x: Grid,
-    pub(super) y: Grid,
-    /// Whether the result is `[1, channels]`.
-    pub(super) is_row: bool,
-}
-
-/// Floats put on a grid.
-#[derive(Clone, Debug)]
-pub(super) struct FusedStore {
-    pub(super) grid: Grid,
-    /// What negative values are multiplied by first.
-    pub(super) leak: Option<f32>,
-}
-
-/// The sum of squares over channels, of the stored values or of `(x - mean) * gain`, `[channels, height, width]` each.
-#[derive(Clone, Debug)]
-pub(super) struct FusedSquares {
-    pub(super) x: Grid,
-    pub(super) from: Option<(Vec<f32>, Vec<f32>)>,
-}
-
-/// Stored tensors side by side on one grid, each averaged over neighbours, multiplied and repeated first.
-#[derive(Clone, Debug)]
-pub(super) struct FusedStack {
-    pub(super) branches: Vec<Branch>,
-    pub(super) y: Grid,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Branch {
-    pub(super) x: Grid,
-    /// Sides of the window that is averaged, an odd number each; what lies outside of the picture does not count.
-    pub(super) window: [usize; 2],
-    /// For each channel; none for 1.
-    pub(super) gain: Vec<f32>,
-    /// How often each cell is repeated along each side.
-    pub(super) repeat: usize,
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Op {
-    Conv(FusedConv),
-    Add(FusedAdd),
-    MaxPool(FusedPool),
-    Mean(FusedMean),
-    Store(FusedStore),
-    Squares(FusedSquares),
-    Stack(FusedStack),
-}
-
-/// An operator of a region: reads stored tensors, makes one tensor.
-#[derive(Clone, Debug)]
-pub(super) struct Fused {
-    pub(super) x: Vec<String>,
-    pub(super) y: String,
-    pub(super) op: Op,
-    /// The node that it was written as, for messages.
-    pub(super) name: String,
-    /// The nodes that it stands for.
-    nodes: Vec<usize>,
-}
-
-impl Fused {
-    /// Whether its result is stored as bytes.
-    pub(super) fn makes_bytes(&self) -> bool {
-        match &self.op {
-            Op::Conv(conv) => matches!(conv.becomes, Becomes::Bytes { .. }),
-            Op::Squares(_) => false,
-            Op::Add(_) | Op::MaxPool(_) | Op::Mean(_) | Op::Store(_) | Op::Stack(_) => true,
-        }
-    }
-
-    /// Whether it reads bytes.
-    pub(super) fn reads_bytes(&self) -> bool {
-        !matches!(self.op, Op::Store(_))
-    }
-}
 
 /// Operators that run as one; `outputs` are read outside of it.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ mod fusion;
 pub mod int8;
 pub mod onnx;
 pub mod plan;
+mod qoperator;
 mod region;
 pub mod surgery;
 

@@ -53,7 +53,7 @@ pub enum Attr<'a> {
 }
 
 impl Attr<'_> {
-    fn proto(&self) -> AttributeProto {
+    pub(super) fn proto(&self) -> AttributeProto {
         let of = |name: &str, r#type: AttributeType| AttributeProto {
             name: name.into(),
             r#type: r#type as i32,
@@ -131,7 +131,7 @@ impl Graph {
         output.to_owned()
     }
 
-    fn constant(&mut self, name: &str, dims: &[usize], data_type: DataType, raw_data: Vec<u8>) -> String {
+    pub(super) fn constant(&mut self, name: &str, dims: &[usize], data_type: DataType, raw_data: Vec<u8>) -> String {
         self.initializers.push(TensorProto {
             name: name.into(),
             dims: dims.iter().map(|&d| d as i64).collect(),
@@ -153,7 +153,7 @@ impl Graph {
         self.constant(name, &[data.len()], DataType::Int64, data.iter().flat_map(|v| v.to_le_bytes()).collect())
     }
 
-    fn i32(&mut self, name: &str, data: &[i32]) -> String {
+    pub(super) fn i32(&mut self, name: &str, data: &[i32]) -> String {
         self.constant(name, &[data.len()], DataType::Int32, data.iter().flat_map(|v| v.to_le_bytes()).collect())
     }
 
@@ -354,6 +354,17 @@ pub fn floats(t: &TensorProto) -> Result<Vec<f32>> {
             ),
         )
     })
+}
+
+/// The raw bytes of a constant of signed or unsigned bytes, one for each element; `None` where it is another.
+pub(super) fn bytes(t: &TensorProto) -> Option<Vec<u8>> {
+    let is_bytes = [DataType::Int8, DataType::Uint8].iter().any(|d| t.data_type == *d as i32);
+    let count = t.dims.iter().try_fold(1usize, |n, &d| n.checked_mul(usize::try_from(d).ok()?))?;
+    let data = match t.raw_data.is_empty() {
+        true => t.int32_data.iter().map(|&v| v as u8).collect(),
+        false => t.raw_data.clone(),
+    };
+    (is_bytes && data.len() == count).then_some(data)
 }
 
 /// For each node of `graph`, whether any of `outputs` depends on it.

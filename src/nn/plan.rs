@@ -9,7 +9,7 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
 use super::onnx::{self, Elem};
-use super::{check, fusion, region};
+use super::{check, fusion, qoperator, region};
 use crate::error::{Error, ErrorKind, Result};
 pub use profile::NodeTime;
 
@@ -58,6 +58,11 @@ impl Output {
         self.0.try_as_plain_ram().and_then(|t| t.as_slice::<f32>()).expect("a float output")
     }
 
+    /// The bytes of an output of any type, row-major, as this processor orders them.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.try_as_plain_ram().map(|t| t.as_bytes()).unwrap_or_default()
+    }
+
     /// The values of a u8 output, row-major.
     ///
     /// # Panics
@@ -101,13 +106,14 @@ impl Plan {
         origin: &str,
     ) -> Result<Self> {
         check::check(model, outputs, origin)?;
+        let model = qoperator::unfolded(model, origin)?;
         let build = |engine: Engine| -> TractResult<Arc<TypedSimplePlan>> {
             let dt = match elem {
                 Elem::U8 => u8::datum_type(),
                 Elem::F32 => f32::datum_type(),
             };
             let input = InferenceFact::dt_shape(dt, input_shape);
-            let mut proto = model.clone();
+            let mut proto = model.clone().into_owned();
             let mut regions = Vec::new();
             if let Some(g) = proto.graph.as_mut() {
                 keep_ancestors(g, outputs);

@@ -10,11 +10,13 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use super::int8::{Conv, Out, Scratch};
 pub(super) use form::Form;
 use form::Stored;
 pub(super) use op::{NAME, replace};
-use steps::{Add, MaxPool, Mean, Squares, Stack, Store};
+use steps::{Add, AveragePool, MaxPool, Mean, Mul, Resize, Squares, Stack, Store};
 
 /// A region for fixed shapes; shared by all threads.
 pub(super) struct Compiled {
@@ -73,7 +75,12 @@ enum Kind {
         bias: Vec<f32>,
     },
     Add(Add),
+    Mul(Mul),
     MaxPool(MaxPool),
+    AveragePool(AveragePool),
+    Resize(Resize),
+    /// Another byte for each byte.
+    Table(Box<[u8; 256]>),
     Mean(Mean),
     Store(Store),
     Squares(Squares),
@@ -81,6 +88,24 @@ enum Kind {
 }
 
 impl Kind {
+    /// As ONNX has it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Bytes { .. } | Self::Floats { .. } => "Conv",
+            Self::Greatest { .. } => "Conv to its greatest",
+            Self::Add(_) => "Add",
+            Self::Mul(_) => "Mul",
+            Self::MaxPool(_) => "MaxPool",
+            Self::AveragePool(_) => "AveragePool",
+            Self::Resize(_) => "Resize",
+            Self::Table(_) => "function",
+            Self::Mean(_) => "mean",
+            Self::Store(_) => "QuantizeLinear",
+            Self::Squares(_) => "ReduceSumSquare",
+            Self::Stack(_) => "Concat",
+        }
+    }
+
     fn conv(&self) -> Option<&Conv> {
         match self {
             Self::Bytes { conv, .. } | Self::Floats { conv, .. } | Self::Greatest { conv, .. } => Some(conv),
@@ -101,6 +126,13 @@ impl Compiled {
             floats: self.floats.iter().map(|&n| vec![0.0; n]).collect(),
             scratch,
         }
+    }
+
+    /// How many operators of each kind it is made of.
+    pub(super) fn holds(&self) -> String {
+        let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+        self.steps.iter().for_each(|step| *kinds.entry(step.kind.name()).or_default() += 1);
+        kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
     }
 
     /// Forms and kinds of its results.
@@ -169,7 +201,7 @@ impl Step {
                 squares.run(&bytes[from][..length], &mut floats[to]);
             }
             Kind::Store(store) => store.run(&floats[self.x[0].0], &mut bytes[to][..size]),
-            Kind::Bytes { .. } | Kind::Add(_) | Kind::MaxPool(_) | Kind::Mean(_) | Kind::Stack(_) => {
+            _ => {
                 // Out of the way, so that others can be read beside it.
                 let mut y = std::mem::take(&mut bytes[to]);
                 let x = |i: usize| &bytes[self.x[i].0][..self.x[i].1];
@@ -181,7 +213,11 @@ impl Step {
                         conv.run(x(0), Out::Quantised { y: out, pitch, offset: 0, scale, zero, low, high }, scratch);
                     }
                     Kind::Add(add) => add.run(x(0), x(1), out),
+                    Kind::Mul(mul) => mul.run(x(0), x(1), out),
                     Kind::MaxPool(pool) => pool.run(x(0), out),
+                    Kind::AveragePool(pool) => pool.run(x(0), out),
+                    Kind::Resize(resize) => resize.run(x(0), out),
+                    Kind::Table(table) => out.iter_mut().zip(x(0)).for_each(|(y, &x)| *y = table[usize::from(x)]),
                     Kind::Mean(mean) => mean.run(x(0), out),
                     Kind::Stack(stack) => (0..self.x.len()).for_each(|i| stack.run(i, x(i), out)),
                     _ => unreachable!("handled above"),

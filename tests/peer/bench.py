@@ -141,7 +141,7 @@ class Case:
 
 
 def cases(args, folder):
-    for name in ("resnet18", "mobilenetv2"):
+    for name in ("resnet18", "mobilenetv2", "resnext"):
         files = args.models / f"{name}.onnx", args.models / f"{name}-int8.onnx"
         yield name, lambda: Case(name, files[1], {"model": files}, [1, 3, 224, 224], numpy.float32)
     recipe = onnx.load(args.recipe)
@@ -162,7 +162,7 @@ def main():
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--only", choices=["resnet18", "mobilenetv2", "recipe"])
+    parser.add_argument("--only", choices=["resnet18", "mobilenetv2", "resnext", "recipe"])
     args = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:

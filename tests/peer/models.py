@@ -2,9 +2,10 @@
 
     models.py OUT_DIR
 
-resnet18.onnx is ResNet-18 up to layer3, mobilenetv2.onnx all of MobileNetV2; both take one float picture of 224 x 224
+resnet18.onnx is ResNet-18 up to layer3, mobilenetv2.onnx all of MobileNetV2, resnext.onnx ResNeXt-50 32x4d up to two
+blocks of layer2, with convolutions in 32 groups; all take one float picture of 224 x 224
 pixels from 0 to 255. NAME-int8.onnx is the same in QDQ form as onnxruntime's quantiser writes it: u8 activations, i8
-weights with a scale a channel, calibrated on random pictures. Time does not depend on what the weights are, so that
+weights with a scale a channel, calibrated on random pictures; NAME-qoperator.onnx the same in QOperator form. Time does not depend on what the weights are, so that
 nothing has to be downloaded; batch norms are folded, as they are in any model that is shipped. One seed, the same files.
 """
 
@@ -107,6 +108,23 @@ def mobilenetv2(path):
     m.save(path, last, [1, 1000])
 
 
+def resnext(path):
+    """Stem, three blocks and two of 32 groups each."""
+    m = Model(32)
+    last = m.node("Relu", m.conv("image", 3, 64, 7, 2, scale=1 / 128))
+    last = m.node("MaxPool", last, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+    inputs = 64
+    for width, stride in [(128, 1), (128, 1), (128, 1), (256, 2), (256, 1)]:
+        inner = m.node("Relu", m.conv(last, inputs, width, 1))
+        inner = m.node("Relu", m.conv(inner, width, width, 3, stride, groups=32))
+        inner = m.conv(inner, width, 2 * width, 1, gain=0.5)
+        if stride != 1 or inputs != 2 * width:
+            last = m.conv(last, inputs, 2 * width, 1, stride, gain=1.0)
+        last = m.node("Relu", m.node("Add", inner, last))
+        inputs = 2 * width
+    m.save(path, last, [1, 512, SIDE // 8, SIDE // 8])
+
+
 class Pictures(CalibrationDataReader):
     """Random pictures with large and small blotches, as photographs have."""
 
@@ -126,8 +144,8 @@ class Pictures(CalibrationDataReader):
         return {"image": self.picture()} if self.left >= 0 else None
 
 
-def quantise(path, target):
-    form = dict(quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+def quantise(path, target, form):
+    form = dict(quant_format=form, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
     with tempfile.TemporaryDirectory() as folder:
         inferred = Path(folder) / path.name
         # Nothing is left to optimise, and without its mark the quantiser warns.
@@ -138,11 +156,14 @@ def quantise(path, target):
 def main():
     out = Path(sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__))
     out.mkdir(parents=True, exist_ok=True)
-    for make in (resnet18, mobilenetv2):
-        path, target = out / f"{make.__name__}.onnx", out / f"{make.__name__}-int8.onnx"
+    for make in (resnet18, mobilenetv2, resnext):
+        path = out / f"{make.__name__}.onnx"
         make(path)
-        quantise(path, target)
-        for file in (path, target):
+        forms = {"int8": QuantFormat.QDQ, "qoperator": QuantFormat.QOperator}
+        targets = {out / f"{make.__name__}-{name}.onnx": form for name, form in forms.items()}
+        for target, form in targets.items():
+            quantise(path, target, form)
+        for file in (path, *targets):
             print(f"{file}: {len(onnx.load(file).graph.node)} nodes, {file.stat().st_size / 1e6:.1f} MB")
 
 

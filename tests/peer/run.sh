@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Teaches recipes, inspects pictures with them, and has onnxruntime rebuild every score.
+# Teaches recipes, inspects pictures with them, and has onnxruntime rebuild every score; then quantises a network into
+# QOperator form and compares every tensor of it (tests/peer/qoperator.py).
 #
 #   tests/peer/run.sh
 #
-# ZOOMGATE and RENDER name other binaries than the release build's, PEER_PYTHON an interpreter that has numpy, onnx and
+# ZOOMGATE, RENDER and OUTPUTS name other binaries than the release build's, PEER_PYTHON an interpreter that has numpy, onnx and
 # onnxruntime; without it a virtual environment is made under target/. Works below target/peer, which it empties.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 zoomgate=${ZOOMGATE:-target/release/zoomgate}
 render=${RENDER:-target/release/examples/render}
-if [[ -z ${ZOOMGATE:-} || -z ${RENDER:-} ]]; then
-    cargo build --release --bin zoomgate --example render
+outputs=${OUTPUTS:-target/release/examples/outputs}
+if [[ -z ${ZOOMGATE:-} || -z ${RENDER:-} || -z ${OUTPUTS:-} ]]; then
+    cargo build --release --bin zoomgate --example render --example outputs
 fi
 python=${PEER_PYTHON:-target/peer-venv/bin/python}
 if [[ -z ${PEER_PYTHON:-} ]]; then
@@ -63,4 +65,6 @@ PYTHON
 else
     echo "== SKIPPED: real castings, because $casting is not here"
 fi
+
+"$python" tests/peer/qoperator.py "$outputs" "$work/qoperator"
 echo "== onnxruntime agrees"

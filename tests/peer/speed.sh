@@ -22,7 +22,7 @@ fi
 # All that is timed: cross/bench-arm.sh wants it, too.
 work=target/peer-speed
 mkdir -p "$work"
-[[ -f $work/models/mobilenetv2-int8.onnx ]] || "$python" tests/peer/models.py "$work/models" >&2
+[[ -f $work/models/resnext-qoperator.onnx ]] || "$python" tests/peer/models.py "$work/models" >&2
 if [[ ! -f $work/recipe.onnx ]]; then
     rm -rf "$work/belt"
     "$render" "$work/belt" 60 40 3 >&2

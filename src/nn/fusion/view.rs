@@ -2,8 +2,10 @@
 
 mod attributes;
 mod filters;
+mod pools;
 mod small;
 mod stack;
+mod table;
 
 use std::collections::{HashMap, HashSet};
 
@@ -98,8 +100,12 @@ impl<'a> View<'a> {
         match node.op_type.as_str() {
             "Conv" => self.conv(i),
             "Add" => self.add(i),
+            "Mul" => self.multiply(i),
             "Gemm" | "MatMul" => self.product(i),
-            "MaxPool" => self.max_pool(i),
+            "MaxPool" => self.max_pool(i).or_else(|| self.max_pool_of_bytes(i)),
+            "AveragePool" => self.average_pool(i),
+            "Resize" => self.resize(i).or_else(|| self.resize_of_bytes(i)),
+            "LeakyRelu" | "Sigmoid" | "HardSigmoid" | "Tanh" | "Relu" | "Clip" => self.table(i),
             "GlobalAveragePool" | "ReduceMean" => self.mean(i),
             "ReduceSumSquare" => self.squares(i),
             "Concat" => self.stack(i),
@@ -177,6 +183,21 @@ impl<'a> View<'a> {
         (!self.constants.contains_key(stored)).then(|| (stored.to_owned(), grid))
     }
 
+    /// A stored tensor that is read as it is, and its grid: what quantised it, past operators that leave it there.
+    fn stored_bytes(&self, tensor: &str) -> Option<(String, Grid)> {
+        let mut at = tensor;
+        // No chain is longer than all nodes; one that waits for itself has been refused.
+        for _ in 0..self.nodes.len() {
+            let node = &self.nodes[*self.maker.get(at)?];
+            match node.op_type.as_str() {
+                "QuantizeLinear" => return Some((tensor.to_owned(), self.grid(node)?)),
+                "MaxPool" | "Resize" | "Identity" => at = node.input.first()?,
+                _ => return None,
+            }
+        }
+        None
+    }
+
     fn dequantize(&self, tensor: &str) -> Option<&'a NodeProto> {
         let node = &self.nodes[*self.maker.get(tensor)?];
         (node.op_type == "DequantizeLinear" && node.input.len() >= 2).then_some(node)
@@ -206,17 +227,29 @@ impl<'a> View<'a> {
     fn bytes(&self, name: &str, data_type: DataType) -> Option<Vec<u8>> {
         let t = self.constants.get(name).filter(|t| t.data_type == data_type as i32)?;
         let count = t.dims.iter().try_fold(1usize, |n, &d| n.checked_mul(usize::try_from(d).ok()?))?;
-        let size = if data_type == DataType::Int32 { 4 } else { 1 };
+        let size = match data_type {
+            DataType::Int32 => 4,
+            DataType::Int64 => 8,
+            _ => 1,
+        };
         if !t.raw_data.is_empty() {
             return (Some(t.raw_data.len()) == count.checked_mul(size)).then(|| t.raw_data.clone());
         }
-        if t.int32_data.len() != count {
+        if t.int32_data.len().max(t.int64_data.len()) != count {
             return None;
         }
         Some(match size {
+            8 => t.int64_data.iter().flat_map(|v| v.to_le_bytes()).collect(),
             4 => t.int32_data.iter().flat_map(|v| v.to_le_bytes()).collect(),
             _ => t.int32_data.iter().map(|&v| v as u8).collect(),
         })
+    }
+
+    /// The numbers of a constant of signed or unsigned bytes.
+    fn numbers(&self, name: &str) -> Option<Vec<i16>> {
+        let signed = || Some(self.bytes(name, DataType::Int8)?.iter().map(|&v| i16::from(v as i8)).collect());
+        let unsigned = || Some(self.bytes(name, DataType::Uint8)?.iter().map(|&v| i16::from(v)).collect());
+        signed().or_else(unsigned)
     }
 }
 

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use super::epilogue::{Out, Target};
-use super::grouped;
 use super::isa::Isa;
-use super::kernels::{Kernels, SEGMENTS, STRIP, Strip};
+use super::kernels::{STRIP, Strip};
+use super::layout::{Layout, Plan};
 use super::pack::{self, Packed};
-use super::rows::{Rows, SLACK, Segments, gather, gather_wide};
+use super::plain;
+use super::rows::{Rows, SLACK, gather, gather_wide};
 use super::shape::{ConvError, ConvShape};
 
 /// A quantised convolution: weights packed for one instruction set, the input's zero point folded into the bias.
@@ -15,21 +16,11 @@ pub struct Conv {
     shape: ConvShape,
     isa: Isa,
     zero: u8,
-    plan: Plan,
-    packed: Packed,
-}
-
-/// How windows reach the kernels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Plan {
-    /// Segments are read in place, with so many bytes each, of which the last ones may have weights of 0 only.
-    Direct(usize),
-    /// Windows are copied a strip at a time, padded to whole units once rather than in each segment.
-    Gathered,
-    /// One filter a channel.
-    Depthwise,
-    /// Anything else: a plain loop.
-    Grouped,
+    layout: Layout,
+    /// One for each block.
+    packed: Vec<Packed>,
+    /// Weights as given, for the plain loop.
+    plain: Vec<i16>,
 }
 
 /// Memory that runs need besides their arguments; one serves any number of convolutions, one after the other.
@@ -58,18 +49,18 @@ impl Scratch {
                 values.resize(to, T::default());
             }
         }
-        let padded = conv.packed.bias.len();
-        let (lanes, _) = conv.plan.lanes_and_flips(conv.isa.kernels());
+        let padded = conv.layout.blocks.count * conv.layout.blocks.padded;
+        let (lanes, _) = conv.layout.plan.lanes_and_flips(conv.isa.kernels());
         grow(&mut self.ring, Rows::ring(&conv.shape));
         grow(&mut self.factors, 2 * padded);
         grow(&mut self.least, STRIP * lanes);
-        match conv.plan {
+        match conv.layout.plan {
             Plan::Direct(_) | Plan::Depthwise => {}
             Plan::Gathered => {
                 let bytes = if conv.isa.kernels().widens { 2 } else { 1 };
-                grow(&mut self.gathered, STRIP * conv.packed.window * bytes + SLACK);
+                grow(&mut self.gathered, STRIP * conv.layout.window(conv.isa.kernels()) * bytes + SLACK);
             }
-            Plan::Grouped => grow(&mut self.acc, padded),
+            Plan::Plain => grow(&mut self.acc, padded),
         }
     }
 }
@@ -85,31 +76,33 @@ impl Conv {
     ///
     /// If the shape is not valid, a slice has another length, or this processor lacks `isa`. Never panics.
     pub fn new(shape: ConvShape, weights: &[i8], bias: &[i32], x_zero: u8, isa: Isa) -> Result<Self, ConvError> {
+        Self::of_parts(shape, &[weights], bias, x_zero, isa)
+    }
+
+    /// As [`Conv::new`], with weights that are the sums of `parts`, as those of unsigned bytes less their zero point are:
+    /// what a second part has in it is read and multiplied a second time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conv::new`].
+    pub fn of_parts(shape: ConvShape, parts: &[&[i8]], bias: &[i32], x_zero: u8, isa: Isa) -> Result<Self, ConvError> {
         shape.validate()?;
         if !isa.is_available() {
             return Err(ConvError::Isa);
         }
-        length("weights", shape.outputs * shape.window(), weights.len())?;
+        let count = shape.outputs * shape.window();
+        for part in parts {
+            length("weights", count, part.len())?;
+        }
         length("bias", shape.outputs, bias.len())?;
         let kernels = isa.kernels();
-        let plan = Plan::of(&shape, kernels);
-        let segments = Segments::of(&shape, false);
-        let window = shape.window().next_multiple_of(kernels.unit);
-        let (window, packed) = match plan {
-            Plan::Direct(bytes) => (segments.count * bytes, pack::dense(&shape, weights, kernels, segments, bytes)),
-            Plan::Gathered => (window, pack::dense(&shape, weights, kernels, segments.joined(), window)),
-            Plan::Depthwise => (window, pack::depthwise(&shape, weights)),
-            Plan::Grouped => (window, weights.to_vec()),
-        };
-        let (lanes, flips) = plan.lanes_and_flips(kernels);
+        let layout = Layout::of(&shape, parts, kernels);
+        let (_, flips) = layout.plan.lanes_and_flips(kernels);
         let zero = i32::from(x_zero) - if flips { 128 } else { 0 };
-        let packed = Packed {
-            weights: packed,
-            bias: pack::bias(&shape, weights, bias, zero, lanes),
-            window,
-            above_min: !weights.contains(&i8::MIN),
-        };
-        Ok(Self { shape, isa, zero: x_zero, plan, packed })
+        let packed = pack::blocks(&shape, parts, bias, zero, &layout, kernels);
+        let sum = |i: usize| parts.iter().map(|part| i16::from(part[i])).sum();
+        let plain = if layout.plan == Plan::Plain { (0..count).map(sum).collect() } else { Vec::new() };
+        Ok(Self { shape, isa, zero: x_zero, layout, packed, plain })
     }
 
     /// The geometry.
@@ -124,7 +117,8 @@ impl Conv {
 
     /// Bytes of packed weights and biases.
     pub fn bytes(&self) -> usize {
-        self.packed.weights.len() + size_of_val(&self.packed.bias[..])
+        let packed = self.packed.iter().map(|p| p.weights.len() + size_of_val(&p.bias[..]));
+        packed.sum::<usize>() + size_of_val(&self.plain[..])
     }
 
     /// Convolves one image: `x` is u8, `[height, width, channels]`.
@@ -140,45 +134,44 @@ impl Conv {
         scratch.fit(self);
         let Scratch { ring, gathered, acc, factors, least } = scratch;
         let kernels = self.isa.kernels();
-        let (lanes, _) = self.plan.lanes_and_flips(kernels);
-        let mut target = Target::new(out, shape.output(), self.packed.bias.len(), lanes, factors, least);
+        let Layout { plan, of, again, blocks, inputs } = &self.layout;
+        let (lanes, _) = plan.lanes_and_flips(kernels);
+        let mut target = Target::new(out, shape.output(), *blocks, lanes, factors, least);
         let [mut height, mut width, _] = shape.output();
-        let of = Segments::of(shape, self.plan == Plan::Depthwise);
-        if shape.is_pointwise() && self.plan == Plan::Direct(of.bytes) {
+        if shape.is_pointwise() && *plan == Plan::Direct(of.bytes) {
             (height, width) = (1, height * width);
         }
         // Blocks of gathered windows and padded segments go beyond the end of a row.
-        let copies = match self.plan {
-            Plan::Direct(bytes) => bytes > of.bytes,
+        let copies = match plan {
+            Plan::Direct(bytes) => *bytes > of.bytes,
             Plan::Gathered => !kernels.widens,
-            Plan::Depthwise | Plan::Grouped => false,
+            Plan::Depthwise | Plan::Plain => false,
         };
         let mut rows = Rows::new(shape, x, ring, self.zero, copies);
-        let (packed, outputs) = (&self.packed, shape.outputs);
         for y in 0..height {
             rows.advance(y);
             for x in (0..width).step_by(STRIP) {
                 let pixels = STRIP.min(width - x);
-                let mut sink = target.strip(y * width + x, pixels);
-                match self.plan {
-                    Plan::Direct(bytes) => {
-                        let segments = &rows.segments(y, x, of)[..of.count];
-                        kernels.dense(&Strip::new(segments, bytes, of.step, pixels, packed, outputs), &mut sink);
+                for (block, packed) in self.packed.iter().enumerate() {
+                    let mut sink = target.strip(y * width + x, pixels, block);
+                    if *plan == Plan::Plain {
+                        plain::strip(shape, &self.plain, &packed.bias, &rows, [y, x], pixels, acc, &mut sink);
+                        continue;
                     }
-                    Plan::Gathered => {
-                        let segments = &rows.segments(y, x, of)[..of.count];
-                        let gather = if kernels.widens { gather_wide } else { gather };
-                        gather(segments, of, pixels, packed.window, gathered);
-                        let bytes = packed.window * if kernels.widens { 2 } else { 1 };
-                        let segments = [&gathered[..]];
-                        kernels.dense(&Strip::new(&segments, bytes, bytes, pixels, packed, outputs), &mut sink);
+                    let segments = &rows.segments([y, x], block * inputs, *of, again)[..of.count + again.len()];
+                    let strip =
+                        |segments, bytes, step| Strip::new(segments, bytes, step, pixels, packed, blocks.outputs);
+                    match plan {
+                        Plan::Direct(bytes) => kernels.dense(&strip(segments, *bytes, of.step), &mut sink),
+                        Plan::Depthwise => kernels.depthwise(&strip(segments, of.bytes, of.step), &mut sink),
+                        Plan::Gathered => {
+                            let gather = if kernels.widens { gather_wide } else { gather };
+                            gather(segments, *of, pixels, packed.window, gathered);
+                            let bytes = packed.window * if kernels.widens { 2 } else { 1 };
+                            kernels.dense(&strip(&[&gathered[..]], bytes, bytes), &mut sink);
+                        }
+                        Plan::Plain => unreachable!("handled above"),
                     }
-                    Plan::Depthwise => {
-                        let segments = &rows.segments(y, x, of)[..of.count];
-                        let strip = Strip::new(segments, of.bytes, of.step, pixels, packed, outputs);
-                        kernels.depthwise(&strip, &mut sink);
-                    }
-                    Plan::Grouped => grouped::strip(shape, packed, &rows, [y, x], pixels, acc, &mut sink),
                 }
                 target.close(y * width + x, pixels);
             }
@@ -189,35 +182,6 @@ impl Conv {
 impl fmt::Debug for Conv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conv").field("shape", &self.shape).field("isa", &self.isa).finish_non_exhaustive()
-    }
-}
-
-impl Plan {
-    fn of(shape: &ConvShape, kernels: &Kernels) -> Self {
-        if shape.is_depthwise() && Segments::of(shape, true).count <= SEGMENTS {
-            return Self::Depthwise;
-        }
-        let of = Segments::of(shape, false);
-        if shape.groups > 1 || of.count > SEGMENTS {
-            return Self::Grouped;
-        }
-        if kernels.widens {
-            return Self::Gathered;
-        }
-        let bytes = of.bytes.next_multiple_of(kernels.unit);
-        let wasted = of.count * bytes - shape.window().next_multiple_of(kernels.unit);
-        // What copying a segment costs, in multiplications; in those padding is cheap where units are short.
-        let copying = of.count * (1024 / kernels.unit);
-        if wasted * shape.outputs <= copying { Self::Direct(bytes) } else { Self::Gathered }
-    }
-
-    /// Channels whose minima the kernel keeps apart, and whether it flips the top bit of activations.
-    fn lanes_and_flips(self, kernels: &Kernels) -> (usize, bool) {
-        match self {
-            Self::Direct(_) | Self::Gathered => (kernels.lanes, kernels.flips),
-            Self::Depthwise => (kernels.depthwise_lanes, kernels.depthwise_flips),
-            Self::Grouped => (grouped::LANES, false),
-        }
     }
 }
 

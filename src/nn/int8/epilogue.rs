@@ -52,6 +52,7 @@ pub(super) enum Sink<'a> {
     },
     Real {
         y: &'a mut [f32],
+        pitch: usize,
         scale: &'a [f32],
         bias: &'a [f32],
     },
@@ -63,14 +64,23 @@ pub(super) enum Sink<'a> {
     },
 }
 
+/// Outputs that kernels write together: all, or those of some groups.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blocks {
+    pub count: usize,
+    /// Outputs of each.
+    pub outputs: usize,
+    /// Outputs of each, padded to whole vectors.
+    pub padded: usize,
+}
+
 /// The output of one run, from which strips take their sinks.
 pub(super) struct Target<'a> {
     out: Out<'a>,
-    /// Scales and, after them, biases, both padded to whole vectors.
+    /// Scales of each block and, after all of them, biases, each block padded to whole vectors.
     factors: &'a mut [f32],
     least: &'a mut [f32],
-    outputs: usize,
-    padded: usize,
+    blocks: Blocks,
     lanes: usize,
 }
 
@@ -79,7 +89,7 @@ impl<'a> Target<'a> {
     pub(super) fn new(
         out: Out<'a>,
         [height, width, outputs]: [usize; 3],
-        padded: usize,
+        blocks: Blocks,
         lanes: usize,
         factors: &'a mut [f32],
         least: &'a mut [f32],
@@ -103,35 +113,42 @@ impl<'a> Target<'a> {
             }
         };
         assert_eq!(scale.len(), outputs, "the number of scales");
-        let (scales, biases) = factors[..2 * padded].split_at_mut(padded);
-        scales[..outputs].copy_from_slice(scale);
-        scales[outputs..].fill(0.0);
+        let all = blocks.count * blocks.padded;
+        let (scales, biases) = factors[..2 * all].split_at_mut(all);
+        pad(scales, scale, 0.0, blocks);
         biases.fill(f32::INFINITY);
         if !matches!(out, Out::Quantised { .. }) {
             assert_eq!(bias.len(), outputs, "the number of biases");
-            biases[..outputs].copy_from_slice(bias);
+            pad(biases, bias, f32::INFINITY, blocks);
         }
-        Self { out, factors, least, outputs, padded, lanes }
+        Self { out, factors, least, blocks, lanes }
     }
 
-    /// The sink of `pixels` pixels from `first` on.
-    pub(super) fn strip(&mut self, first: usize, pixels: usize) -> Sink<'_> {
-        let (scale, bias) = self.factors[..2 * self.padded].split_at(self.padded);
+    /// The sink of a block's outputs of `pixels` pixels from `first` on; blocks of a strip come in order.
+    pub(super) fn strip(&mut self, first: usize, pixels: usize, block: usize) -> Sink<'_> {
+        let Blocks { count, outputs, padded } = self.blocks;
+        let (scale, bias) = self.factors[..2 * count * padded].split_at(count * padded);
+        let (scale, bias) = (&scale[block * padded..][..padded], &bias[block * padded..][..padded]);
         match &mut self.out {
             Out::Quantised { y, pitch, offset, zero, low, high, .. } => {
-                let y = &mut y[first * *pitch + *offset..];
+                let y = &mut y[first * *pitch + *offset + block * outputs..];
                 Sink::Quantised { y, pitch: *pitch, scale, clamp: Clamp { zero: *zero, low: *low, high: *high } }
             }
-            Out::Real { y, .. } => Sink::Real { y: &mut y[first * self.outputs..], scale, bias },
+            Out::Real { y, .. } => {
+                let pitch = count * outputs;
+                Sink::Real { y: &mut y[first * pitch + block * outputs..], pitch, scale, bias }
+            }
             Out::Least { .. } => {
                 let least = &mut self.least[..pixels * self.lanes];
-                least.fill(f32::INFINITY);
+                if block == 0 {
+                    least.fill(f32::INFINITY);
+                }
                 Sink::Least { least, scale, bias }
             }
         }
     }
 
-    /// Takes back the sink of [`Target::strip`].
+    /// Takes back the sinks of a strip.
     pub(super) fn close(&mut self, first: usize, pixels: usize) {
         if let Out::Least { y, .. } = &mut self.out {
             let lanes = self.least.chunks_exact(self.lanes);
@@ -140,6 +157,14 @@ impl<'a> Target<'a> {
                 *y = lanes.iter().fold(f32::INFINITY, |a, b| least(a, *b)) + 0.0;
             }
         }
+    }
+}
+
+/// Puts `values` into blocks padded with `with`.
+fn pad(to: &mut [f32], values: &[f32], with: f32, of: Blocks) {
+    for (to, values) in to.chunks_exact_mut(of.padded).zip(values.chunks_exact(of.outputs)) {
+        to[..of.outputs].copy_from_slice(values);
+        to[of.outputs..].fill(with);
     }
 }
 
@@ -155,6 +180,11 @@ pub(in crate::nn) struct Clamp {
 const ROUND: f32 = 12_582_912.0;
 
 impl Clamp {
+    /// The same range around another zero point.
+    pub(in crate::nn) fn around(self, zero: u8) -> Self {
+        Self { zero, ..self }
+    }
+
     /// Least and greatest result before the zero point is added.
     ///
     /// They are integers, so that clamping to them before rounding gives what clamping after it would.
@@ -218,8 +248,8 @@ pub(super) fn finish<const N: usize>(
                     *y = clamp.quantise(*acc as f32 * scale);
                 }
             }
-            Sink::Real { y, scale, bias } => {
-                let y = &mut y[pixel * outputs + channel..][..valid];
+            Sink::Real { y, pitch, scale, bias } => {
+                let y = &mut y[pixel * *pitch + channel..][..valid];
                 for (((y, acc), scale), bias) in y.iter_mut().zip(acc).zip(&scale[channel..]).zip(&bias[channel..]) {
                     *y = *acc as f32 * scale + bias;
                 }

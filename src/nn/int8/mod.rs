@@ -10,6 +10,9 @@
 //! Multiplications an instruction, of a 3x3 convolution of 128 channels: Neon 4.0, Dotprod 11.0, I8mm 16.5 (of a
 //! depthwise one 1.2, there is nothing to share). Vnni reaches 95 % of what VPDPBUSD does on registers alone.
 //!
+//! Groups of channels are convolutions of their own in the same dense kernels, neighbours together as far as they fill a
+//! vector of outputs. Weights beyond a signed byte are a sum of two or three, for which a kernel walks the same bytes again.
+//!
 //! There is no im2col: a window's bytes are contiguous in each row of an NHWC image, so a kernel walks rows in place.
 //! Only windows whose bytes do not fill whole units of the instruction set (the first layer's 27) are gathered, 32
 //! pixels at a time.
@@ -18,10 +21,11 @@
 
 mod conv;
 mod epilogue;
-mod grouped;
 mod isa;
 mod kernels;
+mod layout;
 mod pack;
+mod plain;
 mod rows;
 mod shape;
 #[cfg(test)]
@@ -32,4 +36,5 @@ pub(in crate::nn) use epilogue::Clamp;
 pub use epilogue::Out;
 pub use isa::Isa;
 pub(super) use kernels::pointwise;
+pub(in crate::nn) use pack::parts;
 pub use shape::{ConvError, ConvShape};

@@ -64,24 +64,33 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Parts of the window of output pixel (`y`, `x`) that are contiguous in memory, in order.
+    /// Parts of the window of output pixel (`y`, `x`) that are contiguous in memory, in order, from `channel` on; then
+    /// those `again`.
     ///
     /// Each goes on to the end of its row: that of the next output pixel is [`Segments::step`] bytes further.
     #[inline]
-    pub(super) fn segments(&self, y: usize, x: usize, of: Segments) -> [&[u8]; SEGMENTS] {
+    pub(super) fn segments(
+        &self,
+        [y, x]: [usize; 2],
+        channel: usize,
+        of: Segments,
+        again: &[(usize, usize)],
+    ) -> [&[u8]; SEGMENTS] {
         let mut segments: [&[u8]; SEGMENTS] = [&[]; SEGMENTS];
         for (ky, segments) in segments[..of.count].chunks_exact_mut(of.of_row).enumerate() {
-            let row = &self.row(y, ky)[x * of.step..];
+            let row = &self.row(y, ky)[x * of.step + channel..];
             for (kx, segment) in segments.iter_mut().enumerate() {
                 *segment = &row[kx * of.apart..];
             }
         }
+        let (first, rest) = segments.split_at_mut(of.count);
+        rest.iter_mut().zip(again).for_each(|(segment, (of, _))| *segment = first[*of]);
         segments
     }
 }
 
 /// How windows of a shape lie in memory.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Segments {
     /// Contiguous parts of a window.
     pub count: usize,
@@ -96,18 +105,13 @@ pub(super) struct Segments {
 }
 
 impl Segments {
-    /// Rows of the window where they are contiguous and not `taps`, otherwise taps.
-    pub(super) fn of(shape: &ConvShape, taps: bool) -> Self {
-        let channels = shape.input[2];
+    /// Rows of the window where they are contiguous and not `taps`, otherwise taps, of `channels` of the input's.
+    pub(super) fn of(shape: &ConvShape, channels: usize, taps: bool) -> Self {
         let [height, width] = shape.kernel;
-        let (of_row, bytes) = if taps || shape.dilation[1] > 1 { (width, channels) } else { (1, width * channels) };
-        let (apart, step) = (shape.dilation[1] * channels, shape.stride[1] * channels);
+        let apart = shape.dilation[1] > 1 || channels < shape.input[2];
+        let (of_row, bytes) = if taps || apart { (width, channels) } else { (1, width * channels) };
+        let (apart, step) = (shape.dilation[1] * shape.input[2], shape.stride[1] * shape.input[2]);
         Self { count: height * of_row, of_row, bytes, apart, step }
-    }
-
-    /// The same windows as one segment each.
-    pub(super) fn joined(self) -> Self {
-        Self { count: 1, of_row: 1, bytes: self.count * self.bytes, ..self }
     }
 }
 

@@ -22,6 +22,8 @@ enum Values {
     Extremes,
     /// Random, with no weight of -128.
     AboveMin,
+    /// Weights that are unsigned bytes less a zero point; most of them fit into a signed byte where it is 128.
+    Wide(u8),
 }
 
 #[derive(Clone, Debug)]
@@ -46,7 +48,7 @@ impl Numbers {
 
 struct Data {
     x: Vec<u8>,
-    weights: Vec<i8>,
+    weights: Vec<i16>,
     bias: Vec<i32>,
     scale: Vec<f32>,
     offset: Vec<f32>,
@@ -56,7 +58,7 @@ impl Case {
     fn data(&self) -> Data {
         let (s, mut n) = (&self.shape, Numbers(self.seed));
         let x = (0..s.input.iter().product()).map(|_| n.next() as u8).collect();
-        let weights = (0..s.outputs * s.window()).map(|_| n.next() as i8).collect();
+        let weights = (0..s.outputs * s.window()).map(|_| i16::from(n.next() as i8)).collect();
         let mut data = Data {
             x,
             weights,
@@ -69,19 +71,22 @@ impl Case {
             Values::Random => {}
             Values::Constant(x, w) => {
                 data.x.fill(x);
-                data.weights.fill(w);
+                data.weights.fill(w.into());
             }
             Values::Extremes => {
                 data.x.iter_mut().for_each(|x| *x = if *x < 128 { 0 } else { 255 });
                 data.weights.iter_mut().for_each(|w| *w = if *w < 0 { -128 } else { 127 });
             }
             Values::AboveMin => data.weights.iter_mut().for_each(|w| *w = (*w).max(-127)),
+            Values::Wide(zero) => data.weights.iter_mut().for_each(|w| *w += 128 - i16::from(zero)),
         }
         data
     }
 
     fn conv(&self, data: &Data, isa: Isa) -> Conv {
-        Conv::new(self.shape.clone(), &data.weights, &data.bias, self.x_zero, isa).unwrap()
+        let parts = parts(&data.weights);
+        let parts: Vec<&[i8]> = parts.iter().map(Vec::as_slice).collect();
+        Conv::of_parts(self.shape.clone(), &parts, &data.bias, self.x_zero, isa).unwrap()
     }
 }
 
@@ -167,6 +172,7 @@ fn values() -> impl Strategy<Value = Values> {
     prop_oneof![
         4 => Just(Values::Random),
         4 => Just(Values::AboveMin),
+        1 => prop_oneof![Just(0), 120..136_u8, Just(255)].prop_map(Values::Wide),
         1 => Just(Values::Extremes),
         3 => (any::<bool>(), 0..3_usize)
             .prop_map(|(x, w)| Values::Constant(if x { 255 } else { 0 }, [-128, -127, 127][w])),
@@ -179,7 +185,8 @@ fn channels() -> impl Strategy<Value = (usize, usize, usize)> {
     prop_oneof![
         5 => (some(), some()).prop_map(|(i, o)| (i, o, 1)),
         3 => some().prop_map(|c| (c, c, c)),
-        1 => (1_usize..5, 1_usize..9, 1_usize..9).prop_map(|(g, i, o)| (g * i, g * o, g)),
+        3 => (1_usize..9, 1_usize..9, 1_usize..9).prop_map(|(g, i, o)| (g * i, g * o, g)),
+        1 => (2_usize..4, 1_usize..40, 1_usize..40).prop_map(|(g, i, o)| (g * i, g * o, g)),
     ]
 }
 
@@ -244,6 +251,12 @@ fn layers_of_backbones() {
         ([2, 32, 96], 192, 1, 1, 0, 1),
         ([3, 32, 48], 64, 3, 1, 1, 1),
         ([1, 40, 192], 100, 1, 1, 0, 1),
+        ([5, 40, 128], 128, 3, 1, 1, 32),
+        ([5, 40, 64], 128, 3, 2, 1, 2),
+        ([3, 40, 24], 48, 1, 1, 0, 3),
+        ([3, 40, 24], 48, 3, 1, 1, 24),
+        // More taps than kernels walk.
+        ([9, 16, 8], 8, 7, 1, 3, 2),
     ] {
         let shape = ConvShape {
             input,
@@ -256,10 +269,23 @@ fn layers_of_backbones() {
         };
         let constant = [(0, -128), (0, -127), (0, 127), (255, -128), (255, -127), (255, 127)];
         let constant = constant.map(|(x, w)| Values::Constant(x, w));
-        for values in [Values::Random, Values::AboveMin, Values::Extremes].into_iter().chain(constant) {
+        for values in
+            [Values::Random, Values::AboveMin, Values::Extremes, Values::Wide(119)].into_iter().chain(constant)
+        {
             check(&Case { shape: shape.clone(), x_zero: 131, values, seed: 5 });
         }
     }
+}
+
+#[test]
+fn weights_of_nine_bits_are_sums_of_signed_bytes() {
+    let all: Vec<i16> = (-255..=255).collect();
+    for of in [&all[..], &all[127..383], &all[..300], &[]] {
+        let parts = parts(of);
+        let sums = (0..of.len()).map(|i| parts.iter().map(|p| i16::from(p[i])).sum::<i16>());
+        assert!(sums.eq(of.iter().copied()), "{of:?}");
+    }
+    assert_eq!(parts(&all[127..383]).len(), 1, "-128 to 127 are whole");
 }
 
 #[test]
@@ -350,7 +376,7 @@ fn scratch_that_fits_is_not_grown_by_runs() {
 #[test]
 fn bytes_are_added_averaged_and_stored_alike_on_every_instruction_set() {
     use super::Clamp;
-    use super::pointwise::{self, Averaging, Storing, Sum, Window};
+    use super::pointwise::{self, Averaging, Blending, Storing, Sum, Window};
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     for length in (0..70).chain([1000]) {
         let a: Vec<u8> = (0..length).map(|_| rng.random()).collect();
@@ -367,22 +393,29 @@ fn bytes_are_added_averaged_and_stored_alike_on_every_instruction_set() {
         let on_grid = |v: f32| ((v / scale).round_ties_even() + f32::from(zero)).clamp(low.into(), high.into()) as u8;
         let real = |(&a, &b): (&u8, &u8)| (f32::from(a) - 3.0) * 0.25 + (f32::from(b) - 200.0) * 0.11;
         let added: Vec<u8> = a.iter().zip(&b).map(real).map(on_grid).collect();
+        let product = |(&a, &b): (&u8, &u8)| ((f32::from(a) - 3.0) * 0.25) * ((f32::from(b) - 200.0) * 0.11);
+        let multiplied: Vec<u8> = a.iter().zip(&b).map(product).map(on_grid).collect();
         let leaky = |v: &f32| if *v < 0.0 { v * 0.1 } else { *v };
         let stored: Vec<u8> = floats.iter().map(leaky).map(on_grid).collect();
         for isa in Isa::available() {
             let mut y = vec![0; length];
             pointwise::add(isa, sum, &a, &b, &mut y);
             assert_eq!(y, added, "{isa:?}");
+            pointwise::multiply(isa, sum, &a, &b, &mut y);
+            assert_eq!(y, multiplied, "{isa:?}");
             pointwise::store(isa, Storing { scale, leak: 0.1, clamp }, &floats, &mut y);
             assert_eq!(y, stored, "{isa:?}");
             let mut bits = |isa: Isa| {
                 let [mut norm, mut distance] = [0.0, 0.0];
                 pointwise::norm(isa, zero, 0.25, &a, &mut norm);
                 pointwise::distance(isa, [3.0, 0.2], [&floats, &floats], &b, &mut distance);
-                let window = Window { rows: [1, 3], columns: [0, 2], width: 3 };
-                let (picture, to) = (a.repeat(9), Averaging { zero: 77.0, clamp });
+                let window = Window { rows: [1, 3], columns: [0, 2], width: 3, outside: length as u32 % 3 };
+                let (picture, to) = (a.repeat(9), Averaging { zero: 77, clamp });
                 pointwise::average(isa, to, window, &picture, &floats, &mut y);
-                (norm.to_bits(), distance.to_bits(), y.clone())
+                let mut blended = vec![0; length];
+                let to = Blending { from: 77, factor: 0.3, cuts: zero % 2 == 0, clamp };
+                pointwise::blend(isa, to, [&a, &b, &a, &b], [0.1, 0.5, 0.15, 0.25], &mut blended);
+                (norm.to_bits(), distance.to_bits(), y.clone(), blended)
             };
             assert_eq!(bits(isa), bits(Isa::Portable), "{isa:?}");
         }

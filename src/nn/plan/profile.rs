@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
-use super::{Plan, Running, failed, fill};
+use super::{Plan, Running, failed, fill, region};
 use crate::error::Result;
 
 /// One node of a plan, as it was run.
@@ -15,6 +15,8 @@ pub struct NodeTime {
     pub name: String,
     /// What runs it.
     pub operator: String,
+    /// What it holds, where it stands for several of the file's: operators of each kind.
+    pub holds: Option<String>,
     /// Its output's type and shape.
     pub output: String,
     /// Multiplications of one run.
@@ -58,6 +60,7 @@ impl Running {
             Ok(NodeTime {
                 name: node.name.clone(),
                 operator: node.op.name().to_string(),
+                holds: (node.op.name() == region::NAME).then(|| node.op.info().ok()?.pop()).flatten(),
                 output: node.outputs.first().map(|o| format!("{:?}", o.fact)).unwrap_or_default(),
                 macs: multiplied.iter().map(|(n, _)| n).sum(),
                 is_int8: !multiplied.is_empty() && multiplied.iter().all(|(_, is_int8)| *is_int8),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::super::fusion::{Becomes, Fused, Op, Region};
 use super::super::int8::{Conv, Isa};
 use super::form::{Form, Shape, Stored, conv_shape};
-use super::steps::{Add, MaxPool, Mean, Squares, Stack, Store};
+use super::steps::{Add, AveragePool, MaxPool, Mean, Mul, Resize, Squares, Stack, Store};
 use super::{Border, Compiled, Kind, Step};
 
 impl Region {
@@ -91,13 +91,18 @@ impl Region {
     fn kind(&self, fused: &Fused, x: &[Shape], isa: Isa) -> Result<Kind, String> {
         Ok(match &fused.op {
             Op::Add(add) => Kind::Add(Add::new(add, isa)),
+            Op::Mul(mul) => Kind::Mul(Mul::new(mul, x, isa)),
             Op::MaxPool(pool) => Kind::MaxPool(MaxPool::new(pool, x[0])),
+            Op::Average(pool) => Kind::AveragePool(AveragePool::new(pool, x[0], isa)),
+            Op::Resize(resize) => Kind::Resize(Resize::new(resize, x[0], isa)),
+            Op::Table(table) => Kind::Table(Box::new(table.table)),
             Op::Mean(mean) => Kind::Mean(Mean::new(mean, x[0], isa)),
             Op::Store(store) => Kind::Store(Store::new(store, isa)),
             Op::Squares(squares) => Kind::Squares(Squares::new(squares, x[0], isa)),
             Op::Stack(stack) => Kind::Stack(Stack::new(stack, x, isa)),
             Op::Conv(conv) => {
-                let packed = Conv::new(conv_shape(conv, x[0]), &conv.weights, &conv.bias, conv.x.zero, isa)
+                let parts: Vec<&[i8]> = conv.parts.iter().map(Vec::as_slice).collect();
+                let packed = Conv::of_parts(conv_shape(conv, x[0]), &parts, &conv.bias, conv.x.zero, isa)
                     .map_err(|e| format!("{}: {e}", fused.name))?;
                 let negated = |v: &[f32]| v.iter().map(|v| -v).collect::<Vec<f32>>();
                 match &conv.becomes {

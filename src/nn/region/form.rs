@@ -1,10 +1,11 @@
 //! What tensors of a region look like, and which of them an operator takes.
 
 use super::super::fusion::{
-    Becomes, Fused, FusedAdd, FusedConv, FusedMean, FusedPool, FusedStack, FusedStore, Grid, Op,
+    Becomes, Fused, FusedAdd, FusedAverage, FusedConv, FusedMean, FusedMul, FusedPool, FusedResize, FusedStack,
+    FusedStore, FusedTable, Grid, Op,
 };
 use super::super::int8::ConvShape;
-use super::steps::{MaxPool, Mean, Squares, Stack};
+use super::steps::{AveragePool, MaxPool, Mean, Mul, Resize, Squares, Stack};
 
 /// Height, width and channels.
 pub(in super::super) type Shape = [usize; 3];
@@ -57,7 +58,8 @@ impl Fused {
         let at = |e: &dyn std::fmt::Display| format!("{}: {e} (input {x:?})", self.name);
         let picture = |shape: Shape| Form { shape, is_row: false };
         let is_product = matches!(&self.op, Op::Conv(conv) if conv.is_row);
-        if !is_product && x.iter().any(|x| x.is_row) {
+        let takes_rows = is_product || matches!(&self.op, Op::Table(_));
+        if !takes_rows && x.iter().any(|x| x.is_row) {
             return Err(at(&"a row where a picture should be"));
         }
         let shapes: Vec<Shape> = x.iter().map(|x| x.shape).collect();
@@ -77,9 +79,19 @@ impl Fused {
             }
             Op::Add(_) if x[0] == x[1] => Ok(x[0]),
             Op::Add(_) => Err(at(&"an addition of different shapes")),
+            Op::Mul(_) => {
+                Mul::shape(shapes[0], shapes[1]).map(picture).ok_or_else(|| at(&"a product of different shapes"))
+            }
             Op::MaxPool(pool) => {
                 MaxPool::shape(pool, shapes[0]).map(picture).ok_or_else(|| at(&"a window larger than the input"))
             }
+            Op::Average(pool) => {
+                AveragePool::shape(pool, shapes[0]).map(picture).ok_or_else(|| at(&"a window larger than the input"))
+            }
+            Op::Resize(resize) => {
+                Resize::shape(resize, shapes[0]).map(picture).ok_or_else(|| at(&"a picture too large, or of nothing"))
+            }
+            Op::Table(_) => Ok(x[0]),
             Op::Mean(mean) => Mean::shape(shapes[0])
                 .map(|shape| Form { shape, is_row: mean.is_row })
                 .ok_or_else(|| at(&"a mean of nothing, or of too much")),
@@ -101,7 +113,11 @@ impl Fused {
             },
             Op::Squares(_) => Stored::Float,
             Op::Add(FusedAdd { y: grid, .. })
+            | Op::Mul(FusedMul(FusedAdd { y: grid, .. }))
             | Op::MaxPool(FusedPool { grid, .. })
+            | Op::Average(FusedAverage { y: grid, .. })
+            | Op::Resize(FusedResize { y: grid, .. })
+            | Op::Table(FusedTable { y: grid, .. })
             | Op::Mean(FusedMean { y: grid, .. })
             | Op::Store(FusedStore { grid, .. })
             | Op::Stack(FusedStack { y: grid, .. }) => Stored::on(*grid),
@@ -113,7 +129,11 @@ impl Fused {
         let grid = match &self.op {
             Op::Conv(conv) => conv.x,
             Op::Add(add) => add.x[at],
+            Op::Mul(FusedMul(mul)) => mul.x[at],
             Op::MaxPool(pool) => pool.grid,
+            Op::Average(pool) => pool.x,
+            Op::Resize(resize) => resize.x,
+            Op::Table(table) => table.x,
             Op::Mean(mean) => mean.x,
             Op::Squares(squares) => squares.x,
             Op::Stack(stack) => stack.branches[at].x,

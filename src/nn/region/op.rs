@@ -100,6 +100,10 @@ impl Op for Shaped {
         NAME.into()
     }
 
+    fn info(&self) -> TractResult<Vec<String>> {
+        Ok(vec![self.0.holds()])
+    }
+
     op_as_typed_op!();
 }
 

@@ -1,11 +1,15 @@
 //! What regions run beside convolutions, and the way in and out. All NHWC, portable.
 
+mod pools;
+mod resize;
 mod stack;
 
-use super::super::fusion::{FusedAdd, FusedMean, FusedPool, FusedSquares, FusedStore, Grid};
+use super::super::fusion::{FusedAdd, FusedMean, FusedMul, FusedSquares, FusedStore, Grid};
 use super::super::int8::pointwise::{self, Averaging, Storing, Sum, Window};
 use super::super::int8::{Clamp, Isa};
 use super::form::Shape;
+pub(super) use pools::{AveragePool, MaxPool};
+pub(super) use resize::Resize;
 pub(super) use stack::Stack;
 
 /// Pixels that are turned at once, so that both sides stay in the cache.
@@ -42,11 +46,16 @@ pub(super) struct Add {
     sum: Sum,
 }
 
+/// What two stored tensors and a third one mean.
+fn sum(add: &FusedAdd) -> Sum {
+    let clamp = Clamp { zero: add.y.zero, low: add.low, high: add.high };
+    let (scales, zeros) = (add.x.map(|g| g.scale), add.x.map(|g| g.zero.into()));
+    Sum { scales, zeros, y: add.y.scale, clamp }
+}
+
 impl Add {
     pub(super) fn new(add: &FusedAdd, isa: Isa) -> Self {
-        let clamp = Clamp { zero: add.y.zero, low: add.low, high: add.high };
-        let (scales, zeros) = (add.x.map(|g| g.scale), add.x.map(|g| g.zero.into()));
-        Self { isa, sum: Sum { scales, zeros, y: add.y.scale, clamp } }
+        Self { isa, sum: sum(add) }
     }
 
     pub(super) fn run(&self, a: &[u8], b: &[u8], y: &mut [u8]) {
@@ -54,47 +63,31 @@ impl Add {
     }
 }
 
-/// The greatest byte of each window; what lies outside counts for nothing.
-pub(super) struct MaxPool {
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    pads: [usize; 4],
-    input: Shape,
-    output: Shape,
+/// The product of two stored tensors, stored again: `clamp(rint((a - za) sa (b - zb) sb / s) + z)`, every operation rounded
+/// to f32. One that is a single pixel is repeated.
+pub(super) struct Mul {
+    isa: Isa,
+    of: Sum,
+    /// Bytes that are multiplied at a time: all, or a pixel where one of the two has no other.
+    piece: usize,
 }
 
-impl MaxPool {
-    pub(super) fn shape(pool: &FusedPool, [height, width, channels]: Shape) -> Option<Shape> {
-        let [top, left, bottom, right] = pool.pads;
-        let along = |size: usize, before: usize, after: usize, axis: usize| {
-            let room = size.checked_add(before)?.checked_add(after)?.checked_sub(pool.kernel[axis])?;
-            (before < pool.kernel[axis] && after < pool.kernel[axis])
-                .then(|| room.checked_div(pool.stride[axis]))?
-                .map(|n| n + 1)
-        };
-        Some([along(height, top, bottom, 0)?, along(width, left, right, 1)?, channels])
+impl Mul {
+    pub(super) fn shape(a: Shape, b: Shape) -> Option<Shape> {
+        let is_pixel = |x: Shape| x[..2] == [1, 1];
+        let larger = if is_pixel(a) { b } else { a };
+        (a == b || (a[2] == b[2] && (is_pixel(a) || is_pixel(b)))).then_some(larger).filter(|y| !y.contains(&0))
     }
 
-    /// A pool whose [`MaxPool::shape`] there is.
-    pub(super) fn new(pool: &FusedPool, input: Shape) -> Self {
-        let output = Self::shape(pool, input).expect("a shape that was checked");
-        Self { kernel: pool.kernel, stride: pool.stride, pads: pool.pads, input, output }
+    pub(super) fn new(mul: &FusedMul, x: &[Shape], isa: Isa) -> Self {
+        let sizes = [x[0], x[1]].map(|x| x.iter().product::<usize>());
+        Self { isa, of: sum(&mul.0), piece: sizes[0].min(sizes[1]) }
     }
 
-    pub(super) fn run(&self, x: &[u8], y: &mut [u8]) {
-        let [height, width, channels] = self.input;
-        let [rows, columns, _] = self.output;
-        let [top, left, ..] = self.pads;
-        for (row, column) in (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))) {
-            let out = &mut y[(row * columns + column) * channels..][..channels];
-            out.fill(0);
-            for (ky, kx) in (0..self.kernel[0]).flat_map(|ky| (0..self.kernel[1]).map(move |kx| (ky, kx))) {
-                let at =
-                    (row * self.stride[0] + ky).checked_sub(top).zip((column * self.stride[1] + kx).checked_sub(left));
-                let Some((iy, ix)) = at.filter(|&(iy, ix)| iy < height && ix < width) else { continue };
-                let from = &x[(iy * width + ix) * channels..][..channels];
-                out.iter_mut().zip(from).for_each(|(out, &v)| *out = (*out).max(v));
-            }
+    pub(super) fn run(&self, a: &[u8], b: &[u8], y: &mut [u8]) {
+        let pieces = a.chunks_exact(self.piece).cycle().zip(b.chunks_exact(self.piece).cycle());
+        for (y, (a, b)) in y.chunks_exact_mut(self.piece).zip(pieces) {
+            pointwise::multiply(self.isa, self.of, a, b, y);
         }
     }
 }
@@ -120,8 +113,8 @@ impl Mean {
     }
 
     pub(super) fn new(mean: &FusedMean, [height, width, channels]: Shape, isa: Isa) -> Self {
-        let window = Window { rows: [0, height], columns: [0, width], width };
-        let to = Averaging { zero: mean.x.zero.into(), clamp: clamp(mean.y) };
+        let window = Window { rows: [0, height], columns: [0, width], width, outside: 0 };
+        let to = Averaging { zero: mean.x.zero, clamp: clamp(mean.y) };
         Self { isa, window, to, factor: vec![mean.x.scale / mean.y.scale; channels] }
     }
 

@@ -2,14 +2,15 @@
 
 use tract_onnx::pb::tensor_proto::DataType;
 
+use super::super::super::int8;
 use super::super::{Becomes, Fused, FusedConv, Grid, Op};
 use super::attributes::{float, int, ints, pads, pair, string};
 use super::{Closing, View};
 
-/// Constant weights, stored as signed bytes around 0.
+/// Constant weights, less their zero points.
 struct Filters {
     dims: Vec<usize>,
-    weights: Vec<i8>,
+    weights: Vec<i16>,
     /// For each output.
     scale: Vec<f32>,
 }
@@ -26,7 +27,7 @@ impl View<'_> {
         let plain = self.convolved(i, grid, &scale)?;
         let op = FusedConv {
             dims,
-            weights,
+            parts: int8::parts(&weights),
             stride: pair(node, "strides", 1)?,
             pads: pads(node)?,
             dilation: pair(node, "dilations", 1)?,
@@ -55,7 +56,7 @@ impl View<'_> {
             return None;
         }
         let plain = self.convolved(i, grid, &scale)?;
-        let op = FusedConv { dims: [outputs, count, 1, 1], weights, is_row: true, ..plain.op };
+        let op = FusedConv { dims: [outputs, count, 1, 1], parts: int8::parts(&weights), is_row: true, ..plain.op };
         Some(self.made(i, vec![x], plain.y, Op::Conv(op), plain.nodes))
     }
 
@@ -106,11 +107,18 @@ impl View<'_> {
         } else if scale.len() != outputs || along != axis as i64 {
             return None;
         }
-        if w.input.get(2).is_some_and(|z| self.bytes(z, DataType::Int8).is_none_or(|z| z.iter().any(|&z| z != 0))) {
+        let mut weights = self.numbers(&w.input[0])?;
+        if weights.len() != dims.iter().product::<usize>() {
             return None;
         }
-        let weights: Vec<i8> = self.bytes(&w.input[0], DataType::Int8)?.iter().map(|&b| b as i8).collect();
-        (weights.len() == dims.iter().product::<usize>()).then_some(Filters { dims, weights, scale })
+        if let Some(zeros) = w.input.get(2).filter(|z| !z.is_empty()) {
+            let zeros = self.numbers(zeros).filter(|z| z.len() == 1 || z.len() == outputs)?;
+            // Weights from one output to the next one.
+            let inner: usize = dims[axis + 1..].iter().product();
+            let zero = |i: usize| zeros[if zeros.len() == 1 { 0 } else { i / inner % outputs }];
+            weights.iter_mut().enumerate().for_each(|(i, w)| *w -= zero(i));
+        }
+        Some(Filters { dims, weights, scale })
     }
 
     /// Node `i` as a convolution of one pixel with its bias and what follows it; the weights are still missing.
@@ -138,7 +146,7 @@ impl View<'_> {
         let op = FusedConv {
             x,
             dims: [0; 4],
-            weights: Vec::new(),
+            parts: Vec::new(),
             bias,
             stride: [1; 2],
             pads: [0; 4],

@@ -4,34 +4,28 @@ use std::collections::HashSet;
 
 use tract_onnx::pb::NodeProto;
 
-use super::super::{Fused, FusedAdd, FusedMean, FusedPool, FusedSquares, FusedStore, Op};
-use super::attributes::{float, int, ints, pads, pair, string};
+use super::super::{Fused, FusedAdd, FusedMul, FusedSquares, FusedStore, Op};
+use super::attributes::{float, int, ints};
 use super::{Closing, View};
 
 impl<'a> View<'a> {
     pub(super) fn add(&self, i: usize) -> Option<Fused> {
+        let (x, y, add, nodes) = self.two(i)?;
+        Some(self.made(i, x, y, Op::Add(add), nodes))
+    }
+
+    pub(super) fn multiply(&self, i: usize) -> Option<Fused> {
+        let (x, y, mul, nodes) = self.two(i)?;
+        Some(self.made(i, x, y, Op::Mul(FusedMul(mul)), nodes))
+    }
+
+    /// Two stored tensors that become a third one.
+    fn two(&self, i: usize) -> Option<(Vec<String>, String, FusedAdd, Vec<usize>)> {
         let node = &self.nodes[i];
         let (a, a_grid) = self.stored(node.input.first()?)?;
         let (b, b_grid) = self.stored(node.input.get(1)?)?;
         let Closing { nodes, y, grid, low, high } = self.closing(&node.output[0])?;
-        let op = Op::Add(FusedAdd { x: [a_grid, b_grid], y: grid, low, high });
-        Some(self.made(i, vec![a, b], y, op, nodes))
-    }
-
-    pub(super) fn max_pool(&self, i: usize) -> Option<Fused> {
-        let node = &self.nodes[i];
-        let (x, grid) = self.stored(node.input.first()?)?;
-        let closing = self.closing(&node.output[0])?;
-        // Quantising rounds nothing where the grid stays.
-        if closing.grid != grid || !closing.is_open() || int(node, "ceil_mode", 0) != 0 {
-            return None;
-        }
-        if string(node, "auto_pad").is_some() || pair(node, "dilations", 1)? != [1, 1] || node.output.len() > 1 {
-            return None;
-        }
-        let [kernel, stride] = [pair(node, "kernel_shape", 0)?, pair(node, "strides", 1)?];
-        let op = Op::MaxPool(FusedPool { grid, kernel, stride, pads: pads(node)? });
-        Some(self.made(i, vec![x], closing.y, op, closing.nodes))
+        Some((vec![a, b], y, FusedAdd { x: [a_grid, b_grid], y: grid, low, high }, nodes))
     }
 
     /// A quantisation of floats whose result is one of those `wanted`.
@@ -75,22 +69,5 @@ impl<'a> View<'a> {
         let (x, grid) = self.stored(&centred.input[0])?;
         let op = Op::Squares(FusedSquares { x: grid, from: Some((mean, gain)) });
         Some(self.made(i, vec![x], y, op, vec![mul, sub]))
-    }
-
-    /// The mean over the whole picture.
-    pub(super) fn mean(&self, i: usize) -> Option<Fused> {
-        let node = &self.nodes[i];
-        let is_row = match node.op_type.as_str() {
-            "GlobalAveragePool" => false,
-            _ if matches!(ints(node, "axes")?, [2, 3] | [-2, -1]) => int(node, "keepdims", 1) == 0,
-            _ => return None,
-        };
-        let (x, grid) = self.stored(node.input.first()?)?;
-        let closing = self.closing(&node.output[0])?;
-        if !closing.is_open() {
-            return None;
-        }
-        let op = Op::Mean(FusedMean { x: grid, y: closing.grid, is_row });
-        Some(self.made(i, vec![x], closing.y, op, closing.nodes))
     }
 }

@@ -1,7 +1,5 @@
 //! Concatenations: what lies between a stored tensor and its place among others.
 
-use tract_onnx::pb::NodeProto;
-
 use super::super::{Branch, Fused, FusedStack, Grid, Op};
 use super::View;
 use super::attributes::{int, pads, pair, string};
@@ -72,21 +70,6 @@ impl View<'_> {
             }
             nodes.push(m);
             at = n.input[0].as_str();
-        }
-    }
-
-    /// How often a nearest-neighbour resize repeats each cell along both sides.
-    fn repeats(&self, node: &NodeProto) -> Option<usize> {
-        let is = |name: &str, value: &[u8]| string(node, name) == Some(value);
-        if !is("mode", b"nearest")
-            || !is("coordinate_transformation_mode", b"asymmetric")
-            || !is("nearest_mode", b"floor")
-        {
-            return None;
-        }
-        match self.floats(node.input.get(2)?)?[..] {
-            [1.0, 1.0, y, x] if y == x && y.fract() == 0.0 && (1.0..=64.0).contains(&y) => Some(y as usize),
-            _ => None,
         }
     }
 }

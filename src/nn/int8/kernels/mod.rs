@@ -176,18 +176,18 @@ macro_rules! finish_with {
                         }
                     }
                 }
-                Sink::Real { y, scale, bias } => {
+                Sink::Real { y, pitch, scale, bias } => {
                     let (scale, bias) = (load(&scale[channel..]), load(&bias[channel..]));
-                    let y = &mut y[pixel * outputs + channel..][..(sums.len() - 1) * outputs + LANES.min(left)];
+                    let y = &mut y[pixel * *pitch + channel..][..(sums.len() - 1) * *pitch + LANES.min(left)];
                     if left >= LANES {
                         let mut to = y.as_mut_ptr();
                         for sums in sums {
-                            // SAFETY: `y` has a vector after each pixel; what is after the last one is not written.
+                            // SAFETY: `y` has a vector after each pitch; what is after the last one is not written.
                             unsafe { to.cast::<[f32; LANES]>().write_unaligned(array(real(sums, scale, bias))) };
-                            to = to.wrapping_add(outputs);
+                            to = to.wrapping_add(*pitch);
                         }
                     } else {
-                        for (y, sums) in y.chunks_mut(outputs).zip(sums) {
+                        for (y, sums) in y.chunks_mut(*pitch).zip(sums) {
                             y[..left].copy_from_slice(&array(real(sums, scale, bias))[..left]);
                         }
                     }

@@ -8,7 +8,7 @@ use super::super::isa::Isa;
 /// Sums that are kept apart, so that they can be vectors: as many with every instruction set, so that they round alike.
 const LANES: usize = 16;
 
-/// What two stored numbers mean, and what is stored of their sum.
+/// What two stored numbers mean, and what is stored of their sum or product.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nn) struct Sum {
     pub(in crate::nn) scales: [f32; 2],
@@ -28,16 +28,29 @@ pub(in crate::nn) struct Storing {
 /// From the mean of bytes around a zero point to steps of a grid.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nn) struct Averaging {
-    pub(in crate::nn) zero: f32,
+    pub(in crate::nn) zero: u8,
     pub(in crate::nn) clamp: Clamp,
 }
 
-/// A rectangle of a picture of `width` columns: its first row and column, and those after its last.
+/// From four neighbours to steps of a grid.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nn) struct Blending {
+    /// The byte that stands for 0.
+    pub(in crate::nn) from: u8,
+    pub(in crate::nn) factor: f32,
+    /// Whether fractions are cut off rather than rounded.
+    pub(in crate::nn) cuts: bool,
+    pub(in crate::nn) clamp: Clamp,
+}
+
+/// A rectangle of a picture of `width` columns: its first row and column, those after its last, and how many cells
+/// `outside` of the picture count as zeros.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nn) struct Window {
     pub(in crate::nn) rows: [usize; 2],
     pub(in crate::nn) columns: [usize; 2],
     pub(in crate::nn) width: usize,
+    pub(in crate::nn) outside: u32,
 }
 
 /// Compiles a function for AVX2 and AVX-512 as well, and picks one.
@@ -80,6 +93,17 @@ widened! {
         for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
             let sum = (f32::from(a) - za) * sa + (f32::from(b) - zb) * sb;
             *y = clamp.quantise(sum / scale);
+        }
+    }
+}
+
+widened! {
+    /// `rint((a - za) sa (b - zb) sb / s) + z`, clamped.
+    multiply(of: Sum, a: &[u8], b: &[u8], y: &mut [u8]) {
+        let Sum { scales: [sa, sb], zeros: [za, zb], y: scale, clamp } = of;
+        for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
+            let product = ((f32::from(a) - za) * sa) * ((f32::from(b) - zb) * sb);
+            *y = clamp.quantise(product / scale);
         }
     }
 }
@@ -129,10 +153,12 @@ widened! {
     /// The mean of a window for each channel, times its factor, on a grid: `rint((sum / n - zero) factor)`.
     average(to: Averaging, of: Window, x: &[u8], factor: &[f32], y: &mut [u8]) {
         let channels = y.len();
-        let count = ((of.rows[1] - of.rows[0]) * (of.columns[1] - of.columns[0])) as f32;
+        let zero = f32::from(to.zero);
+        let seen = ((of.rows[1] - of.rows[0]) * (of.columns[1] - of.columns[0])) as u32;
+        let count = (seen + of.outside) as f32;
         // A piece of the channels at a time, so that sums stay in registers.
         for (piece, (y, factor)) in y.chunks_mut(LANES).zip(factor.chunks(LANES)).enumerate() {
-            let mut sums = [0u32; LANES];
+            let mut sums = [of.outside * u32::from(to.zero); LANES];
             for row in of.rows[0]..of.rows[1] {
                 for column in of.columns[0]..of.columns[1] {
                     let from = &x[(row * of.width + column) * channels + piece * LANES..][..y.len()];
@@ -146,9 +172,26 @@ widened! {
             let mut factors = [0.0; LANES];
             factors[..factor.len()].copy_from_slice(factor);
             for i in 0..LANES {
-                bytes[i] = to.clamp.quantise((sums[i] as f32 / count - to.zero) * factors[i]);
+                bytes[i] = to.clamp.quantise((sums[i] as f32 / count - zero) * factors[i]);
             }
             y.copy_from_slice(&bytes[..y.len()]);
+        }
+    }
+}
+
+widened! {
+    /// Four neighbours, each times its weight, added in this order: `rint` or `trunc` of `(a wa + b wb + …) factor`.
+    blend(to: Blending, x: [&[u8]; 4], weights: [f32; 4], y: &mut [u8]) {
+        let from = f32::from(to.from);
+        let [a, b, c, d] = x;
+        let [wa, wb, wc, wd] = weights;
+        let cells = a.iter().zip(b).zip(c.iter().zip(d));
+        for (y, ((&a, &b), (&c, &d))) in y.iter_mut().zip(cells) {
+            let [a, b, c, d] = [a, b, c, d].map(|v| f32::from(v) - from);
+            let sum = wa * a + wb * b + wc * c + wd * d;
+            // Bytes are small: a whole number of 32 bits holds them.
+            let steps = if to.cuts { sum as i32 as f32 } else { sum * to.factor };
+            *y = to.clamp.quantise(steps);
         }
     }
 }

@@ -19,7 +19,7 @@ struct Averaged {
     reach: [usize; 2],
     repeat: usize,
     offset: usize,
-    zero: f32,
+    zero: u8,
     /// From the mean of a window to steps of the output, for each channel.
     factor: Vec<f32>,
     clamp: Clamp,
@@ -52,7 +52,7 @@ impl Stack {
                 reach: [b.window[0] / 2, b.window[1] / 2],
                 repeat: b.repeat,
                 offset,
-                zero: b.x.zero.into(),
+                zero: b.x.zero,
                 factor: (0..input[2]).map(|c| b.x.scale * gain(c) / stack.y.scale).collect(),
                 clamp: clamp(stack.y),
                 table: None,
@@ -88,7 +88,7 @@ impl Stack {
 
 impl Averaged {
     fn byte(&self, mean: f32, factor: f32) -> u8 {
-        self.clamp.quantise((mean - self.zero) * factor)
+        self.clamp.quantise((mean - f32::from(self.zero)) * factor)
     }
 
     /// All channels of one cell.
@@ -103,7 +103,7 @@ impl Averaged {
         let [down, across] = self.reach;
         let rows = row.saturating_sub(down)..(row + down + 1).min(height);
         let columns = column.saturating_sub(across)..(column + across + 1).min(width);
-        let window = Window { rows: [rows.start, rows.end], columns: [columns.start, columns.end], width };
+        let window = Window { rows: [rows.start, rows.end], columns: [columns.start, columns.end], width, outside: 0 };
         let grid = Averaging { zero: self.zero, clamp: self.clamp };
         pointwise::average(self.isa, grid, window, x, &self.factor, y);
     }

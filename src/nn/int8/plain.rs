@@ -1,17 +1,17 @@
-//! Grouped convolutions that are neither dense nor depthwise, and windows of very many taps: a plain loop.
+//! Windows of very many taps: a plain loop.
 
 use super::epilogue::{Sink, finish};
-use super::pack::Packed;
 use super::rows::Rows;
 use super::shape::ConvShape;
 
 /// Outputs that are finished together.
 pub(super) const LANES: usize = 8;
 
-/// Output pixels from `[y, x]` on; `acc` has room for the accumulators of one pixel.
+/// Output pixels from `[y, x]` on, from weights in ONNX order; `acc` has room for the accumulators of one pixel.
 pub(super) fn strip(
     shape: &ConvShape,
-    packed: &Packed,
+    weights: &[i16],
+    bias: &[i32],
     rows: &Rows<'_>,
     [y, x]: [usize; 2],
     pixels: usize,
@@ -21,15 +21,15 @@ pub(super) fn strip(
     let [height, width] = shape.kernel;
     let (channels, inputs, outputs) = (shape.input[2], shape.input[2] / shape.groups, shape.outputs / shape.groups);
     for pixel in 0..pixels {
-        let acc = &mut acc[..packed.bias.len()];
-        acc.copy_from_slice(&packed.bias);
+        let acc = &mut acc[..bias.len()];
+        acc.copy_from_slice(bias);
         for ky in 0..height {
             let row = rows.row(y, ky);
             for kx in 0..width {
                 let tap = &row[((x + pixel) * shape.stride[1] + kx * shape.dilation[1]) * channels..][..channels];
                 for (o, acc) in acc[..shape.outputs].iter_mut().enumerate() {
                     let x = &tap[(o / outputs) * inputs..][..inputs];
-                    let weights = packed.weights[o * inputs * height * width + ky * width + kx..].iter();
+                    let weights = weights[o * inputs * height * width + ky * width + kx..].iter();
                     for (x, w) in x.iter().zip(weights.step_by(height * width)) {
                         *acc = acc.wrapping_add(i32::from(*x) * i32::from(*w));
                     }
