@@ -30,8 +30,12 @@ if [[ $arch == aarch64 ]]; then
 fi
 apt-get update -qq
 # The two parts of the compiler come from two indices, of which one may lag behind: both in the same version, or none.
-version=$(apt-cache madison rustc-web | awk -F'|' '{gsub(/ /, "", $2); print $2; exit}')
-if [[ $arch == aarch64 ]] && ! apt-cache policy libstd-rust-web-dev:arm64 | grep -q "Candidate: $version"; then
+# Read to its end: a reader that stops early fails the writer, and `pipefail` the script, now and then.
+candidate() {
+    apt-cache policy "$1" | sed -n 's/^ *Candidate: //p'
+}
+version=$(candidate rustc-web)
+if [[ $arch == aarch64 && $(candidate libstd-rust-web-dev:arm64) != "$version" ]]; then
     echo "libstd-rust-web-dev:arm64 is not at $version as rustc-web is: run this again when Debian's index has both" >&2
     exit 1
 fi
