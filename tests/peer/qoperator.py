@@ -25,14 +25,15 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 HEIGHT, WIDTH = 50, 62
 
-# Share of bytes that may be one step off, and why. zoomgate: f32 operations in the order in which QDQ form writes them.
+# Share of bytes that may be one step off, where f32 operations in another order may round to the neighbour of a byte half
+# way between two, with the order that zoomgate has. (1.32.0 on VNNI differs nowhere.)
 ONE_STEP = {
-    "QLinearAdd": (0.001, "theirs adds a * (sa / sc) and b * (sb / sc) with the zero points folded"),
-    "QLinearConcat": (0.001, "theirs multiplies by sx and divides by sy, ours multiplies by sx / sy"),
-    "QLinearAveragePool": (0.002, "theirs adds floats, ours adds whole numbers"),
-    "QLinearGlobalAveragePool": (0.02, "theirs multiplies the sum by sx / (n sy), ours divides it by n first"),
-    "QLinearLeakyRelu": (0.001, "theirs interpolates in another order before it rounds"),
-    "QLinearSigmoid": (0.001, "theirs is a polynomial"),
+    "QLinearAdd": (0.001, "((a - za) sa + (b - zb) sb) / s"),
+    "QLinearMul": (0.001, "((a - za) sa) ((b - zb) sb) / s"),
+    "QLinearConcat": (0.001, "(x - zx) (sx / s)"),
+    "QLinearAveragePool": (0.002, "(sum / n - zx) (sx / s), with a sum of whole numbers"),
+    "QLinearGlobalAveragePool": (0.02, "(sum / n - zx) (sx / s), with a sum of whole numbers"),
+    "QLinearSigmoid": (0.001, "1 / (1 + exp(-x)) / s, in f32"),
 }
 
 
@@ -69,7 +70,8 @@ class Network:
         pooled = self.node("MaxPool", last, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
         last = self.node("Clip", self.conv(pooled, 16, 16, 3, groups=16), self.constant(0.0), self.constant(6.0))
         last = self.node("LeakyRelu", self.conv(last, 16, 24, 3, groups=4), alpha=0.1)
-        last = self.conv(last, 24, 16, 1)
+        gate = self.node("Sigmoid", self.conv(self.node("GlobalAveragePool", last), 24, 24, 1))
+        last = self.conv(self.node("Mul", last, gate), 24, 16, 1)
         last = self.node("Relu", self.node("Add", last, pooled))
         mean = self.node("AveragePool", last, kernel_shape=[3, 3], strides=[1, 1], pads=[1] * 4, count_include_pad=0)
         wide = self.node("AveragePool", last, kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 0], count_include_pad=1)
@@ -227,7 +229,7 @@ def main():
         )
         faults += [f"{name}: {fault}" for fault in compare(program.resolve(), target, work)]
     for op, (share, why) in sorted(ONE_STEP.items()):
-        print(f"{op} may be one step off in {share:.1%}: {why}")
+        print(f"{op} may be one step off in {share:.1%}: ours is {why}")
     for fault in faults:
         print(f"FAILED: {fault}", file=sys.stderr)
     sys.exit(1 if faults else 0)
