@@ -469,6 +469,7 @@ fn folder_config(pictures: &std::path::Path, folder: &std::path::Path) -> Config
         },
         trigger: config::Trigger::EveryFrame,
         model: config::Model { recipe: "none.onnx".into() },
+        zoom_always: true,
         decision: config::Decision { threshold: None },
         reject: reject::Settings { active_low: true, ..Rig::new(0, 0).reject },
         encoder: None,

@@ -17,8 +17,6 @@ pub struct Ingredients {
     pub light: bool,
     /// The zoom looks where it is suspicious, and not anywhere.
     pub aim: bool,
-    /// The zoom has seen good parts everywhere, and not only where they are suspicious.
-    pub elsewhere: bool,
     /// The recipe calculates in int8, and not in floats.
     pub int8: bool,
 }
@@ -33,7 +31,6 @@ impl Default for Ingredients {
             overall: true,
             light: true,
             aim: true,
-            elsewhere: true,
             int8: true,
         }
     }
@@ -41,8 +38,7 @@ impl Default for Ingredients {
 
 impl Ingredients {
     /// Names that [`Ingredients::without`] knows.
-    pub const NAMES: [&str; 9] =
-        ["zoom", "deviation", "pseudo", "cutmix", "overall", "light", "aim", "elsewhere", "int8"];
+    pub const NAMES: [&str; 8] = ["zoom", "deviation", "pseudo", "cutmix", "overall", "light", "aim", "int8"];
 
     /// The same without one of [`Ingredients::NAMES`]; `None` for another name.
     #[must_use]
@@ -55,7 +51,6 @@ impl Ingredients {
             "overall" => &mut self.overall,
             "light" => &mut self.light,
             "aim" => &mut self.aim,
-            "elsewhere" => &mut self.elsewhere,
             "int8" => &mut self.int8,
             _ => return None,
         };

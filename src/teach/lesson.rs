@@ -26,9 +26,6 @@ pub(super) const PROBES: usize = 64;
 const CALIBRATION: usize = 24;
 /// Good pictures that are shown shifted and scaled as well.
 const JITTERED_GOODS: usize = 64;
-/// Zoomed views of a good part where it is not suspicious, and parts that give them.
-const ELSEWHERE: usize = 2;
-const WANDERED: usize = 128;
 /// Zoomed views of each known bad part.
 const ZOOMS: usize = 3;
 
@@ -262,15 +259,6 @@ impl Lesson<'_> {
             let view = loose_crop(at, v.width / full.width * 0.85, &frame, &mut self.rng(3, i));
             Ok(self.render(&frame, &view))
         })?;
-        // A defect may be anywhere, and the zoom then shows a place that was never suspicious in a good part.
-        let elsewhere = if self.options.ingredients.elsewhere { ELSEWHERE * self.fit.len().min(WANDERED) } else { 0 };
-        zoom_goods.extend(self.codes("zooming into good parts elsewhere", elsewhere, |i| {
-            let frame = self.good.frame(self.fit[i / ELSEWHERE])?;
-            let mut rng = self.rng(8, i);
-            let at = (rng.random_range(0.0..f64::from(frame.width)), rng.random_range(0.0..f64::from(frame.height)));
-            let view = loose_crop(at, 0.0, &frame, &mut rng);
-            Ok(self.render(&frame, &view))
-        })?);
         let mut real = Vec::new();
         if let Some(m) = &mixed {
             zoom_goods.extend(m.zoom_good.iter().cloned());
