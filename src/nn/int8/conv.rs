@@ -155,7 +155,8 @@ impl Conv {
                 for (block, packed) in self.packed.iter().enumerate() {
                     let mut sink = target.strip(y * width + x, pixels, block);
                     if *plan == Plan::Plain {
-                        plain::strip(shape, &self.plain, &packed.bias, &rows, [y, x], pixels, acc, &mut sink);
+                        let filters = plain::Filters { shape, weights: &self.plain, bias: &packed.bias };
+                        filters.strip(&rows, [y, x], pixels, acc, &mut sink);
                         continue;
                     }
                     let segments = &rows.segments([y, x], block * inputs, *of, again)[..of.count + again.len()];
