@@ -145,13 +145,13 @@ fn on_grid(g: &mut Graph, name: String, q: Option<Quant>) -> String {
 /// The normality map, `{v}.normality`, and its evidence, `{v}.normality.score`.
 fn write_normality(g: &mut Graph, space: &FeatureGraph, view: &ViewParts<'_>) {
     let v = view.name;
-    let Normality { bank, bank_usual, template, template_usual, template_share } = view.normality;
+    let Normality { bank, bank_usual, template, template_usual } = view.normality;
     let z = g.conv1x1_of_integers("x", space.quant.scale, &template.weight, &template.bias, &format!("{v}.white"));
     g.fake_quantize(&z, WHITE, &format!("{v}.white.z"));
     let distance = write_bank(g, space, v, bank);
-    let distance = standardise(g, space, &distance, bank_usual, 1.0 - template_share);
+    let distance = standardise(g, space, &distance, bank_usual, 1.0 - TEMPLATE_SHARE);
     let deviation = write_template(g, space, v, template);
-    let deviation = standardise(g, space, &deviation, template_usual, *template_share);
+    let deviation = standardise(g, space, &deviation, template_usual, TEMPLATE_SHARE);
     let distance = g.node("Add", &[&distance, &deviation], &format!("{v}.normality"), &[]);
     top(g, &distance, space.cells(), distance_cells(space.cells()));
 }

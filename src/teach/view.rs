@@ -21,15 +21,6 @@ pub enum Lie {
 }
 
 impl Lie {
-    /// Share of the template in the normality map, beside the bank: a place that is always the same is known best by
-    /// itself, what moves about by all that was seen.
-    fn template_share(self) -> f32 {
-        match self {
-            Self::Registered => TEMPLATE_SHARE,
-            Self::Anywhere => std::env::var("ZG_SHARE").map_or(TEMPLATE_SHARE, |s| s.parse().unwrap()),
-        }
-    }
-
     /// What is usual where, over the maps of good parts.
     pub fn usual(self, maps: &[Vec<f32>], space: &FeatureGraph) -> Places {
         match self {
@@ -49,8 +40,6 @@ pub struct Normality {
     pub template: Template,
     /// What deviations from the template are usual where.
     pub template_usual: Places,
-    /// Share of the template in the map; the bank has the rest.
-    pub template_share: f32,
 }
 
 impl Normality {
@@ -69,7 +58,7 @@ impl Normality {
         let maps = |map: &(dyn Fn(&Codes) -> Vec<f32> + Sync)| goods.par_iter().map(map).collect::<Vec<_>>();
         let bank_usual = lie.usual(&maps(&|c| bank.distances(&template.whitened(space, c))), space);
         let template_usual = lie.usual(&maps(&|c| template.distances(&template.whitened(space, c))), space);
-        Self { bank, bank_usual, template, template_usual, template_share: lie.template_share() }
+        Self { bank, bank_usual, template, template_usual }
     }
 
     /// The normality map of one view, `[cells]`, in standard deviations of what is usual at each place.
@@ -79,8 +68,7 @@ impl Normality {
         self.bank_usual.standardise(&mut map);
         let mut deviation = self.template.distances(&cells);
         self.template_usual.standardise(&mut deviation);
-        let share = self.template_share;
-        let mix = |(m, d): (&mut f32, f32)| *m = (1.0 - share) * *m + share * d;
+        let mix = |(m, d): (&mut f32, f32)| *m = (1.0 - TEMPLATE_SHARE) * *m + TEMPLATE_SHARE * d;
         map.iter_mut().zip(deviation).for_each(mix);
         map
     }
