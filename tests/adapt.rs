@@ -3,13 +3,14 @@
 #![cfg(feature = "teach")]
 
 mod pictures;
+mod plates;
 mod program;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use pictures::{assert_says, complaint, frame, scene, zoomgate};
+use pictures::{assert_says, complaint, zoomgate};
 use zoomgate::error::ErrorKind;
 use zoomgate::frame::{Frame, picture};
 use zoomgate::inspect::model::{Inspector, Model};
@@ -17,8 +18,6 @@ use zoomgate::inspect::recipe::KEEPSAKE_KEY;
 use zoomgate::inspect::{Inspect as _, Inspection};
 use zoomgate::nn::backbone::Backbone;
 use zoomgate::nn::{onnx, surgery};
-use zoomgate::sim::DefectKind;
-use zoomgate::sim::render::Want;
 use zoomgate::teach::keepsake::BYTES_MAX;
 use zoomgate::teach::metrics::auroc;
 use zoomgate::teach::{Options, Picture, Silent, Taught, adapt, teach};
@@ -33,12 +32,11 @@ enum Show {
 
 /// Part `index`.
 fn part(index: u64, show: Show) -> Frame {
-    let want = match show {
-        Show::Good => Want::Good,
-        Show::Old => Want::Defective(DefectKind::Scratch),
-        Show::New => Want::Defective(DefectKind::Stain),
-    };
-    frame(&scene(), index, want)
+    match show {
+        Show::Good => plates::good(index),
+        Show::Old => plates::spotted(1000 + index, 9.0, -12.0),
+        Show::New => plates::scratched(2000 + index, 8.0),
+    }
 }
 
 fn pictures_of(indices: std::ops::Range<u64>, show: Show) -> Vec<Picture> {
