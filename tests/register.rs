@@ -54,9 +54,7 @@ fn a_missing_hole_is_found_where_parts_lie_anyhow_and_shown_where_it_is() {
             // The crop is told in the frame's own pixels, wherever the part was moved to be looked at.
             let hole = lies(i).follow(&scene.render_part(i, want).truth[0].roi, SIZE.0, SIZE.1);
             let crop = inspection.crops.as_slice()[0];
-            let (x, y) = (hole.x + hole.width / 2, hole.y + hole.height / 2);
-            shown +=
-                usize::from((crop.x..crop.x + crop.width).contains(&x) && (crop.y..crop.y + crop.height).contains(&y));
+            shown += usize::from(crop.contains(hole.x + hole.width / 2, hole.y + hole.height / 2));
             let (map, columns, rows, _) = inspector.heat(&frame);
             assert_eq!(map.len(), columns * rows);
         }

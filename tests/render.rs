@@ -52,7 +52,7 @@ fn the_truth_is_exact_and_what_it_names_can_be_seen() {
             assert!(roi.height > 0 && roi.y + roi.height <= height, "{what}: {roi:?}");
             let mut strongest = 0;
             for (x, y, difference) in differences(&good, &bad) {
-                let is_inside = (roi.x..roi.x + roi.width).contains(&x) && (roi.y..roi.y + roi.height).contains(&y);
+                let is_inside = roi.contains(x, y);
                 assert!(is_inside, "{what}: ({x}, {y}) differs outside {roi:?}");
                 strongest = strongest.max(difference);
             }

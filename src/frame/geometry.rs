@@ -19,6 +19,11 @@ impl Roi {
         Self { x: 0, y: 0, width, height }
     }
 
+    /// Whether the pixel (x, y) lies inside.
+    pub fn contains(&self, x: u32, y: u32) -> bool {
+        (self.x..self.x + self.width).contains(&x) && (self.y..self.y + self.height).contains(&y)
+    }
+
     /// Intersection over union with `other`, in 0..=1.
     pub fn iou(&self, other: &Self) -> f64 {
         View::of(*self).iou(&View::of(*other))

@@ -53,7 +53,7 @@ impl Motion {
 }
 
 /// `i` mirrored into 0..length, the edge pixel twice.
-fn mirrored(i: i64, length: u32) -> usize {
+pub fn mirrored(i: i64, length: u32) -> usize {
     let length = i64::from(length);
     let i = i.rem_euclid(2 * length);
     (if i < length { i } else { 2 * length - 1 - i }) as usize

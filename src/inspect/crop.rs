@@ -34,6 +34,11 @@ impl Default for CropPolicy {
     }
 }
 
+impl CropPolicy {
+    /// One box close around what is suspicious: for finding a known defect, not for looking at it.
+    pub const TIGHT: Self = Self { count: 1, theta: 0.5, pad: 0.15, side_min: 0.12, aim: true };
+}
+
 /// A map over the model's grid: `[height, width]` f32, row-major.
 #[derive(Clone, Copy, Debug)]
 pub struct Map<'a> {

@@ -289,7 +289,7 @@ impl Inspector {
     /// Finds the part in a frame and moves it to its place, into `aligned`; what moved it.
     fn align(&mut self, frame: &Frame) -> Motion {
         let Some(aligner) = &self.aligner else { return Motion::NONE };
-        let (correction, _) = aligner.find(frame, &mut self.aligning);
+        let correction = aligner.find(frame, &mut self.aligning);
         if correction != Motion::NONE {
             warp(frame, &correction, self.aligned.get_or_insert_with(|| Frame { rgb: [].into(), ..frame.clone() }));
         }

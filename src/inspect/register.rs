@@ -44,11 +44,11 @@ pub struct Registration {
 
 /// A part's place, found.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Placed {
+struct Placed {
     /// Brings the frame's part to the reference's place.
-    pub correction: Motion,
+    correction: Motion,
     /// Correlation with the reference there, -1 to 1.
-    pub correlation: f32,
+    correlation: f32,
 }
 
 /// Buffers that a thread keeps.
@@ -305,14 +305,12 @@ impl Aligner {
         &self.registration
     }
 
-    /// The motion that brings the part in `frame` to its place, and whether it is believed; nothing is moved by one
-    /// that is not.
+    /// The motion that brings the part in `frame` to its place; [`Motion::NONE`] where it is not believed.
     ///
     /// Cost: one read of the frame, and 2 ms. Allocates only while `scratch` grows.
-    pub fn find(&self, frame: &Frame, scratch: &mut Scratch) -> (Motion, bool) {
+    pub fn find(&self, frame: &Frame, scratch: &mut Scratch) -> Motion {
         let placed = self.registration.place(&self.reference, frame, scratch);
-        let is_trusted = self.registration.is_trusted(&placed);
-        (if is_trusted { placed.correction } else { Motion::NONE }, is_trusted)
+        if self.registration.is_trusted(&placed) { placed.correction } else { Motion::NONE }
     }
 }
 

@@ -11,7 +11,12 @@ use crate::error::{Error, ErrorKind, Result};
 /// Operator sets of ONNX that are run.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=21;
 /// The most elements of a tensor: more is a damaged file, or none that a board holds.
-const ELEMENTS_MAX: usize = 1 << 28;
+pub(super) const ELEMENTS_MAX: usize = 1 << 28;
+
+/// Whether a grid can have this step.
+pub(super) fn is_scale(step: f32) -> bool {
+    step.is_normal() && step > 0.0
+}
 
 /// Whether `model` can be looked at without harm, and makes the `outputs`; `origin` names it.
 ///
@@ -38,12 +43,7 @@ pub(super) fn check(model: &ModelProto, outputs: &[String], origin: &str) -> Res
     let mut made: HashSet<&str> = constants.keys().copied().collect();
     for node in &graph.node {
         let is_grid = matches!(node.op_type.as_str(), "QuantizeLinear" | "DequantizeLinear");
-        let bad = node
-            .input
-            .get(1)
-            .filter(|_| is_grid)
-            .and_then(scale)
-            .filter(|s| s.iter().any(|s| !s.is_normal() || *s < 0.0));
+        let bad = node.input.get(1).filter(|_| is_grid).and_then(scale).filter(|s| !s.iter().all(|&s| is_scale(s)));
         if bad.is_some() {
             return Err(corrupt(format!("{} has a scale that is no positive number", called(node))));
         }

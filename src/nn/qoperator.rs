@@ -164,7 +164,7 @@ impl<'m> Unfolding<'m> {
         };
         let tensor = constant(at.scale, "scale")?;
         let scales = onnx::floats(tensor).unwrap_or_default();
-        if scales.is_empty() || scales.iter().any(|s| !s.is_normal() || *s < 0.0) {
+        if scales.is_empty() || !scales.iter().all(|&s| check::is_scale(s)) {
             return corrupt(format!("has a scale `{}` that is no positive number", tensor.name));
         }
         let Some(zero) = at.zero.filter(|&z| !at.is_zero_optional || given(node, z).is_some()) else {

@@ -12,6 +12,7 @@ mod texture;
 use std::sync::Arc;
 
 use crate::frame::geometry::Roi;
+use crate::frame::picture::Mask;
 
 pub use defect::DefectKind;
 
@@ -26,6 +27,15 @@ pub struct Rendered {
     pub rgb: Arc<[u8]>,
     /// The defects that were drawn; empty for a good part.
     pub truth: Vec<Defect>,
+}
+
+impl Rendered {
+    /// The pixels in the rectangles that defects changed.
+    pub fn mask(&self) -> Mask {
+        let pixels = (0..self.height).flat_map(|y| (0..self.width).map(move |x| (x, y)));
+        let is_changed = |(x, y)| self.truth.iter().any(|defect| defect.roi.contains(x, y));
+        Mask { width: self.width, height: self.height, pixels: pixels.map(is_changed).collect() }
+    }
 }
 
 /// One drawn defect.

@@ -86,7 +86,7 @@ mod tests {
             let mut changed = 0;
             for y in 0..40 {
                 for x in 0..60 {
-                    let inside = (roi.x..roi.x + roi.width).contains(&x) && (roi.y..roi.y + roi.height).contains(&y);
+                    let inside = roi.contains(x, y);
                     let p = out.rgb[((y * 60 + x) * 3) as usize];
                     assert!(inside || p == 100);
                     changed += usize::from(p > 150);

@@ -139,12 +139,11 @@ fn count_pixels(inspector: &Inspector, label: Label, mask: Option<Mask>, frame: 
 /// Share of a mask's pixels that lie in the first crop; `None` for an empty mask.
 fn held_by(inspection: &Inspection, mask: &Mask) -> Option<f64> {
     let crop = inspection.crops.as_slice().first()?;
-    let (columns, rows) = (crop.x..crop.x + crop.width, crop.y..crop.y + crop.height);
     let (mut inside, mut all) = (0u64, 0u64);
     for (i, _) in mask.pixels.iter().enumerate().filter(|(_, is_defect)| **is_defect) {
         let (x, y) = (i as u32 % mask.width, i as u32 / mask.width);
         all += 1;
-        inside += u64::from(columns.contains(&x) && rows.contains(&y));
+        inside += u64::from(crop.contains(x, y));
     }
     (all > 0).then(|| inside as f64 / all as f64)
 }

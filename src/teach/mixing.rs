@@ -30,7 +30,6 @@ impl Lesson<'_> {
         let examples = Examples { good: goods.to_vec(), real, mixed: Vec::new() };
         let first = self.known("finding the known defects", self.options.steps / 2, &examples, |_| true, rng);
         let first = Known::measure(&self.space, first, Lie::Registered, goods);
-        let tight = CropPolicy { count: 1, theta: 0.5, pad: 0.15, side_min: 0.12, aim: true };
         let boxes: Vec<Roi> = (0..bads.len())
             .into_par_iter()
             .map(|i| {
@@ -38,7 +37,7 @@ impl Lesson<'_> {
                 let view = self.locate(
                     &suspicion(&self.space, normality, Some((&first, PRIOR[0][1] as f32)), &bads[i]),
                     &frame,
-                    &tight,
+                    &CropPolicy::TIGHT,
                 );
                 Ok(view.inside(frame.width, frame.height))
             })

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
-use crate::frame::motion::{Motion, warped};
+use crate::frame::motion::{Motion, mirrored, warped};
 use crate::frame::{Frame, picture};
 
 /// One way in which a picture can differ from those that were taught.
@@ -146,13 +146,6 @@ fn noise(frame: &Frame, rng: &mut ChaCha8Rng) -> Frame {
 fn normal(rng: &mut ChaCha8Rng) -> f64 {
     let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
     (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
-}
-
-/// `i` mirrored into 0..length, the edge pixel once.
-fn mirrored(i: i64, length: u32) -> usize {
-    let length = i64::from(length);
-    let i = i.rem_euclid(2 * length);
-    (if i < length { i } else { 2 * length - 1 - i }) as usize
 }
 
 /// The mean over a disc, as a lens out of focus gives it.

@@ -111,7 +111,7 @@ impl<'a> Shelf<'a> {
         }
         let mut frame = self.pictures[i].load()?;
         if let Some(aligner) = &self.aligner {
-            let (correction, _) = aligner.find(&frame, &mut register::Scratch::default());
+            let correction = aligner.find(&frame, &mut register::Scratch::default());
             if correction != Motion::NONE {
                 frame = warped(&frame, &correction);
             }

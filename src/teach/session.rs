@@ -152,8 +152,8 @@ pub fn teach(
     let (fit, held) = turns.next().expect("at least one");
     let views = calibration_views(&good, &fit, &bad, size, options.light(), &mut rng)?;
     progress.stage("quantising the backbone", 1);
-    let calculates = if options.ingredients.int8 { backbone.clone() } else { backbone.clone().in_floats() };
-    let space = FeatureGraph::fit(&calculates, size[0], size[1], &views)?;
+    let floats = (!options.ingredients.int8).then(|| backbone.clone().in_floats());
+    let space = FeatureGraph::fit(floats.as_ref().unwrap_or(backbone), size[0], size[1], &views)?;
     let extractor = space.extractor()?;
     let screened = Screened::default();
     let mut lesson = Lesson { good, bad, fit, held, space, extractor, screened, prints, options, progress };

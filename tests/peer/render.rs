@@ -14,8 +14,7 @@ use std::process::ExitCode;
 
 use zoomgate::error::{Error, ErrorKind, Result};
 use zoomgate::frame::Frame;
-use zoomgate::frame::geometry::Roi;
-use zoomgate::frame::picture::{Mask, save_mask_png, save_png};
+use zoomgate::frame::picture::{save_mask_png, save_png};
 use zoomgate::sim::render::{Scene, Want};
 use zoomgate::sim::{DefectKind, Rendered};
 
@@ -86,18 +85,8 @@ fn write(
         };
         next = index + 1;
         put += 1;
-        save_mask_png(&place(&format!("ground_truth/{}", kind.name()), index)?, &changed(&part))?;
+        save_mask_png(&place(&format!("ground_truth/{}", kind.name()), index)?, &part.mask())?;
         save_png(&place(&format!("test/{}", kind.name()), index)?, &frame(part))?;
     }
     Ok(())
-}
-
-/// The rectangles in which defects changed a picture.
-fn changed(part: &Rendered) -> Mask {
-    let inside = |x: u32, y: u32| {
-        let r = |roi: Roi| (roi.x..roi.x + roi.width).contains(&x) && (roi.y..roi.y + roi.height).contains(&y);
-        part.truth.iter().any(|d| r(d.roi))
-    };
-    let pixels = (0..part.height).flat_map(|y| (0..part.width).map(move |x| (x, y))).map(|(x, y)| inside(x, y));
-    Mask { width: part.width, height: part.height, pixels: pixels.collect() }
 }

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 use zoomgate::frame::Frame;
-use zoomgate::frame::picture::{Mask, save_mask_png, save_png};
+use zoomgate::frame::picture::{save_mask_png, save_png};
 use zoomgate::sim::DefectKind;
 use zoomgate::sim::render::{Scene, Want};
 
@@ -53,14 +53,10 @@ pub fn dataset() -> TempDir {
         for i in 0..EACH {
             let index = 200 + 10 * k as u64 + i;
             put(&scene, &at(&format!("test/{}", kind.name()), i), index, Want::Defective(kind));
-            let roi = scene.render_part(index, Want::Defective(kind)).truth[0].roi;
-            let pixels = (0..SIZE.0 * SIZE.1)
-                .map(|p| (p % SIZE.0, p / SIZE.0))
-                .map(|(x, y)| (roi.x..roi.x + roi.width).contains(&x) && (roi.y..roi.y + roi.height).contains(&y))
-                .collect();
+            let mask = scene.render_part(index, Want::Defective(kind)).mask();
             let path = dir.path().join(format!("ground_truth/{}/{i:03}_mask.png", kind.name()));
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            save_mask_png(&path, &Mask { width: SIZE.0, height: SIZE.1, pixels }).unwrap();
+            save_mask_png(&path, &mask).unwrap();
         }
     }
     dir

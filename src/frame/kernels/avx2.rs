@@ -10,7 +10,7 @@ use std::arch::x86_64::*;
 
 use super::colour::{Matrix, PAIRS, PIXELS};
 use super::isa::{Isa, Kernel};
-use super::resample::{BLOCK, COLUMNS_SHIFT, Columns, ROWS_SHIFT, Rows, half};
+use super::resample::{BLOCK, COLUMNS_SHIFT, Columns, ROWS_SHIFT, Rows, half, put};
 
 /// Proof that this processor has AVX2.
 #[derive(Clone, Copy)]
@@ -183,20 +183,14 @@ unsafe fn add_two(first: *const u8, second: *const u8, pair: i32, sums: &mut [__
 
 /// As [`Columns::weigh`]: a vector holds red, green, blue and a value of no use of outputs `n` and `n + 4` of a block.
 #[target_feature(enable = "avx2")]
-fn weigh_columns(columns: &Columns, line: &[i16], [reds, greens, blues]: [&mut [u8]; 3]) {
-    let count = reds.len();
+fn weigh_columns(columns: &Columns, line: &[i16], mut planes: [&mut [u8]; 3]) {
+    let count = planes[0].len();
     assert!(columns.first().len() >= count.next_multiple_of(BLOCK), "outputs are too few");
     assert!(columns.wide().len() >= columns.first().len() / 2 * columns.pairs(), "weights are too few");
     assert!(columns.values() <= line.len(), "the line is too short");
     for x in (0..count).step_by(BLOCK) {
         // SAFETY: a whole block of outputs and their weights is there, and `line` has what any of them reads.
-        let planes = unsafe { block(columns, line, x) };
-        for (plane, eight) in [&mut *reds, &mut *greens, &mut *blues].into_iter().zip(planes) {
-            match plane[x..].first_chunk_mut() {
-                Some(to) => *to = eight,
-                None => plane[x..].copy_from_slice(&eight[..count - x]),
-            }
-        }
+        put(&mut planes, x, unsafe { block(columns, line, x) });
     }
 }
 

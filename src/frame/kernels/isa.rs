@@ -12,14 +12,25 @@ pub(super) trait Kernel {
     fn run<I: Isa>(self, isa: I) -> Self::Out;
 }
 
-/// What an instruction set does otherwise than by the same loop. A value of one proves that the processor has it.
+/// What an instruction set may do otherwise than by the same loop. A value of one proves that the processor has it.
 pub(super) trait Isa: Copy {
     /// Red, green and blue of pairs of pixels; see [`Matrix::planes`], which says what it gives.
-    fn yuv(self, matrix: &Matrix, words: &[u32; PAIRS]) -> [[u8; PIXELS]; 3];
+    #[inline(always)]
+    fn yuv(self, matrix: &Matrix, words: &[u32; PAIRS]) -> [[u8; PIXELS]; 3] {
+        matrix.planes(words)
+    }
+
     /// Weighs rows and writes a line; see [`Rows::weigh`], which says what it gives.
-    fn rows(self, rows: &Rows<'_>, line: &mut [i16]);
+    #[inline(always)]
+    fn rows(self, rows: &Rows<'_>, line: &mut [i16]) {
+        rows.weigh(line);
+    }
+
     /// Weighs the pixels of `line` and writes one line of each plane; see [`Columns::weigh`], which says what it gives.
-    fn columns(self, columns: &Columns, line: &[i16], planes: [&mut [u8]; 3]);
+    #[inline(always)]
+    fn columns(self, columns: &Columns, line: &[i16], planes: [&mut [u8]; 3]) {
+        columns.weigh(line, planes);
+    }
 }
 
 /// Every processor.
@@ -27,22 +38,7 @@ pub(super) trait Isa: Copy {
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 
-impl Isa for Portable {
-    #[inline(always)]
-    fn yuv(self, matrix: &Matrix, words: &[u32; PAIRS]) -> [[u8; PIXELS]; 3] {
-        matrix.planes(words)
-    }
-
-    #[inline(always)]
-    fn rows(self, rows: &Rows<'_>, line: &mut [i16]) {
-        rows.weigh(line);
-    }
-
-    #[inline(always)]
-    fn columns(self, columns: &Columns, line: &[i16], planes: [&mut [u8]; 3]) {
-        columns.weigh(line, planes);
-    }
-}
+impl Isa for Portable {}
 
 /// Runs a loop as it was compiled for the best instruction set that this processor has.
 #[inline]

@@ -5,25 +5,14 @@
 
 use std::arch::aarch64::*;
 
-use super::colour::{Matrix, PAIRS, PIXELS};
 use super::isa::Isa;
-use super::resample::{BLOCK, COLUMNS_SHIFT, Columns, Rows, half};
+use super::resample::{BLOCK, COLUMNS_SHIFT, Columns, half, put};
 
 /// The instruction set that aarch64 programs are compiled for anyhow.
 #[derive(Clone, Copy)]
 pub(super) struct Neon;
 
 impl Isa for Neon {
-    #[inline(always)]
-    fn yuv(self, matrix: &Matrix, words: &[u32; PAIRS]) -> [[u8; PIXELS]; 3] {
-        matrix.planes(words)
-    }
-
-    #[inline(always)]
-    fn rows(self, rows: &Rows<'_>, line: &mut [i16]) {
-        rows.weigh(line);
-    }
-
     #[inline(always)]
     fn columns(self, columns: &Columns, line: &[i16], planes: [&mut [u8]; 3]) {
         // SAFETY: programs for aarch64 are compiled for NEON, whatever they run on.
@@ -33,20 +22,14 @@ impl Isa for Neon {
 
 /// As [`Columns::weigh`]: a vector holds red, green, blue and a value of no use of one output.
 #[target_feature(enable = "neon")]
-fn weigh_columns(columns: &Columns, line: &[i16], [reds, greens, blues]: [&mut [u8]; 3]) {
-    let count = reds.len();
+fn weigh_columns(columns: &Columns, line: &[i16], mut planes: [&mut [u8]; 3]) {
+    let count = planes[0].len();
     assert!(columns.first().len() >= count.next_multiple_of(BLOCK), "outputs are too few");
     assert!(columns.weights().len() >= columns.first().len() * columns.pairs(), "weights are too few");
     assert!(columns.values() <= line.len(), "the line is too short");
     for x in (0..count).step_by(BLOCK) {
         // SAFETY: a whole block of outputs and their weights is there, and `line` has what any of them reads.
-        let planes = unsafe { block(columns, line, x) };
-        for (plane, eight) in [&mut *reds, &mut *greens, &mut *blues].into_iter().zip(planes) {
-            match plane[x..].first_chunk_mut() {
-                Some(to) => *to = eight,
-                None => plane[x..].copy_from_slice(&eight[..count - x]),
-            }
-        }
+        put(&mut planes, x, unsafe { block(columns, line, x) });
     }
 }
 

@@ -88,6 +88,19 @@ fn values_of(pairs: usize) -> usize {
 /// Outputs of columns that stand together in [`Columns::wide`].
 pub(super) const BLOCK: usize = 8;
 
+/// Writes a block of outputs from `x` on into each plane, or as many of them as are left there.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline(always)]
+pub(super) fn put(planes: &mut [&mut [u8]; 3], x: usize, block: [[u8; BLOCK]; 3]) {
+    for (plane, eight) in planes.iter_mut().zip(block) {
+        let rest = &mut plane[x..];
+        match rest.first_chunk_mut() {
+            Some(to) => *to = eight,
+            None => rest.copy_from_slice(&eight[..rest.len()]),
+        }
+    }
+}
+
 /// The taps of columns as loops want them: as many pairs for each output, the missing ones with weight 0.
 #[derive(Default)]
 pub(super) struct Columns {

@@ -84,7 +84,6 @@ impl Adaptation<'_> {
         let overall = super::Overall::fit_pooled(&kept.pooled[0], &[vec![pooled(space, &full[0])]]);
         let first = Known::measure(space, (head, overall), Lie::Registered, &kept.goods[0]);
         let mut running = Passes::behind_features(&self.graph, space)?.full.spawn()?;
-        let tight = CropPolicy { count: 1, theta: 0.5, pad: 0.15, side_min: 0.12, aim: true };
         (0..lesson.bad.len())
             .map(|b| {
                 let maps = running.run(&planar(&full[b], space.channels))?;
@@ -92,7 +91,7 @@ impl Adaptation<'_> {
                 let known = first.map(space, &full[b]);
                 let sum: Vec<f32> = normality.iter().zip(known).map(|(n, k)| n + PRIOR[0][1] as f32 * k).collect();
                 let frame = lesson.bad.frame(b)?;
-                Ok(lesson.locate(&sum, &frame, &tight).inside(frame.width, frame.height))
+                Ok(lesson.locate(&sum, &frame, &CropPolicy::TIGHT).inside(frame.width, frame.height))
             })
             .collect()
     }

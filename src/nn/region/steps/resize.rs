@@ -1,13 +1,11 @@
 //! Pictures made larger by whole factors, each cell a blend of its four neighbours.
 
+use super::super::super::check::ELEMENTS_MAX;
 use super::super::super::fusion::{Coordinates, FusedResize};
 use super::super::super::int8::Isa;
 use super::super::super::int8::pointwise::{self, Blending};
 use super::super::form::Shape;
 use super::clamp;
-
-/// Elements of a picture; more is a damaged file.
-const ELEMENTS_MAX: usize = 1 << 28;
 
 /// Bilinear, with the sequence of f32 operations that onnxruntime has, so that bytes which are cut off are its bytes.
 pub(in super::super) struct Resize {
