@@ -5,7 +5,7 @@
 //! code sees the encoder's edges only; every answer is checked against the true belt. Parts come in bursts, scores come
 //! in any order, twice, late or never, and the loop sleeps through some of it.
 //!
-//! `cargo test` plays 100,000 events. Ten million, which take half a minute:
+//! The suite plays 100,000 events. Ten million, which take half a minute:
 //! `ZOOMGATE_EVENTS=10000000 cargo test --release --test schedule_storm`.
 //! The seeds are fixed; a failure names its shift, which `ZOOMGATE_SHIFT=n` plays alone.
 //!
