@@ -282,8 +282,11 @@ fn write_head(g: &mut Graph, space: &FeatureGraph, v: &str, head: &Head, ranges:
     let scale = g.f32(&name("attention.scale"), &[], &[1.0 / (KEY as f32).sqrt()]);
     let scores = g.node("Mul", &[&scores, &scale], &name("attention.scaled"), &[]);
     let weights = g.node("Softmax", &[&scores], &name("weights"), &[Attr::Int("axis", 2)]);
-    let weights_t = g.node("Transpose", &[&weights], &name("weights.t"), &[Attr::Ints("perm", &[0, 2, 1])]);
-    let z = g.node("MatMul", &[&z, &weights_t], &name("attended.flat"), &[]);
+    // The values are turned, not the weights: those are many more.
+    let turned = [Attr::Ints("perm", &[0, 2, 1])];
+    let z = g.node("Transpose", &[&z], &name("value.t"), &turned);
+    let z = g.node("MatMul", &[&weights, &z], &name("attended.t"), &[]);
+    let z = g.node("Transpose", &[&z], &name("attended.flat"), &turned);
     let [h, w] = space.grid;
     let shape = g.i64(&name("attended.shape"), &[1, HIDDEN as i64, (h / 2) as i64, (w / 2) as i64]);
     let z = g.node("Reshape", &[&z, &shape], &name("attended.half"), &[]);
