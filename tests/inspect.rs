@@ -12,6 +12,7 @@ use serde_json::Value;
 use zoomgate::inspect::model::Model;
 use zoomgate::inspect::{Evidence, Inspect as _, Inspection};
 use zoomgate::sim::render::Want;
+use zoomgate::units::Score;
 
 fn keys(value: &Value) -> BTreeSet<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
@@ -183,5 +184,21 @@ fn a_lazy_zoom_looks_closer_at_what_is_near_the_threshold_and_changes_nothing_th
             assert_eq!((lazy.score.0, lazy.score_zoom), (model.recipe().score(&lazy.full, None), None));
             assert!(lazy.crops.as_slice().is_empty());
         }
+    }
+}
+
+#[test]
+fn threads_that_share_an_inspection_give_the_same_bits() {
+    let model = Model::from_bytes(lesson::recipe(), "the recipe").unwrap();
+    let scene = lesson::scene();
+    let frames: Vec<_> = (0..3).map(|i| lesson::part(&scene, i, Want::AsDrawn)).collect();
+    let look = |threads: usize| -> Vec<(Score, Vec<f32>)> {
+        let mut inspector = model.clone().with_threads(threads).unwrap().inspector().unwrap();
+        let mut one = |frame| (inspector.inspect(frame).unwrap().score, inspector.heat(frame).0.to_vec());
+        frames.iter().map(&mut one).collect()
+    };
+    let alone = look(1);
+    for threads in [2, 3] {
+        assert_eq!(look(threads), alone, "{threads} threads");
     }
 }

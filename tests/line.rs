@@ -468,7 +468,7 @@ fn folder_config(pictures: &std::path::Path, folder: &std::path::Path) -> Config
             rate_hz: 5.0,
         },
         trigger: config::Trigger::EveryFrame,
-        model: config::Model { recipe: "none.onnx".into() },
+        model: config::Model { recipe: "none.onnx".into(), threads: 1 },
         zoom_always: true,
         decision: config::Decision { threshold: None },
         reject: reject::Settings { active_low: true, ..Rig::new(0, 0).reject },

@@ -3,6 +3,7 @@
 mod pixels;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -13,6 +14,7 @@ use crate::inspect::recipe::{KEEPSAKE_KEY, METADATA_KEY, Recipe};
 use crate::nn::int8::Isa;
 use crate::nn::onnx::{self, Elem};
 use crate::nn::plan::{Engine, NodeTime, Plan, Running};
+use crate::nn::team::Team;
 use crate::nn::{ModelProto, surgery};
 
 /// Arguments of `zoomgate bench`.
@@ -39,6 +41,9 @@ pub struct Args {
     /// The one pass of a recipe that is timed.
     #[arg(long, value_name = "full|zoom")]
     pub pass: Option<String>,
+    /// How many threads share a run, as `[model] threads` has it.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=4))]
+    pub threads: u8,
     /// Run each pass N times and do nothing else, for whoever counts from outside: neither warm-up nor report.
     #[arg(long, conflicts_with_all = ["stock", "explain", "json"])]
     pub plain: bool,
@@ -48,6 +53,12 @@ pub struct Args {
     /// Print one JSON object on stdout and nothing else there.
     #[arg(long)]
     pub json: bool,
+}
+
+impl Args {
+    fn team(&self) -> Result<Option<Arc<Team>>> {
+        (self.threads > 1).then(|| Team::of(self.threads.into()).map(Arc::new)).transpose()
+    }
 }
 
 /// What runs quantised operators.
@@ -184,7 +195,7 @@ impl Timed {
 
     fn only_run(&self, model: &ModelProto, outputs: &[String], args: &Args, origin: &str) -> Result<()> {
         let plan = Plan::with(args.engine.into(), model, self.shape, self.elem, outputs, origin)?;
-        let (mut running, input) = (plan.spawn()?, self.input());
+        let (mut running, input) = (plan.spawn()?.with_team(args.team()?), self.input());
         (0..args.runs).try_for_each(|_| running.run(&input).map(drop))
     }
 
@@ -192,7 +203,7 @@ impl Timed {
         let input = self.input();
         let start = Instant::now();
         let plan = Plan::with(args.engine.into(), model, self.shape, self.elem, outputs, origin)?;
-        let mut ours = plan.spawn()?;
+        let mut ours = plan.spawn()?.with_team(args.team()?);
         ours.run(&input)?;
         let first = start.elapsed();
         let mut stock = match args.stock {

@@ -39,6 +39,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let model = open_recipe(&config.model.recipe)?;
     let threshold = config.decision.threshold.unwrap_or(model.recipe().threshold);
     let model = if config.zoom_always { model } else { model.with_lazy_zoom(threshold) };
+    let model = model.with_threads(config.model.threads)?;
     let inspect = Box::new(model.inspector()?);
     let clock = Arc::new(MonotonicClock);
     let mut wiring = Wiring::from_config(&config, clock, inspect, model.recipe().threshold, scene(&config.camera))?;

@@ -59,7 +59,7 @@ pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
             rate_hz: raw.number("camera.rate_hz")?,
         },
         trigger: trigger(raw)?,
-        model: Model { recipe: file("model.recipe")? },
+        model: Model { recipe: file("model.recipe")?, threads: usize::try_from(whole("model.threads")?).ok()? },
         zoom_always: raw.flag("zoom.always")?,
         decision: Decision { threshold: raw.number("decision.threshold").map(|t| t as f32) },
         reject: reject::Settings {

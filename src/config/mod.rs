@@ -128,6 +128,8 @@ pub struct Exposure {
 pub struct Model {
     /// The recipe file.
     pub recipe: PathBuf,
+    /// How many threads share an inspection.
+    pub threads: usize,
 }
 
 /// `[decision]` as used.

@@ -17,6 +17,7 @@ use crate::nn::backbone::Backbone;
 use crate::nn::onnx::{self, Elem};
 use crate::nn::plan::{Output, Plan, Running};
 use crate::nn::surgery;
+use crate::nn::team::Team;
 use crate::units::Score;
 
 /// A loaded recipe: both passes as plans that threads can share.
@@ -27,6 +28,7 @@ pub struct Model {
     zoom: Plan,
     aligner: Option<std::sync::Arc<Aligner>>,
     zoom_from: f32,
+    team: Option<std::sync::Arc<Team>>,
 }
 
 /// Full views this many deviations below the threshold are not looked at closer where the zoom is lazy. Chosen: the zoom
@@ -81,7 +83,7 @@ impl Model {
         let full = plan(&["full_map", "full_score", "full_attention"])?;
         let zoom = plan(&["zoom_map", "zoom_score"])?;
         let aligner = recipe.registration.clone().map(|r| std::sync::Arc::new(Aligner::new(r)));
-        let loaded = Self { full, zoom, recipe: std::sync::Arc::new(recipe), aligner, zoom_from: f32::MIN };
+        let loaded = Self { full, zoom, recipe: std::sync::Arc::new(recipe), aligner, zoom_from: f32::MIN, team: None };
         loaded.self_test(origin)?;
         Ok(loaded)
     }
@@ -119,6 +121,15 @@ impl Model {
         Self { zoom_from: threshold - FAR, ..self }
     }
 
+    /// The same, whose inspectors share `threads` threads among them and wait for them; with 1 they work alone.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn with_threads(self, threads: usize) -> Result<Self> {
+        let team = if threads > 1 { Some(std::sync::Arc::new(Team::of(threads)?)) } else { None };
+        Ok(Self { team, ..self })
+    }
+
     /// An inspector for one thread.
     ///
     /// # Errors
@@ -126,8 +137,8 @@ impl Model {
     pub fn inspector(&self) -> Result<Inspector> {
         Ok(Inspector {
             recipe: self.recipe.clone(),
-            full: self.full.spawn()?,
-            zoom: self.zoom.spawn()?,
+            full: self.full.spawn()?.with_team(self.team.clone()),
+            zoom: self.zoom.spawn()?.with_team(self.team.clone()),
             input: vec![0; 3 * self.recipe.input.height * self.recipe.input.width],
             zoom_from: self.zoom_from,
             aligner: self.aligner.clone(),

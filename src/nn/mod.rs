@@ -9,5 +9,6 @@ pub mod plan;
 mod qoperator;
 mod region;
 pub mod surgery;
+pub mod team;
 
 pub use tract_onnx::pb::ModelProto;

@@ -9,6 +9,7 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
 use super::onnx::{self, Elem};
+use super::team::Team;
 use super::{check, fusion, qoperator, region};
 use crate::error::{Error, ErrorKind, Result};
 pub use profile::NodeTime;
@@ -36,6 +37,7 @@ pub struct Running {
     state: TypedSimpleState,
     /// Shared with the graph while it runs.
     input: Arc<Tensor>,
+    team: Option<Arc<Team>>,
 }
 
 /// One output of a run.
@@ -174,11 +176,17 @@ impl Plan {
             Elem::F32 => f32::datum_type(),
         };
         let input = Tensor::zero_dt(dt, &self.input_shape).map_err(failed)?;
-        Ok(Running { state, input: Arc::new(input) })
+        Ok(Running { state, input: Arc::new(input), team: None })
     }
 }
 
 impl Running {
+    /// The same, run by a team instead of the calling thread.
+    #[must_use]
+    pub fn with_team(self, team: Option<Arc<Team>>) -> Self {
+        Self { team, ..self }
+    }
+
     /// Runs one input: `[1, 3, H, W]` u8, planar RGB (converted to float for a graph with a float input).
     ///
     /// Beside what tract allocates for its operators, always as often, it allocates nothing.
@@ -196,7 +204,12 @@ impl Running {
             let outputs = state.run(tvec!(TValue::from_const(Arc::clone(tensor))))?;
             Ok(outputs.into_iter().map(Output).collect())
         };
-        run(&mut self.state, &mut self.input).map_err(|e| failed("the model", e))
+        let Self { state, input: tensor, team } = self;
+        let outputs = match team {
+            Some(team) => team.run(|| run(state, tensor)),
+            None => run(state, tensor),
+        };
+        outputs.map_err(|e| failed("the model", e))
     }
 }
 

@@ -13,10 +13,15 @@ mod tests;
 use std::collections::BTreeMap;
 
 use super::int8::{Conv, Out, Scratch};
+use super::team;
 pub(super) use form::Form;
 use form::Stored;
 pub(super) use op::{NAME, replace};
 use steps::{Add, AveragePool, MaxPool, Mean, Mul, Resize, Squares, Stack, Store};
+
+/// Multiplications from which on a convolution is shared by a team: a tenth of a millisecond on one core of a small
+/// board, and some microseconds to wake a thread. Chosen.
+const SHARED: u64 = 1 << 20;
 
 /// A region for fixed shapes; shared by all threads.
 pub(super) struct Compiled {
@@ -36,7 +41,8 @@ pub(super) struct Compiled {
 pub(super) struct Workspace {
     bytes: Vec<Vec<u8>>,
     floats: Vec<Vec<f32>>,
-    scratch: Scratch,
+    /// One for each thread of the team.
+    scratches: Vec<Scratch>,
 }
 
 /// A tensor that enters or leaves.
@@ -117,15 +123,19 @@ impl Kind {
 impl Compiled {
     /// Everything that a run needs, so that runs allocate nothing.
     pub(super) fn workspace(&self) -> Workspace {
+        Workspace {
+            bytes: self.bytes.iter().map(|&n| vec![0; n]).collect(),
+            floats: self.floats.iter().map(|&n| vec![0.0; n]).collect(),
+            scratches: vec![self.scratch()],
+        }
+    }
+
+    fn scratch(&self) -> Scratch {
         let mut scratch = Scratch::default();
         for step in &self.steps {
             step.kind.conv().into_iter().for_each(|conv| scratch.fit(conv));
         }
-        Workspace {
-            bytes: self.bytes.iter().map(|&n| vec![0; n]).collect(),
-            floats: self.floats.iter().map(|&n| vec![0.0; n]).collect(),
-            scratch,
-        }
+        scratch
     }
 
     /// How many operators of each kind it is made of.
@@ -159,8 +169,12 @@ impl Compiled {
         steps::interleave(x, height * width, channels, &mut workspace.floats[buffer], |v| v);
     }
 
-    /// Runs all steps on what has been entered.
+    /// Runs all steps on what has been entered, with the team that the calling thread belongs to. A team's first run makes
+    /// its scratches.
     pub(super) fn run(&self, workspace: &mut Workspace) {
+        while workspace.scratches.len() < team::size() {
+            workspace.scratches.push(self.scratch());
+        }
         for step in &self.steps {
             step.run(workspace);
         }
@@ -183,17 +197,19 @@ impl Compiled {
 
 impl Step {
     fn run(&self, workspace: &mut Workspace) {
-        let Workspace { bytes, floats, scratch } = workspace;
+        let Workspace { bytes, floats, scratches } = workspace;
         let (to, size) = self.y;
+        let is_shared = self.kind.conv().is_some_and(|conv| conv.shape().macs() >= SHARED);
+        let scratches = &mut scratches[..if is_shared { team::size() } else { 1 }];
         match &self.kind {
             Kind::Floats { conv, scale, bias } => {
                 let (from, length) = self.x[0];
-                conv.run(&bytes[from][..length], Out::Real { y: &mut floats[to], scale, bias }, scratch);
+                conv.run(&bytes[from][..length], Out::Real { y: &mut floats[to], scale, bias }, scratches);
             }
             Kind::Greatest { conv, scale, bias } => {
                 let (from, length) = self.x[0];
                 let y = &mut floats[to];
-                conv.run(&bytes[from][..length], Out::Least { y, scale, bias }, scratch);
+                conv.run(&bytes[from][..length], Out::Least { y, scale, bias }, scratches);
                 y.iter_mut().for_each(|v| *v = -*v);
             }
             Kind::Squares(squares) => {
@@ -210,7 +226,7 @@ impl Step {
                     Kind::Bytes { conv, scale, zero, low, high } => {
                         let pitch = scale.len();
                         let [zero, low, high] = [*zero, *low, *high];
-                        conv.run(x(0), Out::Quantised { y: out, pitch, offset: 0, scale, zero, low, high }, scratch);
+                        conv.run(x(0), Out::Quantised { y: out, pitch, offset: 0, scale, zero, low, high }, scratches);
                     }
                     Kind::Add(add) => add.run(x(0), x(1), out),
                     Kind::Mul(mul) => mul.run(x(0), x(1), out),

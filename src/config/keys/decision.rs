@@ -14,6 +14,15 @@ pub(super) const KEYS: &[Key] = &[
         hint: "",
     },
     Key {
+        path: "model.threads",
+        kind: Kind::Integer { min: 1, max: 4, unit: "threads" },
+        absent: Absent::Default("1"),
+        active: None,
+        only_with: None,
+        doc: "So many processors share one inspection. Leave one to the camera and the outputs.",
+        hint: "",
+    },
+    Key {
         path: "zoom.always",
         kind: Kind::Boolean,
         absent: Absent::Default("true"),

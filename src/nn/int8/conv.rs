@@ -1,6 +1,7 @@
 //! A convolution with packed weights, and its run over an image.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::epilogue::{Out, Target};
 use super::isa::Isa;
@@ -123,12 +124,47 @@ impl Conv {
 
     /// Convolves one image: `x` is u8, `[height, width, channels]`.
     ///
-    /// Costs [`ConvShape::macs`] multiplications on the calling thread. Allocates only if `scratch` does not fit yet.
+    /// Costs [`ConvShape::macs`] multiplications, on the calling thread where there is one scratch, otherwise shared by as
+    /// many threads of its rayon pool, to the same bits. Allocates only if a scratch does not fit yet.
     ///
     /// # Panics
     ///
-    /// If a slice of `x` or `out` does not have the length that the shape asks for, or `low > high`.
-    pub fn run(&self, x: &[u8], out: Out<'_>, scratch: &mut Scratch) {
+    /// If a slice of `x` or `out` does not have the length that the shape asks for, `low > high`, or there is no scratch.
+    pub fn run(&self, x: &[u8], out: Out<'_>, scratches: &mut [Scratch]) {
+        self.share(x, 0..self.pace()[0], out, scratches);
+    }
+
+    fn share(&self, x: &[u8], lines: Range<usize>, out: Out<'_>, scratches: &mut [Scratch]) {
+        let [_, width] = self.pace();
+        // No share ends within a strip.
+        let whole = STRIP.div_ceil(width);
+        let count = scratches.len();
+        let first = (lines.len() * (count / 2) / count).next_multiple_of(whole);
+        if count == 1 || !(1..lines.len()).contains(&first) {
+            return self.lines(x, lines, out, &mut scratches[0]);
+        }
+        let middle = lines.start + first;
+        let (one, other) = out.split_at(first * width);
+        let (mine, others) = scratches.split_at_mut(count / 2);
+        rayon::join(
+            || self.share(x, lines.start..middle, one, mine),
+            || self.share(x, middle..lines.end, other, others),
+        );
+    }
+
+    /// Whether windows are single pixels, side by side in memory from the first row to the last.
+    fn is_flat(&self) -> bool {
+        self.shape.is_pointwise() && self.layout.plan == Plan::Direct(self.layout.of.bytes)
+    }
+
+    /// How many lines a run has, and the pixels of each: rows, or single pixels where it is flat.
+    fn pace(&self) -> [usize; 2] {
+        let [height, width, _] = self.shape.output();
+        if self.is_flat() { [height * width, 1] } else { [height, width] }
+    }
+
+    /// Convolves the image as far as some lines of the output need it.
+    fn lines(&self, x: &[u8], lines: Range<usize>, out: Out<'_>, scratch: &mut Scratch) {
         let shape = &self.shape;
         assert_eq!(x.len(), shape.input.iter().product::<usize>(), "the length of the input");
         scratch.fit(self);
@@ -136,11 +172,13 @@ impl Conv {
         let kernels = self.isa.kernels();
         let Layout { plan, of, again, blocks, inputs } = &self.layout;
         let (lanes, _) = plan.lanes_and_flips(kernels);
-        let mut target = Target::new(out, shape.output(), *blocks, lanes, factors, least);
-        let [mut height, mut width, _] = shape.output();
-        if shape.is_pointwise() && *plan == Plan::Direct(of.bytes) {
-            (height, width) = (1, height * width);
-        }
+        let [_, width] = self.pace();
+        let pixels = [lines.len() * width, shape.outputs];
+        let mut target = Target::new(out, pixels, *blocks, lanes, factors, least);
+        let (before, ys, xs) = match self.is_flat() {
+            true => (lines.start, 0..1, lines),
+            false => (lines.start * width, lines, 0..width),
+        };
         // Blocks of gathered windows and padded segments go beyond the end of a row.
         let copies = match plan {
             Plan::Direct(bytes) => *bytes > of.bytes,
@@ -148,12 +186,13 @@ impl Conv {
             Plan::Depthwise | Plan::Plain => false,
         };
         let mut rows = Rows::new(shape, x, ring, self.zero, copies);
-        for y in 0..height {
+        for y in ys {
             rows.advance(y);
-            for x in (0..width).step_by(STRIP) {
-                let pixels = STRIP.min(width - x);
+            for x in xs.clone().step_by(STRIP) {
+                let pixels = STRIP.min(xs.end - x);
+                let first = y * width + x - before;
                 for (block, packed) in self.packed.iter().enumerate() {
-                    let mut sink = target.strip(y * width + x, pixels, block);
+                    let mut sink = target.strip(first, pixels, block);
                     if *plan == Plan::Plain {
                         let filters = plain::Filters { shape, weights: &self.plain, bias: &packed.bias };
                         filters.strip(&rows, [y, x], pixels, acc, &mut sink);
@@ -174,7 +213,7 @@ impl Conv {
                         Plan::Plain => unreachable!("handled above"),
                     }
                 }
-                target.close(y * width + x, pixels);
+                target.close(first, pixels);
             }
         }
     }

@@ -42,6 +42,27 @@ pub enum Out<'a> {
     },
 }
 
+impl<'a> Out<'a> {
+    /// The results of the first `pixels` pixels, and those of the others.
+    pub(super) fn split_at(self, pixels: usize) -> (Self, Self) {
+        match self {
+            Self::Quantised { y, pitch, offset, scale, zero, low, high } => {
+                let (first, rest) = y.split_at_mut(pixels * pitch);
+                let part = |y| Self::Quantised { y, pitch, offset, scale, zero, low, high };
+                (part(first), part(rest))
+            }
+            Self::Real { y, scale, bias } => {
+                let (first, rest) = y.split_at_mut(pixels * scale.len());
+                (Self::Real { y: first, scale, bias }, Self::Real { y: rest, scale, bias })
+            }
+            Self::Least { y, scale, bias } => {
+                let (first, rest) = y.split_at_mut(pixels);
+                (Self::Least { y: first, scale, bias }, Self::Least { y: rest, scale, bias })
+            }
+        }
+    }
+}
+
 /// Where a strip's results go; `scale` and `bias` are padded to whole vectors of channels.
 pub(super) enum Sink<'a> {
     Quantised {
@@ -85,16 +106,16 @@ pub(super) struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Checks the lengths of `out` and pads its factors: results of padded channels are infinite, so never the least.
+    /// Checks the lengths of `out`, of so many pixels and channels, and pads its factors: results of padded channels are
+    /// infinite, so never the least.
     pub(super) fn new(
         out: Out<'a>,
-        [height, width, outputs]: [usize; 3],
+        [pixels, outputs]: [usize; 2],
         blocks: Blocks,
         lanes: usize,
         factors: &'a mut [f32],
         least: &'a mut [f32],
     ) -> Self {
-        let pixels = height * width;
         let (scale, bias) = match &out {
             Out::Quantised { y, pitch, offset, scale, low, high, .. } => {
                 let row = offset.checked_add(outputs).expect("an offset within memory");

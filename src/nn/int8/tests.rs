@@ -108,18 +108,18 @@ fn range(case: &Case) -> (u8, u8, u8) {
     (zero, a.min(b), a.max(b))
 }
 
-fn results(case: &Case, data: &Data, isa: Isa, scratch: &mut Scratch) -> Results {
+fn results(case: &Case, data: &Data, isa: Isa, scratches: &mut [Scratch]) -> Results {
     let conv = case.conv(data, isa);
     let [h, w, o] = conv.shape().output();
     let (pitch, offset) = (o + 3, 2);
     let mut quantised = vec![77; h * w * pitch];
     let (zero, low, high) = range(case);
     let out = Out::Quantised { y: &mut quantised, pitch, offset, scale: &data.scale, zero, low, high };
-    conv.run(&data.x, out, scratch);
+    conv.run(&data.x, out, scratches);
     let mut real = vec![0.0; h * w * o];
-    conv.run(&data.x, Out::Real { y: &mut real, scale: &data.scale, bias: &data.offset }, scratch);
+    conv.run(&data.x, Out::Real { y: &mut real, scale: &data.scale, bias: &data.offset }, scratches);
     let mut least = vec![0.0; h * w];
-    conv.run(&data.x, Out::Least { y: &mut least, scale: &data.scale, bias: &data.offset }, scratch);
+    conv.run(&data.x, Out::Least { y: &mut least, scale: &data.scale, bias: &data.offset }, scratches);
     Results { quantised, real: bits(&real), least: bits(&least) }
 }
 
@@ -162,9 +162,12 @@ fn check(case: &Case) {
     let data = case.data();
     let expected = expected(case, &data);
     // One scratch for all: what an earlier run leaves must not matter.
-    let mut scratch = Scratch::default();
+    let mut scratches = [Scratch::default(), Scratch::default(), Scratch::default()];
     for isa in Isa::available() {
-        assert_eq!(results(case, &data, isa, &mut scratch), expected, "{isa:?}: {case:?}");
+        for threads in [1, 2, 3] {
+            let results = results(case, &data, isa, &mut scratches[..threads]);
+            assert_eq!(results, expected, "{isa:?}, shared by {threads}: {case:?}");
+        }
     }
 }
 
@@ -302,7 +305,7 @@ fn accumulators_wrap() {
     for isa in Isa::available() {
         let conv = Conv::new(shape.clone(), &[127; 64], &[i32::MAX], 0, isa).unwrap();
         let mut y = [0.0];
-        conv.run(&[255; 64], Out::Real { y: &mut y, scale: &[1.0], bias: &[0.0] }, &mut Scratch::default());
+        conv.run(&[255; 64], Out::Real { y: &mut y, scale: &[1.0], bias: &[0.0] }, &mut [Scratch::default()]);
         assert_eq!(y, [i32::MAX.wrapping_add(64 * 127 * 255) as f32], "{isa:?}");
     }
 }
@@ -324,7 +327,7 @@ fn halves_go_to_even_and_far_results_saturate() {
         let run = |scale: f32, zero, low, high| {
             let mut y = [0; 9];
             let out = Out::Quantised { y: &mut y, pitch: 1, offset: 0, scale: &[scale], zero, low, high };
-            conv.run(&x, out, &mut Scratch::default());
+            conv.run(&x, out, &mut [Scratch::default()]);
             y
         };
         assert_eq!(run(0.5, 10, 0, 255), [8, 9, 10, 10, 10, 11, 12, 12, 88], "{isa:?}");
@@ -364,11 +367,11 @@ fn scratch_that_fits_is_not_grown_by_runs() {
         let case = Case { shape, x_zero: 3, values: Values::Random, seed: 9 };
         let data = case.data();
         for isa in Isa::available() {
-            let mut scratch = Scratch::default();
-            scratch.fit(&case.conv(&data, isa));
-            let before = scratch.bytes();
-            results(&case, &data, isa, &mut scratch);
-            assert_eq!(scratch.bytes(), before, "{isa:?}: {case:?}");
+            let mut scratches = [Scratch::default(), Scratch::default()];
+            scratches.iter_mut().for_each(|s| s.fit(&case.conv(&data, isa)));
+            let before = scratches.each_ref().map(Scratch::bytes);
+            results(&case, &data, isa, &mut scratches);
+            assert_eq!(scratches.each_ref().map(Scratch::bytes), before, "{isa:?}: {case:?}");
         }
     }
 }

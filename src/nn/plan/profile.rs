@@ -47,7 +47,11 @@ impl Running {
             Ok(())
         };
         for _ in 0..runs.max(1) {
-            one().map_err(|e| failed("the model", e))?;
+            let done = match &self.team {
+                Some(team) => team.run(&mut one),
+                None => one(),
+            };
+            done.map_err(|e| failed("the model", e))?;
         }
         let told = |node: &TypedNode| -> TractResult<NodeTime> {
             let facts = model.node_input_facts(node.id)?;

@@ -1,0 +1,46 @@
+//! A few threads that share the convolutions of a graph.
+
+use std::cell::Cell;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::error::{Error, ErrorKind, Result};
+
+thread_local! {
+    /// How many threads the team has that this one belongs to.
+    static SIZE: Cell<usize> = const { Cell::new(1) };
+}
+
+/// Threads that run one graph at a time together. They sleep while there is none.
+///
+/// Their priority is that of the thread that makes the team: outputs, which are SCHED_FIFO, go first, and so does capture,
+/// which sleeps nearly always.
+#[derive(Debug)]
+pub struct Team(ThreadPool);
+
+impl Team {
+    /// A team of `threads`.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn of(threads: usize) -> Result<Self> {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("inspect-{i}"))
+            .start_handler(move |_| SIZE.set(threads))
+            .build();
+        pool.map(Self).map_err(|e| {
+            Error::new(ErrorKind::Internal, format!("{threads} threads for the model ([model] threads)")).caused_by(e)
+        })
+    }
+
+    /// Runs `work` on one of its threads and waits; int8 operators in it are shared by all of them.
+    pub(super) fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.0.install(work)
+    }
+}
+
+/// How many threads the calling one may share its work with, itself among them.
+pub(super) fn size() -> usize {
+    SIZE.get()
+}
