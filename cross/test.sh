@@ -1,20 +1,26 @@
 #!/usr/bin/env bash
 # Runs the test suite on an emulated board's processor, one after another:
 #
-#   cross/test.sh aarch64|armv7 CPU[:TESTS]…  for instance: cross/test.sh aarch64 cortex-a72 max:nn::
+#   cross/test.sh [--lib] aarch64|armv7 CPU[:TESTS]…  for instance: cross/test.sh aarch64 cortex-a72 max:nn::
 #
-# With TESTS only those whose names contain it are run.
-# The tests are optimised and static and have cameras as the shipped program has; sums of ours that overflow stop them.
-# cross/slow_on_emulator lists what is left out, each test with its reason; everything else runs. Needs qemu-user (cross/setup.sh installs it).
+# With --lib only unit tests are built and run, and what tests/vm takes along; with TESTS only those whose names contain
+# it are run. The tests are built as the shipped program is (profile dist, static, with cameras) and share its crates.
+# cross/slow_on_emulator lists what is left out, each test with its reason; everything else runs. Needs qemu-user
+# (cross/setup.sh installs it).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-arch=${1:?usage: cross/test.sh aarch64|armv7 CPU…}
-shift
-[[ $# -ge 1 ]] || {
-    echo "usage: cross/test.sh $arch CPU…" >&2
+what=(--lib --tests)
+if [[ ${1:-} == --lib ]]; then
+    what=(--lib --test camera)
+    shift
+fi
+[[ $# -ge 2 ]] || {
+    echo "usage: cross/test.sh [--lib] aarch64|armv7 CPU[:TESTS]…" >&2
     exit 2
 }
+arch=$1
+shift
 # shellcheck source=cross/toolchain.sh
 . cross/toolchain.sh "$arch" static
 emulator=qemu-${arch/armv7/arm}
@@ -28,12 +34,12 @@ while read -r name _; do
     [[ -z $name || $name == \#* ]] || skip+=(--skip "$name")
 done <cross/slow_on_emulator
 
-tests=("${build[@]}" test --profile checked --features v4l2 --lib --tests --target "$target")
-built=$("${tests[@]}" --no-run 2>&1 | tee /dev/stderr)
+tests=("${build[@]}" test --profile dist --features v4l2 "${what[@]}" --target "$target")
+built=$("${tests[@]}" --no-run 2>&1 | tee -a /dev/stderr)
 # What the virtual machines of tests/vm take along.
-"${build[@]}" build --profile checked --features v4l2 --example probe --target "$target"
+"${build[@]}" build --profile dist --features v4l2 --example probe --target "$target"
 mkdir -p target/dist
-cp "$target_dir/$target/checked/examples/probe" "target/dist/probe-$arch"
+cp "$target_dir/$target/dist/examples/probe" "target/dist/probe-$arch"
 for suite in 'src/lib.rs:lib-tests' 'tests/camera.rs:camera-tests'; do
     executable=$(sed -n "s|^ *Executable .*${suite%:*} (\(.*\))\$|\1|p" <<<"$built")
     cp "$executable" "target/dist/${suite#*:}-$arch"
