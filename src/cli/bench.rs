@@ -3,7 +3,6 @@
 mod pixels;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -53,12 +52,6 @@ pub struct Args {
     /// Print one JSON object on stdout and nothing else there.
     #[arg(long)]
     pub json: bool,
-}
-
-impl Args {
-    fn team(&self) -> Result<Option<Arc<Team>>> {
-        (self.threads > 1).then(|| Team::of(self.threads.into()).map(Arc::new)).transpose()
-    }
 }
 
 /// What runs quantised operators.
@@ -195,7 +188,7 @@ impl Timed {
 
     fn only_run(&self, model: &ModelProto, outputs: &[String], args: &Args, origin: &str) -> Result<()> {
         let plan = Plan::with(args.engine.into(), model, self.shape, self.elem, outputs, origin)?;
-        let (mut running, input) = (plan.spawn()?.with_team(args.team()?), self.input());
+        let (mut running, input) = (plan.spawn()?.with_team(Team::of(args.threads.into())?), self.input());
         (0..args.runs).try_for_each(|_| running.run(&input).map(drop))
     }
 
@@ -203,7 +196,7 @@ impl Timed {
         let input = self.input();
         let start = Instant::now();
         let plan = Plan::with(args.engine.into(), model, self.shape, self.elem, outputs, origin)?;
-        let mut ours = plan.spawn()?.with_team(args.team()?);
+        let mut ours = plan.spawn()?.with_team(Team::of(args.threads.into())?);
         ours.run(&input)?;
         let first = start.elapsed();
         let mut stock = match args.stock {

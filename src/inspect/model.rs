@@ -126,8 +126,7 @@ impl Model {
     /// # Errors
     /// When the system refuses a thread.
     pub fn with_threads(self, threads: usize) -> Result<Self> {
-        let team = if threads > 1 { Some(std::sync::Arc::new(Team::of(threads)?)) } else { None };
-        Ok(Self { team, ..self })
+        Ok(Self { team: Team::of(threads)?, ..self })
     }
 
     /// An inspector for one thread.

@@ -9,7 +9,7 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
 use super::onnx::{self, Elem};
-use super::team::Team;
+use super::team::{self, Team};
 use super::{check, fusion, qoperator, region};
 use crate::error::{Error, ErrorKind, Result};
 pub use profile::NodeTime;
@@ -205,11 +205,7 @@ impl Running {
             Ok(outputs.into_iter().map(Output).collect())
         };
         let Self { state, input: tensor, team } = self;
-        let outputs = match team {
-            Some(team) => team.run(|| run(state, tensor)),
-            None => run(state, tensor),
-        };
-        outputs.map_err(|e| failed("the model", e))
+        team::run(team.as_deref(), || run(state, tensor)).map_err(|e| failed("the model", e))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A few threads that share the convolutions of a graph.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -19,24 +20,31 @@ thread_local! {
 pub struct Team(ThreadPool);
 
 impl Team {
-    /// A team of `threads`.
+    /// A team of `threads`; none where one works alone.
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub fn of(threads: usize) -> Result<Self> {
+    pub fn of(threads: usize) -> Result<Option<Arc<Self>>> {
+        if threads <= 1 {
+            return Ok(None);
+        }
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("inspect-{i}"))
             .start_handler(move |_| SIZE.set(threads))
             .build();
-        pool.map(Self).map_err(|e| {
+        pool.map(|pool| Some(Arc::new(Self(pool)))).map_err(|e| {
             Error::new(ErrorKind::Internal, format!("{threads} threads for the model ([model] threads)")).caused_by(e)
         })
     }
+}
 
-    /// Runs `work` on one of its threads and waits; int8 operators in it are shared by all of them.
-    pub(super) fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.0.install(work)
+/// Runs `work` on one of the team's threads and waits, so that int8 operators in it are shared by all of them; without a
+/// team, on the calling thread.
+pub(super) fn run<R: Send>(team: Option<&Team>, work: impl FnOnce() -> R + Send) -> R {
+    match team {
+        Some(Team(pool)) => pool.install(work),
+        None => work(),
     }
 }
 

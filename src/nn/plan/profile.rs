@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
-use super::{Plan, Running, failed, fill, region};
+use super::{Plan, Running, failed, fill, region, team};
 use crate::error::Result;
 
 /// One node of a plan, as it was run.
@@ -47,11 +47,7 @@ impl Running {
             Ok(())
         };
         for _ in 0..runs.max(1) {
-            let done = match &self.team {
-                Some(team) => team.run(&mut one),
-                None => one(),
-            };
-            done.map_err(|e| failed("the model", e))?;
+            team::run(self.team.as_deref(), &mut one).map_err(|e| failed("the model", e))?;
         }
         let told = |node: &TypedNode| -> TractResult<NodeTime> {
             let facts = model.node_input_facts(node.id)?;
