@@ -5,15 +5,16 @@
 #![no_main]
 
 use std::path::Path;
-use std::sync::Once;
 
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../networks/mod.rs"]
 mod networks;
 
-/// Where the first files come from: whole models in `SEEDS`, written before the corpus is read.
+/// Before the corpus is read: the first files, whole models in `SEEDS`.
 fn start() {
+    // Panics of tract's are caught by us and are errors; the hook that libFuzzer has set by now would end the run at each.
+    std::panic::set_hook(Box::new(|_| ()));
     let Some(folder) = std::env::var_os("SEEDS") else { return };
     for (name, model) in [("qdq", networks::model()), ("qoperator", networks::qoperator_model())] {
         let bytes = zoomgate::nn::onnx::encode(&model);
@@ -21,11 +22,7 @@ fn start() {
     }
 }
 
-static QUIET: Once = Once::new();
-
 fuzz_target!(init: start(), |bytes: &[u8]| {
-    // Panics of tract's are caught by us and are errors; libFuzzer's hook would end the run at each.
-    QUIET.call_once(|| std::panic::set_hook(Box::new(|_| ())));
     let run = || {
         if let Ok(plan) = networks::planned(bytes) {
             let input = vec![7; networks::SHAPE.iter().product()];
