@@ -76,40 +76,92 @@ pub fn warp(frame: &Frame, moved: &Motion, out: &mut Frame) {
     }
     (out.width, out.height) = (frame.width, frame.height);
     (out.id, out.exposure_at, out.dequeued_at) = (frame.id, frame.exposure_at, frame.dequeued_at);
-    let pixels = &frame.rgb;
     let rgb = Arc::get_mut(&mut out.rgb).expect("nobody else has it");
-    let (width, height) = (frame.width as usize, frame.height as usize);
-    let one = f64::from(1u32 << FRACTION);
-    for (y, row) in rgb.chunks_exact_mut(3 * width).enumerate() {
-        let source = |x: f64| {
-            let (sx, sy) = moved.origin((x + 0.5, y as f64 + 0.5), width as f64, height as f64);
-            (sx - 0.5, sy - 0.5)
+    let source = Source { pixels: &frame.rgb, width: frame.width, height: frame.height };
+    let (width, height) = (f64::from(frame.width), f64::from(frame.height));
+    for (y, row) in rgb.chunks_exact_mut(3 * frame.width as usize).enumerate() {
+        let from = |x: f64| {
+            let (sx, sy) = moved.origin((x + 0.5, y as f64 + 0.5), width, height);
+            [sx - 0.5, sy - 0.5]
         };
-        let (start, end) = (source(0.0), source(1.0));
-        let step = (end.0 - start.0, end.1 - start.1);
-        for (x, to) in row.chunks_exact_mut(3).enumerate() {
-            let fixed = |start: f64, step: f64| ((start + step * x as f64) * one).round() as i64;
-            let (sx, sy) = (fixed(start.0, step.0), fixed(start.1, step.1));
-            let (x0, y0) = (sx >> FRACTION, sy >> FRACTION);
-            let mask = (1i64 << FRACTION) - 1;
-            let (fx, fy) = ((sx & mask) as u32, (sy & mask) as u32);
-            let is_inside = x0 >= 0 && y0 >= 0 && x0 + 1 < width as i64 && y0 + 1 < height as i64;
-            let [left, right, above, below] = if is_inside {
-                [x0 as usize, x0 as usize + 1, y0 as usize, y0 as usize + 1]
-            } else {
-                let (w, h) = (frame.width, frame.height);
-                [mirrored(x0, w), mirrored(x0 + 1, w), mirrored(y0, h), mirrored(y0 + 1, h)]
-            };
-            let at = |x: usize, y: usize| (y * width + x) * 3;
-            let corners = [at(left, above), at(right, above), at(left, below), at(right, below)];
-            let whole = 1u32 << FRACTION;
-            let weights = [(whole - fx) * (whole - fy), fx * (whole - fy), (whole - fx) * fy, fx * fy];
+        source.row(from(0.0), from(1.0), row);
+    }
+}
+
+/// Fixed-point positions along a row: their fractions, and more bits so that steps add up.
+const POSITION: u32 = 32;
+
+/// A picture that rows are taken from.
+struct Source<'a> {
+    pixels: &'a [u8],
+    width: u32,
+    height: u32,
+}
+
+impl Source<'_> {
+    /// Fills a row, whose first two pixels come from `start` and `next`.
+    fn row(&self, start: [f64; 2], next: [f64; 2], row: &mut [u8]) {
+        let fixed = |v: f64| (v * (1u64 << POSITION) as f64).round() as i64;
+        let step: [i64; 2] = std::array::from_fn(|i| fixed(next[i] - start[i]));
+        // Half of the smallest fraction that is told apart, so that positions are rounded.
+        let half = 1i64 << (POSITION - FRACTION - 1);
+        let start = start.map(|v| fixed(v) + half);
+        let pixels = row.len() / 3;
+        // Where all four neighbours lie inside: one stretch, because positions are on a line.
+        let limits = [self.width, self.height].map(|side| i64::from(side - 1) << POSITION);
+        let is_inside = |x: usize| (0..2).all(|i| (0..limits[i]).contains(&(start[i] + step[i] * x as i64)));
+        let first = (0..pixels).find(|&x| is_inside(x)).unwrap_or(pixels);
+        let end = (first..pixels).rev().find(|&x| is_inside(x)).map_or(first, |last| last + 1);
+        let stride = 3 * self.width as usize;
+        let (before, rest) = row.split_at_mut(3 * first);
+        let (inside, after) = rest.split_at_mut(3 * (end - first));
+        self.mirror(start, step, 0, before);
+        self.mirror(start, step, end, after);
+        let [mut x, mut y] = [0, 1].map(|i| start[i] + step[i] * first as i64);
+        for to in inside.as_chunks_mut::<3>().0 {
+            let at = (y >> POSITION) as usize * stride + 3 * (x >> POSITION) as usize;
+            // Two pixels side by side above, two below.
+            let [above, below] = [at, at + stride].map(|at| self.pixels[at..].first_chunk::<6>());
+            let (Some(above), Some(below)) = (above, below) else { return };
+            let [fx, fy] = [x, y].map(fraction);
+            for c in 0..3 {
+                let [above, below] = [above, below].map(|p| between(p[c].into(), p[c + 3].into(), fx));
+                to[c] = rounded(between(above, below, fy));
+            }
+            (x, y) = (x + step[0], y + step[1]);
+        }
+    }
+
+    /// The same for pixels from the `from`-th on, mirrored beyond the edges.
+    fn mirror(&self, start: [i64; 2], step: [i64; 2], from: usize, row: &mut [u8]) {
+        for (x, to) in (from..).zip(row.as_chunks_mut::<3>().0) {
+            let [x, y] = [0, 1].map(|i| start[i] + step[i] * x as i64);
+            let sides = |at: i64, side: u32| [0, 1].map(|next| mirrored((at >> POSITION) + next, side));
+            let (columns, rows) = (sides(x, self.width), sides(y, self.height));
+            let [fx, fy] = [x, y].map(fraction);
             for (c, to) in to.iter_mut().enumerate() {
-                let sum: u32 = corners.iter().zip(weights).map(|(&at, w)| w * u32::from(pixels[at + c])).sum();
-                *to = ((sum + (1 << (2 * FRACTION - 1))) >> (2 * FRACTION)) as u8;
+                let at =
+                    |row: usize, column: usize| u32::from(self.pixels[(row * self.width as usize + column) * 3 + c]);
+                let [above, below] = rows.map(|row| between(at(row, columns[0]), at(row, columns[1]), fx));
+                *to = rounded(between(above, below, fy));
             }
         }
     }
+}
+
+/// The part of a position that lies between two pixels.
+fn fraction(at: i64) -> u32 {
+    ((at >> (POSITION - FRACTION)) & ((1 << FRACTION) - 1)) as u32
+}
+
+/// Between two values, times what fractions are counted in.
+fn between(a: u32, b: u32, fraction: u32) -> u32 {
+    a * ((1 << FRACTION) - fraction) + b * fraction
+}
+
+/// What two [`between`]s made of bytes, as a byte again.
+fn rounded(value: u32) -> u8 {
+    ((value + (1 << (2 * FRACTION - 1))) >> (2 * FRACTION)) as u8
 }
 
 #[cfg(test)]
