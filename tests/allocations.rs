@@ -317,7 +317,7 @@ fn an_inspection_allocates_what_its_graphs_do_and_always_as_often() {
         .collect();
 
     let mut inputs = Vec::new();
-    inspector.inspect_with(&frames[7], |_, input| inputs.push(input.to_vec())).unwrap();
+    inspector.inspect_with(&frames[7], |_, input, _| inputs.push(input.to_vec())).unwrap();
     let graphs = onnx::decode(bytes, "recipe").unwrap();
     let input = model.recipe().input;
     let spawn = |view: &str| -> Running {

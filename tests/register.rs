@@ -13,7 +13,7 @@ use zoomgate::nn::backbone::Backbone;
 use zoomgate::sim::DefectKind;
 use zoomgate::sim::render::{Scene, Want};
 use zoomgate::teach::metrics::escape_at;
-use zoomgate::teach::{Options, Picture, Silent, teach};
+use zoomgate::teach::{Options, Picture, Register, Silent, teach};
 
 const SIZE: (u32, u32) = (200, 160);
 
@@ -29,7 +29,7 @@ fn part(scene: &Scene, index: u64, want: Want) -> Frame {
     warped(&Frame::still(part.width, part.height, part.rgb), &lies(index))
 }
 
-fn lesson(scene: &Scene, register: bool) -> Vec<u8> {
+fn lesson(scene: &Scene, register: Register) -> Vec<u8> {
     let picture = |i| Picture::memory(part(scene, i, Want::Good), i.to_string());
     let good: Vec<_> = (0..40).map(picture).collect();
     let options = Options { size: 128, prototypes: 64, register, ..Options::default() };
@@ -39,9 +39,9 @@ fn lesson(scene: &Scene, register: bool) -> Vec<u8> {
 #[test]
 fn a_missing_hole_is_found_where_parts_lie_anyhow_and_shown_where_it_is() {
     let scene = Scene::new(3, SIZE.0, SIZE.1, 0.0);
-    let found = [false, true].map(|register| {
+    let found = [Register::Never, Register::Always].map(|register| {
         let model = Model::from_bytes(&lesson(&scene, register), "the recipe just taught").unwrap();
-        assert_eq!(model.recipe().registration.is_some(), register);
+        assert_eq!(model.recipe().registration.is_some(), register == Register::Always);
         let mut inspector = model.inspector().unwrap();
         let goods: Vec<f32> =
             (100..130).map(|i| inspector.inspect(&part(&scene, i, Want::Good)).unwrap().score.0).collect();
@@ -67,6 +67,23 @@ fn a_missing_hole_is_found_where_parts_lie_anyhow_and_shown_where_it_is() {
 }
 
 #[test]
+fn parts_are_brought_into_line_by_themselves_where_that_makes_them_alike() {
+    let scene = Scene::new(3, SIZE.0, SIZE.1, 0.0);
+    let is_registered = |bytes: &[u8]| Model::from_bytes(bytes, "r").unwrap().recipe().registration.is_some();
+    assert!(is_registered(&lesson(&scene, Register::Auto)), "turned by up to 7 degrees");
+    // One part in its place, as a camera sees it again and again.
+    let part = scene.render_part(1, Want::Good);
+    let again = |seed: u64| {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let rgb: Vec<u8> = part.rgb.iter().map(|v| v.saturating_add(rng.random_range(0..24))).collect();
+        Picture::memory(Frame::still(part.width, part.height, rgb), seed.to_string())
+    };
+    let good: Vec<_> = (0..20).map(again).collect();
+    let options = Options { size: 64, prototypes: 16, ..Options::default() };
+    assert!(!is_registered(&teach(&good, &[], &Backbone::bundled().unwrap(), &options, &Silent).unwrap().bytes));
+}
+
+#[test]
 fn pictures_without_a_common_part_are_refused_by_name() {
     let noise = |seed: u64| {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -74,8 +91,8 @@ fn pictures_without_a_common_part_are_refused_by_name() {
         Picture::memory(Frame::still(64, 48, rgb), seed.to_string())
     };
     let good: Vec<_> = (0..10).map(noise).collect();
-    let options = Options { size: 64, register: true, ..Options::default() };
+    let options = Options { size: 64, register: Register::Always, ..Options::default() };
     let error = teach(&good, &[], &Backbone::bundled().unwrap(), &options, &Silent).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Refused);
-    assert!(error.to_string().contains("teach without --register"), "{error}");
+    assert!(error.to_string().contains("teach without --register=always"), "{error}");
 }

@@ -108,8 +108,8 @@ struct Looked {
     frame: Frame,
     found: Inspection,
     decode_ms: f64,
-    /// Model inputs with their names, kept only where they are dumped.
-    inputs: Vec<(String, Vec<u8>)>,
+    /// Model inputs with their names and where they begin, kept only where they are dumped.
+    inputs: Vec<(String, Vec<u8>, [usize; 2])>,
 }
 
 impl Looked {
@@ -119,9 +119,9 @@ impl Looked {
         let decode_ms = start.elapsed().as_secs_f64() * 1e3;
         let mut inputs = Vec::new();
         let is_dumped = desk.dump.is_some();
-        let found = desk.inspector.inspect_with(&frame, |name, input| {
+        let found = desk.inspector.inspect_with(&frame, |name, input, at| {
             if is_dumped {
-                inputs.push((name.to_owned(), input.to_vec()));
+                inputs.push((name.to_owned(), input.to_vec(), at));
             }
         })?;
         Ok(Self { frame, found, decode_ms, inputs })
@@ -281,6 +281,8 @@ struct Dumped<'a> {
 struct Inputs<'a> {
     full: &'a str,
     zoom: &'a [String],
+    /// The graph's further input for each of them, where it has one.
+    zoom_at: Vec<[usize; 2]>,
 }
 
 impl Dump {
@@ -301,7 +303,7 @@ impl Dump {
     ) -> Result<()> {
         let size = inspector.recipe().input;
         let mut names = Vec::new();
-        for (view, input) in &looked.inputs {
+        for (view, input, _) in &looked.inputs {
             let name = format!("{stem}.{}.{view}.npy", self.count);
             storage::write_atomic(
                 &self.folder.join(&name),
@@ -316,7 +318,7 @@ impl Dump {
         let found = &looked.found;
         let dumped = Dumped {
             file,
-            inputs: Inputs { full, zoom },
+            inputs: Inputs { full, zoom, zoom_at: looked.inputs.iter().skip(1).map(|(_, _, at)| *at).collect() },
             score: found.score.0,
             score_full: found.score_full.0,
             score_zoom: found.score_zoom.map(|s| s.0),

@@ -23,7 +23,7 @@ use crate::teach::open_set::{self, OpenSetReport};
 use crate::teach::promise::ONE_IN;
 use crate::teach::report::{EvalReport, TrialReport};
 use crate::teach::robustness;
-use crate::teach::{DIVIDED_MIN, Options, Suspect, Taught, adapt, teach};
+use crate::teach::{DIVIDED_MIN, Options, Register, Suspect, Taught, adapt, teach};
 
 /// How much time a lesson may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -44,6 +44,27 @@ impl Effort {
             Self::Quick => (steps / 4, 1),
             Self::Normal => (steps, 1),
             Self::Thorough => (steps, 3),
+        }
+    }
+}
+
+/// When parts are brought into line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum When {
+    /// Where the good pictures say that it makes parts much more alike.
+    Auto,
+    /// Whatever they say.
+    Always,
+    /// Parts are inspected as they lie.
+    Never,
+}
+
+impl From<When> for Register {
+    fn from(when: When) -> Self {
+        match when {
+            When::Auto => Self::Auto,
+            When::Always => Self::Always,
+            When::Never => Self::Never,
         }
     }
 }
@@ -71,8 +92,9 @@ pub struct HowArgs {
     pub crops: u8,
     /// Bring every part into line before it is looked at, taught or running: for parts that come shifted by up to a tenth
     /// of the picture or turned by up to 9 degrees. Costs some milliseconds an inspection.
-    #[arg(long)]
-    pub register: bool,
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto, num_args = 0..=1,
+        default_missing_value = "always", require_equals = true)]
+    pub register: When,
     /// How much time the lesson may take.
     #[arg(long, value_enum, default_value_t = Effort::Normal)]
     pub effort: Effort,
@@ -109,7 +131,7 @@ impl HowArgs {
             turns,
             seed,
             one_in: self.promise,
-            register: self.register,
+            register: self.register.into(),
             ingredients: self.without.iter().fold(Ingredients::default(), |all, name| {
                 all.without(name).expect("only names that it knows are let through")
             }),

@@ -22,6 +22,10 @@ pub struct CropPolicy {
     /// Whether crops follow the map; without it they are cut anywhere, to measure what aiming is worth.
     #[serde(default = "is_aimed")]
     pub aim: bool,
+    /// The frame in cells of the zoomed view, where crops are of one size and lie on its cells; `None` where they are of
+    /// any size and lie anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chart: Option<Chart>,
 }
 
 fn is_aimed() -> bool {
@@ -30,13 +34,99 @@ fn is_aimed() -> bool {
 
 impl Default for CropPolicy {
     fn default() -> Self {
-        Self { count: 1, theta: 0.6, pad: 0.15, side_min: 0.35, aim: true }
+        Self { count: 1, theta: 0.6, pad: 0.15, side_min: 0.35, aim: true, chart: None }
     }
 }
 
 impl CropPolicy {
     /// One box close around what is suspicious: for finding a known defect, not for looking at it.
-    pub const TIGHT: Self = Self { count: 1, theta: 0.5, pad: 0.15, side_min: 0.12, aim: true };
+    pub const TIGHT: Self = Self { count: 1, theta: 0.5, pad: 0.15, side_min: 0.12, aim: true, chart: None };
+}
+
+/// The whole frame laid out in cells of the zoomed view, and a margin around it. Crops are of one size and begin on even
+/// cells, so that the same place of every part falls into the same cell of the chart, and what is usual there can be
+/// learnt: a crop that lies anywhere can only be compared with all of the part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chart {
+    /// Rows, even.
+    pub rows: usize,
+    /// Columns, even.
+    pub columns: usize,
+    /// Cells along each edge of a crop that are not compared, even: what a network sees there depends on where the picture
+    /// ends, and that is another place of the part in each crop. The chart goes so far beyond the frame.
+    pub margin: usize,
+}
+
+/// Crops begin on multiples of so many cells: the features of a network repeat when the picture moves by the stride of
+/// its coarsest ones, which is two cells.
+const STEP: usize = 2;
+/// [`Chart::margin`]: on the simulated belt at 1280x1024 the zoom's normality tells
+/// defects that it looks at from good parts with an AUROC of .94 without a margin and of 1.00 with this one.
+const MARGIN: usize = 4;
+
+/// What a crop compares is at least this share of the full view: a full view of few cells does not say more exactly where
+/// to look, and what is suspicious must not fall into the margin.
+const COMPARED: f64 = 0.25;
+/// Rows and columns of the smallest crop that has a margin.
+const CELLS_MIN: usize = 20;
+
+impl Chart {
+    /// For crops of about `share` of the full view's size, or more where `grid` is small, seen by a model with this `grid`
+    /// of rows and columns, even; `None` where a crop of so few cells has no room for a margin.
+    pub fn new(grid: [usize; 2], share: f64) -> Option<Self> {
+        let (margin, least) = (MARGIN, grid[0].min(grid[1]));
+        if least < CELLS_MIN {
+            return None;
+        }
+        let share = share.max(COMPARED * least as f64 / (least - 2 * margin) as f64).min(1.0);
+        let [rows, columns] = grid.map(|cells| {
+            let steps = (cells as f64 / share / STEP as f64).round() as usize;
+            (steps * STEP).max(cells) + 2 * margin
+        });
+        Some(Self { rows, columns, margin })
+    }
+
+    /// Whether crops of this `grid` fit into it.
+    pub fn holds(&self, grid: [usize; 2]) -> bool {
+        self.rows >= grid[0] && self.columns >= grid[1] && grid.iter().all(|cells| *cells > 2 * self.margin)
+    }
+
+    /// Height and width of a cell in a frame, of which `full` is the whole.
+    fn cell(&self, full: &View) -> [f64; 2] {
+        let side = |length: f64, cells: usize| length / (cells - 2 * self.margin) as f64;
+        [side(full.height, self.rows), side(full.width, self.columns)]
+    }
+
+    /// Row and column at which a crop of a frame begins.
+    pub fn at(&self, crop: &View, full: &View) -> [usize; 2] {
+        let [height, width] = self.cell(full);
+        let begin = |at: f64, cell: f64| ((at / cell).round() + self.margin as f64).max(0.0) as usize;
+        [begin(crop.y - full.y, height), begin(crop.x - full.x, width)]
+    }
+
+    /// The crop of `grid` cells that begins at a row and a column; it may reach beyond the frame by the margin.
+    pub fn crop(&self, at: [usize; 2], grid: [usize; 2], full: &View) -> View {
+        let [height, width] = self.cell(full);
+        let [row, column] = at.map(|at| at as f64 - self.margin as f64);
+        View {
+            x: full.x + column * width,
+            y: full.y + row * height,
+            width: grid[1] as f64 * width,
+            height: grid[0] as f64 * height,
+        }
+    }
+
+    /// The crop around a place of the frame: as near as it lies on even cells of the chart.
+    pub fn around(&self, centre: (f64, f64), grid: [usize; 2], full: &View) -> View {
+        let [height, width] = self.cell(full);
+        let begin = |at: f64, cell: f64, all: usize, cells: usize| {
+            let steps = (at / cell + self.margin as f64 - cells as f64 / 2.0) / STEP as f64;
+            (steps.round().max(0.0) as usize).min((all - cells) / STEP) * STEP
+        };
+        let row = begin(centre.1 - full.y, height, self.rows, grid[0]);
+        let column = begin(centre.0 - full.x, width, self.columns, grid[1]);
+        self.crop([row, column], grid, full)
+    }
 }
 
 /// A map over the model's grid: `[height, width]` f32, row-major.
@@ -78,15 +168,27 @@ impl CropPolicy {
                 .filter(|&i| !scratch.taken[i] && map.values[i].is_finite())
                 // `max_by` keeps the last of equals; comparing with the index reversed keeps the first.
                 .max_by(|&a, &b| map.values[a].total_cmp(&map.values[b]).then(b.cmp(&a)));
-            let region = match peak {
+            let mut region = match peak {
                 Some(p) if map.values[p] > median => {
                     grow(map, p, median + self.theta * (map.values[p] - median), scratch)
                 }
                 _ if out.is_empty() => [map.width / 2, map.height / 2, map.width / 2 + 1, map.height / 2 + 1],
                 _ => break,
             };
+            if let (Some(peak), Some(chart)) = (peak, &self.chart) {
+                // Too large for what a crop compares: where it is worst.
+                let is_too_large = |from: usize, to: usize, cells: usize, all: usize| {
+                    (to - from) * (all - 2 * chart.margin) > (cells - 2 * chart.margin) * cells
+                };
+                if is_too_large(region[0], region[2], map.width, chart.columns)
+                    || is_too_large(region[1], region[3], map.height, chart.rows)
+                {
+                    let (x, y) = (peak % map.width, peak / map.width);
+                    region = [x, y, x + 1, y + 1];
+                }
+            }
             let view = self.view(region, map, full, frame);
-            out.push(if self.aim { view } else { elsewhere(&view, map, out.len() as u64, full, frame) });
+            out.push(if self.aim { view } else { self.elsewhere(&view, map, out.len() as u64, full, frame) });
         }
     }
 
@@ -95,10 +197,32 @@ impl CropPolicy {
         let (cw, ch) = (full.width / map.width as f64, full.height / map.height as f64);
         let (x0, y0) = (full.x + region[0] as f64 * cw, full.y + region[1] as f64 * ch);
         let (x1, y1) = (full.x + region[2] as f64 * cw, full.y + region[3] as f64 * ch);
+        let centre = ((x0 + x1) / 2.0, (y0 + y1) / 2.0);
+        if let Some(chart) = &self.chart {
+            return chart.around(centre, [map.height, map.width], full);
+        }
         // One factor for both sides keeps the full view's aspect, so that what is squashed is squashed alike.
         let grown = 1.0 + 2.0 * self.pad;
         let share = (grown * (x1 - x0) / full.width).max(grown * (y1 - y0) / full.height).clamp(self.side_min, 1.0);
-        around(((x0 + x1) / 2.0, (y0 + y1) / 2.0), share, full, frame)
+        around(centre, share, full, frame)
+    }
+
+    /// A crop of the same size anywhere in the full view: the same for the same map, and nothing to do with its peaks.
+    fn elsewhere(&self, view: &View, map: Map<'_>, turn: u64, full: &View, frame: (u32, u32)) -> View {
+        // FNV-1a over the map's bits.
+        let hash = map.values.iter().fold(0xcbf2_9ce4_8422_2325 ^ turn, |hash: u64, v| {
+            (hash ^ u64::from(v.to_bits())).wrapping_mul(0x0100_0000_01b3)
+        });
+        let unit = |bits: u64| (bits & 0xffff) as f64 / f64::from(0xffff);
+        let along = |at: f64, length: f64, side: f64, r: f64| at + side / 2.0 + r * (length - side).max(0.0);
+        let centre = (
+            along(full.x, full.width, view.width, unit(hash >> 16)),
+            along(full.y, full.height, view.height, unit(hash >> 40)),
+        );
+        match &self.chart {
+            Some(chart) => chart.around(centre, [map.height, map.width], full),
+            None => around(centre, view.width / full.width, full, frame),
+        }
     }
 }
 
@@ -108,21 +232,6 @@ pub fn around(centre: (f64, f64), share: f64, full: &View, frame: (u32, u32)) ->
     let at = View { x: centre.0 - width / 2.0, y: centre.1 - height / 2.0, width, height };
     let v = at.shifted_inside(frame.0, frame.1);
     View { x: v.x.round(), y: v.y.round(), ..v }
-}
-
-/// A crop of the same size anywhere in the full view: the same for the same map, and nothing to do with its peaks.
-fn elsewhere(view: &View, map: Map<'_>, turn: u64, full: &View, frame: (u32, u32)) -> View {
-    // FNV-1a over the map's bits.
-    let hash = map.values.iter().fold(0xcbf2_9ce4_8422_2325 ^ turn, |hash: u64, v| {
-        (hash ^ u64::from(v.to_bits())).wrapping_mul(0x0100_0000_01b3)
-    });
-    let unit = |bits: u64| (bits & 0xffff) as f64 / f64::from(0xffff);
-    let along = |at: f64, length: f64, side: f64, r: f64| at + side / 2.0 + r * (length - side).max(0.0);
-    let centre = (
-        along(full.x, full.width, view.width, unit(hash >> 16)),
-        along(full.y, full.height, view.height, unit(hash >> 40)),
-    );
-    around(centre, view.width / full.width, full, frame)
 }
 
 /// The bounding box `[left, top, right, bottom]` (right and bottom exclusive) of the region around `peak`.
@@ -229,5 +338,39 @@ mod tests {
         m[3 * 32 + 28] = 3.0;
         let tie = crops(&m, CropPolicy { count: 2, ..CropPolicy::default() });
         assert!(tie[0].y < tie[1].y, "{tie:?}");
+    }
+
+    #[test]
+    fn on_a_chart_crops_are_of_one_size_on_even_cells_and_hold_the_peak() {
+        let full = View { x: 0.0, y: 0.0, width: 1280.0, height: 1024.0 };
+        let (rows, columns) = (28, 36);
+        let chart = Chart::new([rows, columns], 0.35).unwrap();
+        assert_eq!(chart, Chart { rows: 88, columns: 110, margin: 4 });
+        let policy = CropPolicy { count: 3, chart: Some(chart), ..CropPolicy::default() };
+        let mut scratch = Scratch::default();
+        for peak in 0..rows * columns {
+            let mut values = vec![0.0; rows * columns];
+            values[peak] = 9.0;
+            // A second, and all around it a region that no crop holds.
+            (0..columns * 14).filter(|i| i % columns > 2).for_each(|i| values[i] += 1.0);
+            let mut out = Vec::new();
+            let map = Map { values: &values, width: columns, height: rows };
+            policy.crops(map, &full, (1280, 1024), &mut out, &mut scratch);
+            for view in &out {
+                let at = chart.at(view, &full);
+                assert!(at.iter().all(|at| at % 2 == 0) && at[0] <= 60 && at[1] <= 74, "{at:?}");
+                assert_eq!(chart.crop(at, [rows, columns], &full), *view);
+            }
+            let (x, y) = ((peak % columns) as f64 + 0.5, (peak / columns) as f64 + 0.5);
+            let (x, y) = (x / columns as f64 * 1280.0, y / rows as f64 * 1024.0);
+            // Inside of what is compared: all cells but the margin.
+            let (cell_x, cell_y) = (4.0 * 1280.0 / 102.0, 4.0 * 1024.0 / 80.0);
+            let v = out[0];
+            assert!(v.x + cell_x <= x && x <= v.x + v.width - cell_x, "{x} in {v:?}");
+            assert!(v.y + cell_y <= y && y <= v.y + v.height - cell_y, "{y} in {v:?}");
+        }
+        assert!(chart.holds([rows, columns]) && !chart.holds([rows, 112]) && !chart.holds([8, 8]));
+        assert!(Chart::new([20, 32], 1.0).unwrap().holds([20, 32]), "as large as the frame");
+        assert_eq!(Chart::new([18, 40], 0.35), None, "too few cells");
     }
 }

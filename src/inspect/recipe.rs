@@ -11,11 +11,11 @@ use super::levels::Light;
 use super::register::Registration;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The newest schema that this build reads; it writes it where parts are brought into line, which an older build would
-/// leave undone.
+/// The newest schema that this build reads; it writes it where parts are brought into line or crops lie on a chart, which
+/// an older build would leave undone.
 pub const SCHEMA: u32 = 3;
-/// The schema of recipes that take parts as they lie.
-pub const SCHEMA_UNREGISTERED: u32 = 2;
+/// The schema of recipes that take parts as they lie, and crops anywhere.
+pub const SCHEMA_PLAIN: u32 = 2;
 /// The key in `metadata_props`.
 pub const METADATA_KEY: &str = "zoomgate";
 /// The constant in which a recipe keeps what it needs to be adapted; no node reads it, and the device drops it.
@@ -24,7 +24,7 @@ pub const KEEPSAKE_KEY: &str = "zoomgate.keepsake";
 /// A recipe's metadata.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
-    /// [`SCHEMA`] or [`SCHEMA_UNREGISTERED`].
+    /// [`SCHEMA`] or [`SCHEMA_PLAIN`].
     pub schema: u32,
     /// zoomgate's version that wrote it.
     pub version: String,
@@ -40,6 +40,10 @@ pub struct Recipe {
     pub registration: Option<Registration>,
     /// How crops are cut.
     pub crop: CropPolicy,
+    /// SHA-256 over the graph's constants, hex: a self-test reads but a few rows of the larger ones. `None` in recipes of
+    /// schema 2 and before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constants: Option<String>,
     /// Constants of the full view's evidences.
     pub full: ViewConstants,
     /// Constants of the zoomed view's evidences.

@@ -14,9 +14,15 @@ use crate::frame::geometry::View;
 use crate::frame::motion::Motion;
 
 /// Longer side of the reference, pixels.
-const SIDE: usize = 96;
-/// Pyramid levels; each halves the one before.
-const LEVELS: usize = 3;
+///
+/// A pixel of it is 7 of a frame that is 1,280 wide; parts of the simulated belt come to rest within a tenth of a pixel of
+/// that frame, with half the size within one.
+const SIDE: usize = 192;
+/// The longer side of the coarsest picture, which is searched, is from this to twice as many pixels; each level before is
+/// twice as large as the next.
+const COARSE: usize = 24;
+/// Levels of a reference of [`SIDE`].
+const LEVELS: usize = levels(SIDE);
 /// Gauss-Newton steps at a level, at most.
 const STEPS: usize = 12;
 /// Steps shorter than this many pixels (at the reference's edge, for turns) are the last ones.
@@ -151,6 +157,15 @@ impl Grey {
     }
 }
 
+/// Levels of a pyramid whose finest picture has this longer side.
+const fn levels(side: usize) -> usize {
+    let mut count = 1;
+    while side >> count >= COARSE {
+        count += 1;
+    }
+    count
+}
+
 /// Columns and rows of a frame's reference: multiples of what the pyramid divides by.
 fn size(frame: &Frame) -> [usize; 2] {
     let longer = f64::from(frame.width.max(frame.height));
@@ -249,8 +264,8 @@ impl Registration {
 
     /// Whether the sizes are ones that can be searched.
     pub fn is_sound(&self) -> bool {
-        let unit = 1 << (LEVELS - 1);
-        let is_side = |side: usize| (2 * unit..=4 * SIDE).contains(&side) && side.is_multiple_of(unit);
+        let unit = 1 << (levels(self.width.max(self.height)) - 1);
+        let is_side = |side: usize| (2 * unit..=2 * SIDE).contains(&side) && side.is_multiple_of(unit);
         is_side(self.width) && is_side(self.height) && self.reference.len() == self.width * self.height
     }
 
@@ -265,9 +280,9 @@ impl Registration {
     /// Cost: one read of the frame, and 2 ms. Allocates only while `scratch` grows.
     fn place(&self, reference: &[Grey], frame: &Frame, scratch: &mut Scratch) -> Placed {
         let Scratch { sampling, rgb, frame: levels, moved } = scratch;
-        levels.resize_with(LEVELS, Grey::default);
+        levels.resize_with(reference.len(), Grey::default);
         levels[0].fill(frame, [self.width, self.height], sampling, rgb);
-        for level in 1..LEVELS {
+        for level in 1..reference.len() {
             let (fine, coarse) = levels.split_at_mut(level);
             fine[level - 1].halve_into(&mut coarse[0]);
         }
@@ -317,7 +332,8 @@ impl Aligner {
 /// A picture and its halves, finest first.
 fn pyramid(finest: Grey) -> Vec<Grey> {
     let mut levels = vec![finest];
-    while levels.len() < LEVELS {
+    let count = self::levels(levels[0].width.max(levels[0].height));
+    while levels.len() < count {
         let mut half = Grey::default();
         levels[levels.len() - 1].halve_into(&mut half);
         levels.push(half);
@@ -332,7 +348,7 @@ fn correlation(reference: &Grey, frame: &Grey, pose: Pose, moved: &mut Vec<Optio
 
 /// The pose of most correlation, from coarse to fine.
 fn search(reference: &[Grey], frame: &[Grey], moved: &mut Vec<Option<f32>>) -> (Pose, f64) {
-    let coarse = LEVELS - 1;
+    let coarse = reference.len() - 1;
     let reach = |side: usize| (SHIFT_MAX * side as f64).ceil() as i32;
     let (rx, ry) = (reach(reference[coarse].width), reach(reference[coarse].height));
     let turns = (DEGREES_MAX / TURN).floor() as i32;
@@ -365,6 +381,19 @@ fn search(reference: &[Grey], frame: &[Grey], moved: &mut Vec<Option<f32>>) -> (
         && pose.turn.to_degrees().abs() <= 1.5 * DEGREES_MAX;
     let found = if is_near { correlation(&reference[0], &frame[0], pose, moved) } else { -1.0 };
     (pose, found)
+}
+
+/// The correlation of each picture with the mean of all, as they lie; `None` where they are fewer than two.
+pub fn as_they_lie(pictures: &[Grey]) -> Option<Vec<f32>> {
+    let first = pictures.first().filter(|_| pictures.len() > 1)?;
+    let same: Vec<&Grey> = pictures.iter().filter(|p| (p.width, p.height) == (first.width, first.height)).collect();
+    let share = 1.0 / same.len() as f32;
+    let mut mean = Grey { values: vec![0.0; first.values.len()], ..**same.first()? };
+    for picture in &same {
+        mean.values.iter_mut().zip(&picture.values).for_each(|(m, v)| *m += share * v);
+    }
+    let mut moved = Vec::new();
+    Some(same.iter().map(|p| correlation(&mean, p, Pose::default(), &mut moved) as f32).collect())
 }
 
 /// The mean of pictures brought into line with each other, and each one's correlation with it.

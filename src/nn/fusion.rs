@@ -15,7 +15,7 @@
 //! x.q ─ Resize ─ y.q                                       cells repeated, or blended and cut off towards 0
 //! x.q ─ DQ ─ LeakyRelu | Sigmoid | … ─ Q ─ y.q             one table of 256 bytes
 //! x ─ [LeakyRelu] ─ Q ─ y.q                                floats on their way to one of these
-//! x.q ─ DQ ─ [- m ─ · g] ─ ReduceSumSquare over channels   distances from what is usual
+//! x.q ─ DQ ─ [- m ─ · g] ─ ReduceSumSquare over channels   distances from what is usual; m and g constant, or stored
 //! a.q, b.q… ─ DQ ─ [AveragePool] ─ [· gain] ─ [Resize] ─ Concat ─ Q ─ y.q      features side by side
 //! ```
 //!
@@ -38,7 +38,7 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 use super::region::Form;
 pub(super) use ops::{
     Becomes, Branch, Coordinates, Fused, FusedAdd, FusedAverage, FusedConv, FusedMean, FusedMul, FusedPool,
-    FusedResize, FusedSquares, FusedStack, FusedStore, FusedTable, Grid, Op,
+    FusedResize, FusedSquares, FusedStack, FusedStore, FusedTable, Grid, Op, Usual,
 };
 use view::View;
 

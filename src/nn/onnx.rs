@@ -75,6 +75,8 @@ pub enum Elem {
     U8,
     /// 32-bit float.
     F32,
+    /// 64-bit integer: indices.
+    I64,
 }
 
 /// Scale and zero point of a quantised tensor: `real = (stored - zero) * scale`, stored as u8.
@@ -102,7 +104,8 @@ pub struct Graph {
     pub nodes: Vec<NodeProto>,
     /// Constants.
     pub initializers: Vec<TensorProto>,
-    pub(super) inputs: Vec<ValueInfoProto>,
+    /// Declared inputs.
+    pub inputs: Vec<ValueInfoProto>,
     pub(super) outputs: Vec<ValueInfoProto>,
     /// Weights and activations stay floats, to measure what grids cost; tensors are still stored on theirs beside that.
     pub is_float: bool,
@@ -157,7 +160,8 @@ impl Graph {
         self.constant(name, &[data.len()], DataType::Int32, data.iter().flat_map(|v| v.to_le_bytes()).collect())
     }
 
-    pub(super) fn i8(&mut self, name: &str, dims: &[usize], data: &[i8]) -> String {
+    /// A constant of signed bytes.
+    pub fn i8(&mut self, name: &str, dims: &[usize], data: &[i8]) -> String {
         self.constant(name, dims, DataType::Int8, data.iter().map(|&v| v as u8).collect())
     }
 
@@ -296,6 +300,7 @@ fn value_info(name: &str, elem: Elem, shape: &[usize]) -> ValueInfoProto {
     let elem_type = match elem {
         Elem::U8 => DataType::Uint8,
         Elem::F32 => DataType::Float,
+        Elem::I64 => DataType::Int64,
     } as i32;
     ValueInfoProto {
         name: name.into(),

@@ -30,13 +30,20 @@ pub struct Plan {
     engine: Engine,
     input_shape: [usize; 4],
     elem: Elem,
+    /// Whether it asks where its picture lies ([`AT`]).
+    asks_where: bool,
 }
+
+/// The second input of a graph that knows what is usual where: row and column at which its picture begins, `[2]` i64.
+pub const AT: &str = "zoom_at";
 
 /// One thread's running state of a [`Plan`]; keep it for as long as the thread runs, making one costs.
 pub struct Running {
     state: TypedSimpleState,
     /// Shared with the graph while it runs.
     input: Arc<Tensor>,
+    /// Row and column, where the graph asks.
+    at: Option<Arc<Tensor>>,
     team: Option<Arc<Team>>,
 }
 
@@ -79,7 +86,8 @@ fn failed(origin: &str, e: TractError) -> Error {
 }
 
 impl Plan {
-    /// Prepares `model` for inputs of `input_shape` (`[1, 3, H, W]`, `elem`) and prunes it to `outputs`.
+    /// Prepares `model` for inputs of `input_shape` (`[1, 3, H, W]`, `elem`; beside it [`AT`], where the outputs need that)
+    /// and prunes it to `outputs`.
     ///
     /// Order matters: types, constants, then declutter and optimise.
     ///
@@ -109,20 +117,21 @@ impl Plan {
     ) -> Result<Self> {
         check::check(model, outputs, origin)?;
         let model = qoperator::unfolded(model, origin)?;
+        let asks_where = asks_where(&model, outputs);
         let build = |engine: Engine| -> TractResult<Arc<TypedSimplePlan>> {
-            let dt = match elem {
-                Elem::U8 => u8::datum_type(),
-                Elem::F32 => f32::datum_type(),
-            };
-            let input = InferenceFact::dt_shape(dt, input_shape);
+            let mut inputs = vec![InferenceFact::dt_shape(datum(elem), input_shape)];
+            if asks_where {
+                inputs.push(InferenceFact::dt_shape(i64::datum_type(), [2]));
+            }
             let mut proto = model.clone().into_owned();
             let mut regions = Vec::new();
             if let Some(g) = proto.graph.as_mut() {
                 keep_ancestors(g, outputs);
+                g.input.retain(|i| asks_where || i.name != AT);
                 g.value_info.clear();
             }
             if engine == Engine::Int8 {
-                let shapes = shapes::of(&proto, &input).unwrap_or_default();
+                let shapes = shapes::of(&proto, &inputs).unwrap_or_default();
                 if let Some(g) = proto.graph.as_mut() {
                     regions = fusion::fuse(g, outputs, &shapes);
                     keep_ancestors(g, outputs);
@@ -130,7 +139,7 @@ impl Plan {
             }
             let mut inference = tract_onnx::onnx().with_ignore_output_shapes(true).parse(&proto, None)?.model;
             region::replace(&mut inference, regions);
-            inference.set_input_fact(0, input)?;
+            inputs.into_iter().enumerate().try_for_each(|(i, fact)| inference.set_input_fact(i, fact))?;
             inference.select_outputs_by_name(outputs)?;
             let mut typed = inference.into_typed()?;
             typed.prop_consts()?;
@@ -151,7 +160,7 @@ impl Plan {
                 (stock, Engine::Stock)
             }
         };
-        Ok(Self { runnable, engine, input_shape, elem })
+        Ok(Self { runnable, engine, input_shape, elem, asks_where })
     }
 
     /// What runs it: the stock engine where ours was asked for and could not.
@@ -171,12 +180,10 @@ impl Plan {
     pub fn spawn(&self) -> Result<Running> {
         let failed = |e| failed("the model", e);
         let state = self.runnable.spawn().map_err(failed)?;
-        let dt = match self.elem {
-            Elem::U8 => u8::datum_type(),
-            Elem::F32 => f32::datum_type(),
-        };
-        let input = Tensor::zero_dt(dt, &self.input_shape).map_err(failed)?;
-        Ok(Running { state, input: Arc::new(input), team: None })
+        let zeros = |elem: Elem, shape: &[usize]| Tensor::zero_dt(datum(elem), shape).map(Arc::new).map_err(failed);
+        let input = zeros(self.elem, &self.input_shape)?;
+        let at = if self.asks_where { Some(zeros(Elem::I64, &[2])?) } else { None };
+        Ok(Running { state, input, at, team: None })
     }
 }
 
@@ -194,19 +201,49 @@ impl Running {
     /// # Errors
     /// When the input has the wrong length or an operator fails.
     pub fn run(&mut self, input: &[u8]) -> Result<Outputs> {
+        self.run_at(input, [0, 0])
+    }
+
+    /// As [`run`](Self::run), of a picture that begins at a row and a column of what is around it; a graph that does not
+    /// ask for them ignores them.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_at(&mut self, input: &[u8], at: [usize; 2]) -> Result<Outputs> {
         if input.len() != self.input.len() {
             let (shape, want) = (self.input.shape(), self.input.len());
             let message = format!("model input {shape:?} takes {want} bytes, got {}", input.len());
             return Err(Error::new(ErrorKind::Internal, message));
         }
-        let run = |state: &mut TypedSimpleState, tensor: &mut Arc<Tensor>| -> TractResult<Outputs> {
+        let Self { state, input: tensor, at: place, team } = self;
+        let run = || -> TractResult<Outputs> {
             fill(tensor, input)?;
-            let outputs = state.run(tvec!(TValue::from_const(Arc::clone(tensor))))?;
-            Ok(outputs.into_iter().map(Output).collect())
+            let mut inputs = tvec!(TValue::from_const(Arc::clone(tensor)));
+            if let Some(place) = place {
+                let mut room = Arc::make_mut(place).try_as_plain_ram_mut()?;
+                room.as_slice_mut::<i64>()?.iter_mut().zip(at).for_each(|(cell, at)| *cell = at as i64);
+                inputs.push(TValue::from_const(Arc::clone(place)));
+            }
+            Ok(state.run(inputs)?.into_iter().map(Output).collect())
         };
-        let Self { state, input: tensor, team } = self;
-        team::run(team.as_deref(), || run(state, tensor)).map_err(|e| failed("the model", e))
+        team::run(team.as_deref(), run).map_err(|e| failed("the model", e))
     }
+}
+
+fn datum(elem: Elem) -> DatumType {
+    match elem {
+        Elem::U8 => u8::datum_type(),
+        Elem::F32 => f32::datum_type(),
+        Elem::I64 => i64::datum_type(),
+    }
+}
+
+/// Whether any of `outputs` depends on [`AT`] in a graph that has it as an input.
+fn asks_where(model: &ModelProto, outputs: &[String]) -> bool {
+    let Some(graph) = &model.graph else { return false };
+    let needed = onnx::ancestors(graph, outputs);
+    let mut kept = graph.node.iter().zip(needed).filter(|(_, is_needed)| *is_needed);
+    graph.input.iter().skip(1).any(|i| i.name == AT) && kept.any(|(n, _)| n.input.iter().any(|name| name == AT))
 }
 
 /// Writes bytes into a plan's input.

@@ -43,6 +43,8 @@ pub(super) struct Workspace {
     floats: Vec<Vec<f32>>,
     /// One for each thread of the team.
     scratches: Vec<Scratch>,
+    /// Means and gains of a pixel.
+    usual: [Vec<f32>; 2],
 }
 
 /// A tensor that enters or leaves.
@@ -127,6 +129,7 @@ impl Compiled {
             bytes: self.bytes.iter().map(|&n| vec![0; n]).collect(),
             floats: self.floats.iter().map(|&n| vec![0.0; n]).collect(),
             scratches: vec![self.scratch()],
+            usual: Default::default(),
         }
     }
 
@@ -197,7 +200,7 @@ impl Compiled {
 
 impl Step {
     fn run(&self, workspace: &mut Workspace) {
-        let Workspace { bytes, floats, scratches } = workspace;
+        let Workspace { bytes, floats, scratches, usual } = workspace;
         let (to, size) = self.y;
         let is_shared = self.kind.conv().is_some_and(|conv| conv.shape().macs() >= SHARED);
         let scratches = &mut scratches[..if is_shared { team::size() } else { 1 }];
@@ -213,8 +216,8 @@ impl Step {
                 y.iter_mut().for_each(|v| *v = -*v);
             }
             Kind::Squares(squares) => {
-                let (from, length) = self.x[0];
-                squares.run(&bytes[from][..length], &mut floats[to]);
+                let x = |i: usize| self.x.get(i).map_or(&[][..], |&(from, length)| &bytes[from][..length]);
+                squares.run(x(0), [x(1), x(2)], usual, &mut floats[to]);
             }
             Kind::Store(store) => store.run(&floats[self.x[0].0], &mut bytes[to][..size]),
             _ => {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use tract_onnx::pb::ModelProto;
+use tract_onnx::pb::{ModelProto, TensorProto};
 
 use super::onnx::{self, Elem, Graph, Quant};
 
@@ -25,18 +25,26 @@ pub fn take(model: &mut ModelProto, name: &str) -> Option<Vec<u8>> {
     Some(constants.remove(at).raw_data)
 }
 
+/// A constant of a file.
+pub fn constant<'a>(model: &'a ModelProto, name: &str) -> Option<&'a TensorProto> {
+    model.graph.as_ref()?.initializer.iter().find(|t| t.name == name)
+}
+
 impl Graph {
     /// What `tensors` depend on, and nothing else; without declared outputs.
     pub fn up_to(&self, tensors: &[String]) -> Self {
         self.kept(&onnx::needed(&self.nodes, tensors), self.inputs.clone())
     }
 
-    /// What follows from `tensor`, which becomes the input; without declared outputs.
+    /// What follows from `tensor`, which becomes the first input; without declared outputs.
     pub fn behind(&self, tensor: &str, elem: Elem, shape: &[usize]) -> Self {
         let before = onnx::needed(&self.nodes, &[tensor.to_owned()]);
+        let after: Vec<bool> = before.iter().map(|b| !b).collect();
         let mut input = Self::default();
         input.input(tensor, elem, shape);
-        self.kept(&before.iter().map(|b| !b).collect::<Vec<_>>(), input.inputs)
+        let used = |name: &String| self.nodes.iter().zip(&after).any(|(n, is_kept)| *is_kept && n.input.contains(name));
+        input.inputs.extend(self.inputs.iter().filter(|i| used(&i.name)).cloned());
+        self.kept(&after, input.inputs)
     }
 
     fn kept(&self, keep: &[bool], inputs: Vec<tract_onnx::pb::ValueInfoProto>) -> Self {

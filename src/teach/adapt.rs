@@ -29,6 +29,7 @@ use super::lesson::Lesson;
 use super::metrics;
 use super::overall::Overall;
 use super::picture::{Picture, Shelf};
+use super::places::Layout;
 use super::promise::{Promised, least, promised, rank};
 use super::screen::Screened;
 use super::session::{Options, Progress, Taught};
@@ -157,6 +158,7 @@ pub fn adapt(
         held: Vec::new(),
         space,
         extractor,
+        chart: recipe.crop.chart,
         screened: Screened::default(),
         prints: [Vec::new(), prints],
         options,
@@ -200,7 +202,7 @@ impl Adaptation<'_> {
         progress.stage("quantising the heads", 1);
         let calibration = [0, 1].map(|v| {
             let codes = self.kept.goods[v].iter().take(CALIBRATION).chain(real(&fresh.real[v]).take(CALIBRATION));
-            codes.chain(real(&self.kept.real[v]).take(CALIBRATION)).map(|c| planar(c, space.channels)).collect()
+            codes.chain(real(&self.kept.real[v]).take(CALIBRATION)).map(|c| planar(c, space.channels).pixels).collect()
         });
         let mut graph = rewrite(headless(&self.graph), space, [&full, &zoom], calibration)?;
         let (passes, tail) = (Passes::new(&graph, space)?, Passes::behind_features(&graph, space)?);
@@ -258,7 +260,7 @@ impl Adaptation<'_> {
         let old = &self.kept.pooled_bad[view];
         let all: Vec<Vec<Vec<f32>>> = old.iter().chain([&fresh.pooled[view]]).cloned().collect();
         let overall = Overall::fit_pooled(goods, &all);
-        let lie = [Lie::Registered, Lie::Anywhere][view];
+        let lie = [Lie::Known(Layout::fixed(self.lesson.space.grid)), Lie::Anywhere][view];
         Known::measure(&self.lesson.space, (head, overall), lie, &self.kept.goods[view])
     }
 
@@ -299,7 +301,8 @@ impl Adaptation<'_> {
         let mut effects = self.kept.effects;
         let (old, new) = (self.recipe.teaching.bad as f64, self.lesson.bad.len() as f64);
         for (view, plan) in [&tail.full, &tail.zoom].into_iter().enumerate() {
-            let codes = &fresh.exact[view];
+            // Only these lie as what is usual is known.
+            let codes = &fresh.exact[view][..self.lesson.bad.len()];
             let planes = |i: usize| Ok(planar(&codes[i], self.lesson.space.channels));
             let bads = measure(plan, codes.len(), planes, &super::session::Silent)?;
             let normality = |m: &Measured| m.evidences.iter().map(|e| e.normality).collect::<Vec<f32>>();

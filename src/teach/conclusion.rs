@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
 
-use super::features::FeatureGraph;
+use super::features::{FeatureGraph, Seen};
 use super::graph::{self, ViewParts};
 use super::lesson::{Fitted, Lesson};
 use super::promise::{Promised, least, promised};
@@ -16,10 +16,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::frame::geometry::View;
 use crate::inspect::Evidence;
-use crate::inspect::model::{Model, evidence};
+use crate::inspect::model::{Model, digest, evidence};
 use crate::inspect::recipe::{
-    BackboneNote, EvidenceConstants, Input, KEEPSAKE_KEY, METADATA_KEY, OverallConstants, Recipe, SCHEMA,
-    SCHEMA_UNREGISTERED, SelfTest, Standard, Teaching, ViewConstants,
+    BackboneNote, EvidenceConstants, Input, KEEPSAKE_KEY, METADATA_KEY, OverallConstants, Recipe, SCHEMA, SCHEMA_PLAIN,
+    SelfTest, Standard, Teaching, ViewConstants,
 };
 use crate::inspect::register::Aligner;
 use crate::nn::backbone::Backbone;
@@ -99,7 +99,7 @@ impl Lesson<'_> {
         let keepsake = self.keepsake(fitted, located)?;
         let input = Input { height: self.size()[0], width: self.size()[1] };
         let mut recipe = Recipe {
-            schema: if aligner.is_some() { SCHEMA } else { SCHEMA_UNREGISTERED },
+            schema: if aligner.is_some() || self.chart.is_some() { SCHEMA } else { SCHEMA_PLAIN },
             version: env!("CARGO_PKG_VERSION").into(),
             input,
             backbone: BackboneNote {
@@ -110,6 +110,7 @@ impl Lesson<'_> {
             light: self.options.light(),
             registration: aligner.map(|a| a.registration().clone()),
             crop: fitted.policy,
+            constants: None,
             full,
             zoom,
             fused,
@@ -180,6 +181,7 @@ pub(super) fn fuse(
 
 /// The recipe's bytes, after its self-test has been measured and everything has passed the device's own checks.
 pub(super) fn written(graph: &onnx::Graph, passes: &Passes, recipe: &mut Recipe) -> Result<Vec<u8>> {
+    recipe.constants = Some(digest(&graph::as_model(graph, &[])));
     recipe.self_test.clear();
     for seed in 1..=2 {
         let input = recipe.self_test_input(seed);
@@ -241,7 +243,7 @@ fn score(plan: &Plan, input: &[u8]) -> Result<Vec<f32>> {
 pub(super) fn measure(
     plan: &Plan,
     count: usize,
-    view: impl Fn(usize) -> Result<Vec<u8>> + Sync,
+    view: impl Fn(usize) -> Result<Seen> + Sync,
     progress: &dyn Progress,
 ) -> Result<Measured> {
     let results: Vec<(Evidence, Vec<f32>)> = (0..count)
@@ -250,7 +252,8 @@ pub(super) fn measure(
             || plan.spawn(),
             |state, i| {
                 let state = state.as_mut().map_err(|e| Error::new(ErrorKind::Internal, e.message().to_owned()))?;
-                let out = state.run(&view(i)?)?;
+                let Seen { pixels, at } = view(i)?;
+                let out = state.run_at(&pixels, at)?;
                 progress.tick();
                 Ok((evidence(&out[1]), out[0].f32().to_vec()))
             },

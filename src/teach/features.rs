@@ -4,6 +4,8 @@
 //! The common grid is the finest feature's; coarser ones are repeated onto it. Local averaging over 3x3 cells is
 //! PatchCore's (Roth et al., 2022, eq. 1).
 
+use std::sync::Arc;
+
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -39,7 +41,42 @@ pub struct FeatureGraph {
 }
 
 /// Features of one view: `[cells, channels]` u8 codes, cell-major, on [`FeatureGraph::quant`]'s grid.
-pub type Codes = std::sync::Arc<[u8]>;
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Codes {
+    values: Arc<[u8]>,
+    /// Row and column at which a zoomed view begins on the [chart](crate::inspect::crop::Chart); zeros for others.
+    pub at: [usize; 2],
+}
+
+impl Codes {
+    /// Of a view that begins at a row and a column.
+    pub fn new(values: impl Into<Arc<[u8]>>, at: [usize; 2]) -> Self {
+        Self { values: values.into(), at }
+    }
+}
+
+/// Of a whole view.
+impl FromIterator<u8> for Codes {
+    fn from_iter<I: IntoIterator<Item = u8>>(values: I) -> Self {
+        Self::new(values.into_iter().collect::<Vec<u8>>(), [0, 0])
+    }
+}
+
+impl std::ops::Deref for Codes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.values
+    }
+}
+
+/// A view as the model takes it.
+pub struct Seen {
+    /// `[3, H, W]` u8.
+    pub pixels: Vec<u8>,
+    /// As [`Codes::at`].
+    pub at: [usize; 2],
+}
 
 impl FeatureGraph {
     /// Quantises `backbone` for `height` x `width` and scales its features on `views` (`[3, H, W]` u8 each).
@@ -163,20 +200,20 @@ pub struct Extractor {
 }
 
 impl Extractor {
-    /// Codes of `count` views; `view(i)` renders view `i` as `[3, H, W]` u8 and is called on a worker thread.
+    /// Codes of `count` views; `view(i)` renders view `i` and is called on a worker thread.
     ///
     /// The order of the result is that of the indices, whatever the threads do.
     ///
     /// # Errors
     /// The first error that rendering or running gave.
-    pub fn codes(&self, count: usize, view: impl Fn(usize) -> Result<Vec<u8>> + Sync) -> Result<Vec<Codes>> {
+    pub fn codes(&self, count: usize, view: impl Fn(usize) -> Result<Seen> + Sync) -> Result<Vec<Codes>> {
         (0..count).into_par_iter().map_init(|| self.plan.spawn(), |state, i| self.one(state, &view(i)?)).collect()
     }
 
-    fn one(&self, state: &mut Result<Running>, view: &[u8]) -> Result<Codes> {
+    fn one(&self, state: &mut Result<Running>, Seen { pixels, at }: &Seen) -> Result<Codes> {
         let state = state.as_mut().map_err(|e| Error::new(ErrorKind::Internal, e.message().to_owned()))?;
-        let out = state.run(view)?;
-        Ok(cell_major(out[0].u8(), self.channels).into())
+        let out = state.run(pixels)?;
+        Ok(Codes::new(cell_major(out[0].u8(), self.channels), *at))
     }
 }
 
@@ -191,9 +228,9 @@ pub(super) fn cell_major(planar: &[u8], channels: usize) -> Vec<u8> {
     codes
 }
 
-/// Codes as the graph's `x.q` has them, channel-major.
-pub(super) fn planar(codes: &[u8], channels: usize) -> Vec<u8> {
-    cell_major(codes, codes.len() / channels)
+/// A view's codes as the graph's `x.q` has them, channel-major, in the place of its pixels.
+pub(super) fn planar(codes: &Codes, channels: usize) -> Seen {
+    Seen { pixels: cell_major(codes, codes.len() / channels), at: codes.at }
 }
 
 fn pool(graph: &mut Graph, f: &Feature) -> String {

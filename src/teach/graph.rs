@@ -4,18 +4,21 @@
 //! head's logits where there is one, both in standard deviations of what is usual at that place), `{view}_score` `[1, E]`
 //! f32 (the raw evidences: means of each map's largest cells, then the whole view's log odds), `{view}_attention` `[1, 1, h/2, w/2]` f32 (how much each cell is attended to, on average over all
 //! cells; the distance map without a head). The two views share everything up to `x`.
+//!
+//! Where crops lie on a chart, the zoomed view has a second input, `zoom_at` `[2]` i64: the row and the column of the chart
+//! at which its picture begins. What is usual there is gathered from tables of the whole chart.
 
 use super::bank::Bank;
 use super::features::FeatureGraph;
 use super::head::{HIDDEN, Head, KEY, LEAK, Linear, top_cells};
 use super::overall::{FAR, Overall};
-use super::places::Places;
-use super::template::Template;
+use super::places::{Layout, Places};
+use super::template::{Gaussians, Template};
 use super::view::{Known, Normality};
 use crate::error::Result;
 use crate::nn::ModelProto;
 use crate::nn::onnx::{Attr, Elem, Graph, Quant};
-use crate::nn::plan::Plan;
+use crate::nn::plan::{AT, Plan};
 
 /// The views, as their parts of the graph are called.
 pub const VIEWS: [&str; 2] = ["full", "zoom"];
@@ -149,10 +152,22 @@ fn write_normality(g: &mut Graph, space: &FeatureGraph, view: &ViewParts<'_>) {
     let z = g.conv1x1_of_integers("x", space.quant.scale, &template.weight, &template.bias, &format!("{v}.white"));
     g.fake_quantize(&z, WHITE, &format!("{v}.white.z"));
     let distance = write_bank(g, space, v, bank);
-    let distance = standardise(g, space, &distance, bank_usual, 1.0 - TEMPLATE_SHARE);
-    let deviation = write_template(g, space, v, template);
-    let deviation = standardise(g, space, &deviation, template_usual, TEMPLATE_SHARE);
-    let distance = g.node("Add", &[&distance, &deviation], &format!("{v}.normality"), &[]);
+    let layouts = [bank_usual.layout, template_usual.layout];
+    let places = layouts.into_iter().find(Layout::moves).map(|layout| write_places(g, v, layout));
+    let places = places.as_deref();
+    let distance = standardise(g, &distance, bank_usual, 1.0 - TEMPLATE_SHARE, places);
+    let deviation = write_template(g, space, v, template, places);
+    let deviation = standardise(g, &deviation, template_usual, TEMPLATE_SHARE, places);
+    let whole = format!("{v}.normality");
+    let sum = if template_usual.layout.margin > 0 { format!("{whole}.sum") } else { whole.clone() };
+    let mut distance = g.node("Add", &[&distance, &deviation], &sum, &[]);
+    if template_usual.layout.margin > 0 {
+        let [h, w] = space.grid;
+        let mut inside = vec![0.0; space.cells()];
+        template_usual.layout.of([0, 0]).for_each(|(cell, _)| inside[cell] = 1.0);
+        let inside = g.f32(&format!("{v}.inside"), &[1, 1, h, w], &inside);
+        distance = g.node("Mul", &[&distance, &inside], &whole, &[]);
+    }
     top(g, &distance, space.cells(), distance_cells(space.cells()));
 }
 
@@ -165,7 +180,7 @@ fn write_outputs(g: &mut Graph, space: &FeatureGraph, v: &str, known: Option<&Kn
     let attention = format!("{v}_attention");
     if let Some(known) = known {
         let logits = write_head(g, space, v, &known.head, ranges);
-        let logits = standardise(g, space, &logits, &known.usual, 1.0);
+        let logits = standardise(g, &logits, &known.usual, 1.0, None);
         scores.push(top(g, &logits, space.cells(), top_cells(space.cells())));
         maps.push(logits);
         scores.push(write_overall(g, space, v, &known.overall));
@@ -185,12 +200,43 @@ fn write_outputs(g: &mut Graph, space: &FeatureGraph, v: &str, known: Option<&Kn
     g.output(&format!("{v}_score"), Elem::F32, &[1, evidences]);
 }
 
-/// A map `[1, 1, h, w]` in standard deviations of what is usual at each place, times `weight`.
-fn standardise(g: &mut Graph, space: &FeatureGraph, map: &str, usual: &Places, weight: f32) -> String {
-    let [h, w] = space.grid;
+/// The places that a view's cells show, `[cells]` i64 into tables of all of them.
+fn write_places(g: &mut Graph, v: &str, layout: Layout) -> String {
+    let name = |n: &str| format!("{v}.places.{n}");
+    if g.inputs.iter().all(|i| i.name != AT) {
+        g.input(AT, Elem::I64, &[2]);
+    }
+    let steps = g.i64(&name("steps"), &[layout.extent[1] as i64, 1]);
+    let ([rows, columns], across) = (layout.grid, layout.extent[1]);
+    let first: Vec<i64> = (0..rows).flat_map(|y| (0..columns).map(move |x| (y * across + x) as i64)).collect();
+    let first = g.i64(&name("first"), &first);
+    let along = g.node("Mul", &[AT, &steps], &name("along"), &[]);
+    let axis = g.i64(&name("axis"), &[0]);
+    let begin = g.node("ReduceSum", &[&along, &axis], &name("begin"), &[Attr::Int("keepdims", 1)]);
+    g.node("Add", &[&first, &begin], &name("shown"), &[])
+}
+
+/// What a table, of which `axis` are places, says of those that a view shows, in another shape.
+fn gather(g: &mut Graph, table: &str, axis: i64, places: &str, shape: &[usize], output: &str) -> String {
+    let rows = g.node("Gather", &[table, places], &format!("{output}.rows"), &[Attr::Int("axis", axis)]);
+    let shape: Vec<i64> = shape.iter().map(|&d| d as i64).collect();
+    let shape = g.i64(&format!("{output}.shape"), &shape);
+    g.node("Reshape", &[&rows, &shape], output, &[])
+}
+
+/// A map `[1, 1, h, w]` in standard deviations of what is usual at each place, times `weight`; `places` are those that it
+/// shows, where views differ in that.
+fn standardise(g: &mut Graph, map: &str, usual: &Places, weight: f32, places: Option<&str>) -> String {
+    let [h, w] = usual.layout.grid;
     let inverse: Vec<f32> = usual.std.iter().map(|s| weight / s).collect();
-    let mean = g.f32(&format!("{map}.usual"), &[1, 1, h, w], &usual.mean);
-    let gain = g.f32(&format!("{map}.gain"), &[1, 1, h, w], &inverse);
+    let mut table = |name: String, values: &[f32]| match places.filter(|_| usual.layout.moves()) {
+        Some(places) => {
+            let all = g.f32(&format!("{name}.all"), &[values.len()], values);
+            gather(g, &all, 0, places, &[1, 1, h, w], &name)
+        }
+        None => g.f32(&name, &[1, 1, h, w], values),
+    };
+    let (mean, gain) = (table(format!("{map}.usual"), &usual.mean), table(format!("{map}.gain"), &inverse));
     let centred = g.node("Sub", &[map, &mean], &format!("{map}.centred"), &[]);
     g.node("Mul", &[&centred, &gain], &format!("{map}.z"), &[])
 }
@@ -235,16 +281,20 @@ fn write_bank(g: &mut Graph, space: &FeatureGraph, v: &str, bank: &Bank) -> Stri
 /// Root mean squared deviation of the whitened features from what is usual at each place, `[1, 1, h, w]`.
 ///
 /// Means and gains are stored as int8, each channel on its own scale.
-fn write_template(g: &mut Graph, space: &FeatureGraph, v: &str, template: &Template) -> String {
+fn write_template(g: &mut Graph, space: &FeatureGraph, v: &str, template: &Template, places: Option<&str>) -> String {
     let name = |n: &str| format!("{v}.template.{n}");
     let mut z = format!("{v}.white.z");
-    if let Some(places) = &template.places {
-        let [h, w] = space.grid;
-        let mut stored = |values: &[f32], part: &str| {
-            let scales = crate::nn::onnx::weight_scales(values, space.channels, None);
-            g.weight_i8(&name(part), &[space.channels, h, w], values, &scales)
+    if let Some(Gaussians { layout, mean, gain }) = &template.places {
+        let mut stored = |values: &[f32], part: &str| match places.filter(|_| layout.moves()) {
+            Some(places) => write_table(g, values, space, *layout, places, &name(part)),
+            None => {
+                let [h, w] = space.grid;
+                let planes = planes(values, space.channels);
+                let scales = crate::nn::onnx::weight_scales(&planes, space.channels, None);
+                g.weight_i8(&name(part), &[space.channels, h, w], &planes, &scales)
+            }
         };
-        let (mean, gain) = (stored(&places.mean, "mean"), stored(&places.gain, "gain"));
+        let (mean, gain) = (stored(mean, "mean"), stored(gain, "gain"));
         let centred = g.node("Sub", &[&z, &mean], &name("centred"), &[]);
         z = g.node("Mul", &[&centred, &gain], &name("z"), &[]);
     }
@@ -252,6 +302,40 @@ fn write_template(g: &mut Graph, space: &FeatureGraph, v: &str, template: &Templ
     let share = g.f32(&name("share"), &[], &[1.0 / space.channels as f32]);
     let mean = g.node("Mul", &[&sum, &share], &name("square"), &[]);
     g.node("Sqrt", &[&mean], &name("deviation"), &[])
+}
+
+/// `[places, channels]` as `[channels, places]`.
+fn planes(values: &[f32], channels: usize) -> Vec<f32> {
+    (0..channels).flat_map(|c| values.iter().skip(c).step_by(channels).copied()).collect()
+}
+
+/// What a table `[places, channels]`, stored as int8 `[channels, places]`, says of the places that a view shows: `[1, channels, h, w]`.
+fn write_table(
+    g: &mut Graph,
+    values: &[f32],
+    space: &FeatureGraph,
+    layout: Layout,
+    places: &str,
+    output: &str,
+) -> String {
+    let (channels, [h, w]) = (space.channels, space.grid);
+    let planes = planes(values, channels);
+    let scales = crate::nn::onnx::weight_scales(&planes, channels, None);
+    let table = format!("{output}.all");
+    let dims = [channels, layout.count()];
+    if g.is_float {
+        let all = g.f32(&table, &dims, &planes);
+        return gather(g, &all, 1, places, &[1, channels, h, w], output);
+    }
+    let of_channels =
+        planes.chunks(layout.count()).zip(&scales).flat_map(|(plane, s)| plane.iter().map(move |v| v / s));
+    let stored: Vec<i8> = of_channels.map(|v| v.round_ties_even().clamp(-127.0, 127.0) as i8).collect();
+    let all = g.i8(&table, &dims, &stored);
+    // Stored as it lies in the view, so that it can be read as bytes.
+    let shown = gather(g, &all, 1, places, &[1, channels, h, w], &format!("{output}.shown"));
+    let scale = g.f32(&format!("{output}.scale"), &[channels], &scales);
+    let zero = g.i8(&format!("{output}.zero"), &[channels], &vec![0; channels]);
+    g.node("DequantizeLinear", &[&shown, &scale, &zero], output, &[Attr::Int("axis", 1)])
 }
 
 fn conv(g: &mut Graph, x: &str, layer: &Linear, output: &str) -> String {

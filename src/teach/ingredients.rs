@@ -17,6 +17,8 @@ pub struct Ingredients {
     pub light: bool,
     /// The zoom looks where it is suspicious, and not anywhere.
     pub aim: bool,
+    /// The zoom knows what each place of a part looks like.
+    pub chart: bool,
     /// The recipe calculates in int8, and not in floats.
     pub int8: bool,
 }
@@ -31,6 +33,7 @@ impl Default for Ingredients {
             overall: true,
             light: true,
             aim: true,
+            chart: true,
             int8: true,
         }
     }
@@ -38,7 +41,7 @@ impl Default for Ingredients {
 
 impl Ingredients {
     /// Names that [`Ingredients::without`] knows.
-    pub const NAMES: [&str; 8] = ["zoom", "deviation", "pseudo", "cutmix", "overall", "light", "aim", "int8"];
+    pub const NAMES: [&str; 9] = ["zoom", "deviation", "pseudo", "cutmix", "overall", "light", "aim", "chart", "int8"];
 
     /// The same without one of [`Ingredients::NAMES`]; `None` for another name.
     #[must_use]
@@ -51,6 +54,7 @@ impl Ingredients {
             "overall" => &mut self.overall,
             "light" => &mut self.light,
             "aim" => &mut self.aim,
+            "chart" => &mut self.chart,
             "int8" => &mut self.int8,
             _ => return None,
         };

@@ -98,7 +98,8 @@ impl Kind {
 
 /// Codes as they come back when heads are fitted on them, so that new views differ from kept ones by nothing else.
 pub(super) fn rough(codes: &Codes) -> Codes {
-    codes.iter().map(|v| (v >> DROPPED << DROPPED) | ((1 << DROPPED) >> 1)).collect()
+    let kept: Vec<u8> = codes.iter().map(|v| (v >> DROPPED << DROPPED) | ((1 << DROPPED) >> 1)).collect();
+    Codes::new(kept, codes.at)
 }
 
 /// One packed view.
@@ -107,6 +108,9 @@ struct Entry {
     kind: Kind,
     view: usize,
     bad: usize,
+    /// [`Codes::at`].
+    #[serde(default)]
+    at: [usize; 2],
     bytes: usize,
 }
 
@@ -143,7 +147,7 @@ impl Keepsake {
         let pooled = self.pooled.iter().chain(self.pooled_bad.iter().flatten()).flatten().flatten();
         let numbers: Vec<u8> = heads.iter().chain(pooled).flat_map(|v| v.to_le_bytes()).collect();
         let numbers = deflate(&numbers);
-        // An entry takes about 60 bytes of the header, a place 90.
+        // An entry takes about 64 bytes of the header, a place 90.
         let small =
             numbers.len() + 24 * (self.good.len() + self.bad.len()) + 64 * 8 * CANDIDATES + 96 * self.held.len();
         let room = BYTES_MAX.saturating_sub(small + 4096);
@@ -201,7 +205,7 @@ impl Keepsake {
         let packed = |kind: Kind, views: Vec<(usize, usize, &Codes)>| -> Vec<(Entry, Vec<u8>)> {
             let one = |(view, bad, codes): (usize, usize, &Codes)| {
                 let bytes = pack(codes, self.channels, self.grid, kind.dropped());
-                (Entry { kind, view, bad, bytes: bytes.len() }, bytes)
+                (Entry { kind, view, bad, at: codes.at, bytes: bytes.len() }, bytes)
             };
             views.into_par_iter().map(one).collect()
         };
@@ -295,7 +299,8 @@ impl Keepsake {
         let unpacked: Vec<Codes> = cut
             .into_par_iter()
             .map(|(e, bytes)| {
-                Some(unpack(bytes, channels, grid, if e.kind == Kind::Held { 0 } else { dropped })?.into())
+                let values = unpack(bytes, channels, grid, if e.kind == Kind::Held { 0 } else { dropped })?;
+                Some(Codes::new(values, e.at))
             })
             .collect::<Option<_>>()?;
         let mut kept = Self { grid, channels, good, bad, effects, heads, pooled, pooled_bad, ..Self::default() };
@@ -329,7 +334,10 @@ mod tests {
     /// `views` of each kind that cannot be made smaller.
     fn keepsake(views: usize, grid: [usize; 2], channels: usize) -> Keepsake {
         let mut rng = ChaCha8Rng::seed_from_u64(8);
-        let mut codes = || -> Codes { (0..grid[0] * grid[1] * channels).map(|_| rng.random::<u8>()).collect() };
+        let mut codes = || {
+            let values: Vec<u8> = (0..grid[0] * grid[1] * channels).map(|_| rng.random()).collect();
+            Codes::new(values, [rng.random_range(0..9), 2])
+        };
         let mut of_bads = || (0..views).map(|i| (i % 5, codes())).collect::<Vec<_>>();
         let (real, mixed) = ([of_bads(), of_bads()], [of_bads(), of_bads()]);
         Keepsake {

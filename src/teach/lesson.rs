@@ -4,19 +4,21 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::features::{Codes, Extractor, FeatureGraph};
+use super::features::{Codes, Extractor, FeatureGraph, Seen};
 use super::head::{FitOptions, Head};
 use super::ingredients::Ingredients;
 use super::overall::Overall;
 use super::picture::Shelf;
+use super::places::Layout;
 use super::screen::Screened;
 use super::session::{Options, Progress};
+use super::template::Batches;
 use super::view::{Known, Lie, Normality, suspicion};
 use super::weights::{self, PER_VIEW};
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::frame::geometry::{Roi, View};
-use crate::inspect::crop::{self, CropPolicy, Map};
+use crate::inspect::crop::{self, Chart, CropPolicy, Map};
 use crate::inspect::levels::{Levels, Light};
 use crate::inspect::preprocess::{Scratch, sample};
 
@@ -28,6 +30,13 @@ const CALIBRATION: usize = 24;
 const JITTERED_GOODS: usize = 64;
 /// Zoomed views of each known bad part.
 const ZOOMS: usize = 3;
+/// Zoomed views of good parts all over them, from which it is learnt what each place looks like there; at least two and at
+/// most twelve of each part. A crop shows an eighth of it.
+const SWEEP: usize = 1000;
+/// As many again say how far good parts are from that.
+const SWEEP_AGAIN: usize = 320;
+/// Good parts that are looked at all over at a time: each is decoded once for all its views.
+const SWEPT: usize = 16;
 
 /// Everything a lesson holds while it runs.
 pub(super) struct Lesson<'a> {
@@ -37,6 +46,8 @@ pub(super) struct Lesson<'a> {
     pub(super) held: Vec<usize>,
     pub(super) space: FeatureGraph,
     pub(super) extractor: Extractor,
+    /// On which crops lie.
+    pub(super) chart: Option<Chart>,
     /// What the first look gave.
     pub(super) screened: Screened,
     /// Fingerprints of the good and of the bad pictures.
@@ -72,6 +83,12 @@ pub(super) fn jittered(view: View, rng: &mut ChaCha8Rng) -> View {
         width,
         height,
     }
+}
+
+/// The middle of a box.
+fn middle(defect: Roi) -> (f64, f64) {
+    let along = |at: u32, length: u32| f64::from(at) + f64::from(length) / 2.0;
+    (along(defect.x, defect.width), along(defect.y, defect.height))
 }
 
 /// A random crop around `centre`, 0.3 to 0.5 of the full view's size.
@@ -148,7 +165,7 @@ impl Lesson<'_> {
         &self,
         name: &str,
         count: usize,
-        view: impl Fn(usize) -> Result<Vec<u8>> + Sync,
+        view: impl Fn(usize) -> Result<Seen> + Sync,
     ) -> Result<Vec<Codes>> {
         self.progress.stage(name, count as u64);
         self.extractor.codes(count, |i| view(i).inspect(|_| self.progress.tick()))
@@ -174,9 +191,10 @@ impl Lesson<'_> {
         (Head::fit(&self.space, &examples.good, &bad, options, rng, || self.progress.tick()), overall)
     }
 
-    /// A view as the device's model will see it: `[3, H, W]` u8.
-    pub(super) fn render(&self, frame: &Frame, view: &View) -> Vec<u8> {
-        render(frame, view, self.size(), self.options.light())
+    /// A view as the device's model will see it.
+    pub(super) fn render(&self, frame: &Frame, view: &View) -> Seen {
+        let at = self.chart.map_or([0, 0], |chart| chart.at(view, &whole(frame)));
+        Seen { pixels: render(frame, view, self.size(), self.options.light()), at }
     }
 
     /// The box of most suspicion in a frame.
@@ -207,9 +225,10 @@ impl Lesson<'_> {
 
     pub(super) fn fit(&self, rng: &mut ChaCha8Rng) -> Result<Fitted> {
         let Screened { good: goods, bad: bads, held, .. } = self.screened.clone();
-        let normality = self.normality(&goods, Lie::Registered, rng);
+        let lie = Lie::Known(Layout::fixed(self.space.grid));
+        let normality = self.normality(&goods, rng)?;
         let aim = self.options.ingredients.aim;
-        let policy = CropPolicy { count: self.options.crops, aim, ..CropPolicy::default() };
+        let policy = CropPolicy { count: self.options.crops, aim, chart: self.chart, ..CropPolicy::default() };
 
         let mixed = if bads.is_empty() { None } else { Some(self.mix(&goods, &bads, &normality, rng)?) };
         let full_lesson = match &mixed {
@@ -233,11 +252,11 @@ impl Lesson<'_> {
         };
         let full_head =
             full_lesson.as_ref().map(|l| self.known("teaching the full view", self.options.steps, l, |_| true, rng));
-        let known = full_head.map(|head| Known::measure(&self.space, head, Lie::Registered, &goods));
+        let known = full_head.map(|head| Known::measure(&self.space, head, lie, &goods));
         let (mut effects, mut halves) = ([[None; PER_VIEW]; 2], [Vec::new(), Vec::new()]);
         if let Some(lesson) = &full_lesson {
             let tests: Vec<_> = bads.iter().cloned().enumerate().collect();
-            (effects[0], halves[0]) = self.effects(Lie::Registered, &normality, lesson, &held, &tests, rng);
+            (effects[0], halves[0]) = self.effects(lie, &normality, lesson, &held, &tests, rng);
         }
         let look = |codes: &Codes| {
             let [[_, weight, _], _] = weights::weights(effects, self.bad.len());
@@ -255,20 +274,22 @@ impl Lesson<'_> {
             let frame = self.good.frame(self.fit[i])?;
             let v = centres[i];
             let at = (v.x + v.width / 2.0, v.y + v.height / 2.0);
-            let full = whole(&frame);
-            let view = loose_crop(at, v.width / full.width * 0.85, &frame, &mut self.rng(3, i));
-            Ok(self.render(&frame, &view))
+            let least = v.width / whole(&frame).width * 0.85;
+            Ok(self.render(&frame, &loose_crop(at, least, &frame, &mut self.rng(3, i))))
         })?;
         let mut real = Vec::new();
         if let Some(m) = &mixed {
             zoom_goods.extend(m.zoom_good.iter().cloned());
             let zooms = self.codes("zooming into bad parts", ZOOMS * self.bad.len(), |i| {
                 let frame = self.bad.frame(i / ZOOMS)?;
-                Ok(self.render(&frame, &self.zoom_on(m.boxes[i / ZOOMS], &frame, &mut self.rng(4, i))))
+                let (defect, mut rng) = (m.boxes[i / ZOOMS], self.rng(4, i));
+                let is_first = i % ZOOMS == 0;
+                let cut = if is_first { Self::cut_on } else { Self::zoom_on };
+                Ok(self.render(&frame, &cut(self, defect, &frame, &mut rng)))
             })?;
             real = zooms.into_iter().enumerate().map(|(i, codes)| (i / ZOOMS, codes)).collect();
         }
-        let zoom_normality = self.normality(&zoom_goods, Lie::Anywhere, rng);
+        let zoom_normality = self.zoom_normality(&zoom_goods, rng)?;
         let zoom_lesson = mixed.as_ref().map(|m| Examples {
             good: zoom_goods.clone(),
             real: real.clone(),
@@ -281,7 +302,10 @@ impl Lesson<'_> {
                 let frame = self.good.frame(self.held[i])?;
                 Ok(self.render(&frame, &self.locate(&look(&held[i]), &frame, &policy)))
             })?;
-            (effects[1], halves[1]) = self.effects(Lie::Anywhere, &zoom_normality, lesson, &zooms, &real, rng);
+            // Only what lies on the chart is compared with it.
+            let step = if self.chart.is_some() { ZOOMS } else { 1 };
+            let tests: Vec<_> = real.iter().step_by(step).cloned().collect();
+            (effects[1], halves[1]) = self.effects(Lie::Anywhere, &zoom_normality, lesson, &zooms, &tests, rng);
         }
         let weights = self.counting(weights::weights(effects, self.bad.len()));
         log::debug!("effects of the evidences {effects:.2?}, weights {weights:.2?}");
@@ -290,14 +314,14 @@ impl Lesson<'_> {
         let mut zoom_cal = Vec::new();
         for (n, &i) in self.fit.iter().take(CALIBRATION / 2).enumerate() {
             let frame = self.good.frame(i)?;
-            full_cal.push(self.render(&frame, &whole(&frame)));
-            zoom_cal.push(self.render(&frame, &centres[n]));
+            full_cal.push(self.render(&frame, &whole(&frame)).pixels);
+            zoom_cal.push(self.render(&frame, &centres[n]).pixels);
         }
         for i in 0..self.bad.len().min(CALIBRATION / 2) {
             let frame = self.bad.frame(i)?;
-            full_cal.push(self.render(&frame, &whole(&frame)));
+            full_cal.push(self.render(&frame, &whole(&frame)).pixels);
             let boxes = &mixed.as_ref().expect("there are bads").boxes;
-            zoom_cal.push(self.render(&frame, &self.zoom_on(boxes[i], &frame, &mut self.rng(5, i))));
+            zoom_cal.push(self.render(&frame, &self.zoom_on(boxes[i], &frame, &mut self.rng(5, i))).pixels);
         }
         let zooms = &zoom_goods[..self.fit.len().min(PROBES)];
         let zoom_known = zoom_head.map(|head| Known::measure(&self.space, head, Lie::Anywhere, zooms));
@@ -328,21 +352,67 @@ impl Lesson<'_> {
         weights
     }
 
-    fn normality(&self, goods: &[Codes], lie: Lie, rng: &mut ChaCha8Rng) -> Normality {
+    fn normality(&self, goods: &[Codes], rng: &mut ChaCha8Rng) -> Result<Normality> {
         self.progress.stage("learning what is normal", 1);
-        let measured = if lie == Lie::Registered { goods.len() } else { self.fit.len().min(PROBES) };
-        Normality::fit(&self.space, goods, lie, self.options.prototypes, measured, rng)
+        let batch = |_: usize| Ok(goods.to_vec());
+        let all = Batches { layout: Layout::fixed(self.space.grid), count: 1, batch: &batch };
+        Normality::fit(&self.space, goods, Some(&all), goods, self.options.prototypes, rng)
     }
 
+    /// What is normal in zoomed views: in those of what is suspicious in good parts, or, where crops lie on a chart, at all
+    /// places of them.
+    fn zoom_normality(&self, goods: &[Codes], rng: &mut ChaCha8Rng) -> Result<Normality> {
+        let Some(chart) = &self.chart else {
+            self.progress.stage("learning what is normal", 1);
+            let measured = &goods[..self.fit.len().min(PROBES)];
+            return Normality::fit(&self.space, goods, None, measured, self.options.prototypes, rng);
+        };
+        let of_each = |views: usize| views.div_ceil(self.fit.len()).clamp(2, 12);
+        let (first, again) = (of_each(SWEEP), of_each(SWEEP_AGAIN));
+        let count = self.fit.len().div_ceil(SWEPT);
+        self.progress.stage("zooming all over good parts", (self.fit.len() * (first + again)) as u64);
+        let mut measured = Vec::new();
+        for n in 0..count {
+            measured.extend(self.sweep(chart, n, first..first + again)?);
+        }
+        let sweep = |n: usize| self.sweep(chart, n, 0..first);
+        let all = Batches { layout: Layout::on(chart, self.space.grid), count, batch: &sweep };
+        Normality::fit(&self.space, &measured, Some(&all), &measured, self.options.prototypes, rng)
+    }
+
+    /// Zoomed views, those with these numbers, anywhere on each of the `n`-th few good parts that are fitted on.
+    fn sweep(&self, chart: &Chart, n: usize, views: std::ops::Range<usize>) -> Result<Vec<Codes>> {
+        let parts = &self.fit[n * SWEPT..self.fit.len().min((n + 1) * SWEPT)];
+        let frames: Vec<Frame> = parts.par_iter().map(|&i| self.good.frame(i)).collect::<Result<_>>()?;
+        self.extractor.codes(frames.len() * views.len(), |i| {
+            let (part, view) = (i / views.len(), views.start + i % views.len());
+            let (frame, mut rng) = (&frames[part], self.rng(8 + view as u64, n * SWEPT + part));
+            let full = whole(frame);
+            // Beyond the edges as well: fewer views begin there than in the middle, and as many should show them.
+            let centre = (full.width * rng.random_range(-0.1..1.1), full.height * rng.random_range(-0.1..1.1));
+            self.progress.tick();
+            Ok(self.render(frame, &chart.around(centre, self.space.grid, &full)))
+        })
+    }
+
+    /// A crop around a defect, of any size and not quite in the middle: heads should not care where it lies.
     pub(super) fn zoom_on(&self, defect: Roi, frame: &Frame, rng: &mut ChaCha8Rng) -> View {
         let full = whole(frame);
-        let centre =
-            (f64::from(defect.x) + f64::from(defect.width) / 2.0, f64::from(defect.y) + f64::from(defect.height) / 2.0);
         let least = (f64::from(defect.width) / full.width).max(f64::from(defect.height) / full.height);
-        loose_crop(centre, least, frame, rng)
+        loose_crop(middle(defect), least, frame, rng)
     }
 
-    pub(super) fn full_view(&self, shelf: &Shelf<'_>, i: usize) -> Result<Vec<u8>> {
+    /// The same as the device would cut it: on the chart, where there is one.
+    pub(super) fn cut_on(&self, defect: Roi, frame: &Frame, rng: &mut ChaCha8Rng) -> View {
+        let Some(chart) = &self.chart else { return self.zoom_on(defect, frame, rng) };
+        let full = whole(frame);
+        let side = chart.crop([0, 0], self.space.grid, &full);
+        let mut off = |side: f64| side * rng.random_range(-0.15..0.15);
+        let (x, y) = middle(defect);
+        chart.around((x + off(side.width), y + off(side.height)), self.space.grid, &full)
+    }
+
+    pub(super) fn full_view(&self, shelf: &Shelf<'_>, i: usize) -> Result<Seen> {
         let frame = shelf.frame(i)?;
         Ok(self.render(&frame, &whole(&frame)))
     }

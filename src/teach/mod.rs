@@ -54,5 +54,5 @@ pub mod weights;
 pub use adapt::adapt;
 pub use effects::DIVIDED_MIN;
 pub use picture::Picture;
-pub use session::{Options, Progress, Silent, Taught, teach};
+pub use session::{Options, Progress, Register, Silent, Taught, teach};
 pub use suspects::{Suspect, Why};

@@ -3,13 +3,61 @@
 //! Mean and deviation of a map's cells over good parts, averaged over 3x3 cells (parts shift a little) and shrunk towards
 //! those of the whole map, as far as parts are few; where parts lie anywhere, every place looks the same and the
 //! standardisation is that of the whole map.
+//!
+//! The places of full views are their cells. Those of zoomed views are the cells of a [chart](Chart) of the whole frame,
+//! of which each view shows some.
+
+use crate::inspect::crop::Chart;
 
 /// Weight of the whole map's statistics, in parts.
 const SHRINK: f64 = 8.0;
 
-/// Mean and deviation at each cell, `[cells]`.
+/// Which place of the part a view's cells show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Rows and columns of a view.
+    pub grid: [usize; 2],
+    /// Rows and columns of all places: the grid itself where every view shows the same.
+    pub extent: [usize; 2],
+    /// Cells along the edges of a view that show no place (see [`Chart::margin`]).
+    pub margin: usize,
+}
+
+impl Layout {
+    /// Every view shows the same places.
+    pub fn fixed(grid: [usize; 2]) -> Self {
+        Self { grid, extent: grid, margin: 0 }
+    }
+
+    /// Views begin anywhere on a chart.
+    pub fn on(chart: &Chart, grid: [usize; 2]) -> Self {
+        Self { grid, extent: [chart.rows, chart.columns], margin: chart.margin }
+    }
+
+    /// All places.
+    pub fn count(&self) -> usize {
+        self.extent[0] * self.extent[1]
+    }
+
+    /// Whether views differ in what they show.
+    pub fn moves(&self) -> bool {
+        self.extent != self.grid
+    }
+
+    /// The cells of a view that begins at a row and a column, each with the place that it shows.
+    pub fn of(&self, at: [usize; 2]) -> impl Iterator<Item = (usize, usize)> {
+        let [row, column] = if self.moves() { at } else { [0, 0] };
+        let ([rows, columns], across, margin) = (self.grid, self.extent[1], self.margin);
+        let place = move |y: usize, x: usize| (y * columns + x, (row + y) * across + column + x);
+        (margin..rows - margin).flat_map(move |y| (margin..columns - margin).map(move |x| place(y, x)))
+    }
+}
+
+/// Mean and deviation at each place, `[places]`.
 #[derive(Clone, Debug)]
 pub struct Places {
+    /// What they are places of.
+    pub layout: Layout,
     /// Means.
     pub mean: Vec<f32>,
     /// Standard deviations, > 0.
@@ -17,53 +65,75 @@ pub struct Places {
 }
 
 impl Places {
-    /// Of the maps of good parts, each `[rows, columns]`.
-    pub fn fit(maps: &[Vec<f32>], [rows, columns]: [usize; 2]) -> Self {
-        let (mean, var, all) = moments(maps, rows * columns);
-        let n = maps.len() as f64;
-        let shrunk = |local: f64, whole: f64| (n * local + SHRINK * whole) / (n + SHRINK);
-        let mean: Vec<f64> = near(&mean, rows, columns).into_iter().map(|m| shrunk(m, all[0])).collect();
-        let var: Vec<f64> = near(&var, rows, columns).into_iter().map(|v| shrunk(v, all[1])).collect();
-        Self::of(&mean, &var, all)
+    /// Of the maps of good parts, `[rows, columns]` of the layout's grid each, with where they begin.
+    pub fn fit(maps: &[(Vec<f32>, [usize; 2])], layout: Layout) -> Self {
+        let Moments { count, mean, var, whole } = Moments::of(maps, layout);
+        let [rows, columns] = layout.extent;
+        let shrunk = |values: Vec<f64>, whole: f64| -> Vec<f64> {
+            let near = near(&values, rows, columns).into_iter().zip(&count);
+            near.map(|(v, n)| (n * v + SHRINK * whole) / (n + SHRINK)).collect()
+        };
+        Self::of(&shrunk(mean, whole[0]), &shrunk(var, whole[1]), whole, layout)
     }
 
     /// The same everywhere: for views that move over the part.
-    pub fn anywhere(maps: &[Vec<f32>], cells: usize) -> Self {
-        let (_, _, all) = moments(maps, cells);
-        Self::of(&vec![all[0]; cells], &vec![all[1]; cells], all)
+    pub fn anywhere(maps: &[(Vec<f32>, [usize; 2])], grid: [usize; 2]) -> Self {
+        let layout = Layout::fixed(grid);
+        let whole = Moments::of(maps, layout).whole;
+        Self::of(&vec![whole[0]; layout.count()], &vec![whole[1]; layout.count()], whole, layout)
     }
 
-    fn of(mean: &[f64], var: &[f64], all: [f64; 2]) -> Self {
+    fn of(mean: &[f64], var: &[f64], all: [f64; 2], layout: Layout) -> Self {
         let least = (0.05 * all[1].sqrt()).max(0.01 * all[0].abs()).max(1e-6);
         Self {
+            layout,
             mean: mean.iter().map(|&m| m as f32).collect(),
             std: var.iter().map(|v| v.sqrt().max(least) as f32).collect(),
         }
     }
 
-    /// A map in standard deviations of what is usual at each place.
-    pub fn standardise(&self, map: &mut [f32]) {
-        for ((v, m), s) in map.iter_mut().zip(&self.mean).zip(&self.std) {
-            *v = (*v - m) / s;
+    /// A map that begins at a row and a column, in standard deviations of what is usual at each place: none where a cell
+    /// shows no place.
+    pub fn standardise(&self, map: &mut Vec<f32>, at: [usize; 2]) {
+        let mut standard = vec![0.0; map.len()];
+        for (cell, place) in self.layout.of(at) {
+            standard[cell] = (map[cell] - self.mean[place]) / self.std[place];
         }
+        *map = standard;
     }
 }
 
-/// Mean and variance at each cell, and `[mean, variance]` over all of them.
-fn moments(maps: &[Vec<f32>], cells: usize) -> (Vec<f64>, Vec<f64>, [f64; 2]) {
-    let n = maps.len().max(1) as f64;
-    let mut mean = vec![0.0; cells];
-    let mut square = vec![0.0; cells];
-    for map in maps {
-        for ((m, s), &v) in mean.iter_mut().zip(&mut square).zip(map) {
-            *m += f64::from(v) / n;
-            *s += f64::from(v) * f64::from(v) / n;
+/// Statistics of maps.
+struct Moments {
+    /// Maps that show each place.
+    count: Vec<f64>,
+    /// Means and variances there; those of all places where no map shows one.
+    mean: Vec<f64>,
+    var: Vec<f64>,
+    /// `[mean, variance]` over all places.
+    whole: [f64; 2],
+}
+
+impl Moments {
+    fn of(maps: &[(Vec<f32>, [usize; 2])], layout: Layout) -> Self {
+        let mut sums = vec![[0.0f64; 3]; layout.count()];
+        for (map, at) in maps {
+            for (cell, place) in layout.of(*at) {
+                let v = f64::from(map[cell]);
+                let [n, s, s2] = sums[place];
+                sums[place] = [n + 1.0, s + v, s2 + v * v];
+            }
         }
+        let [n, s, s2] = sums.iter().fold([0.0; 3], |all, of| std::array::from_fn(|i| all[i] + of[i]));
+        let n = n.max(1.0);
+        let whole = [s / n, (s2 / n - (s / n).powi(2)).max(0.0)];
+        let of = |[n, s, s2]: [f64; 3]| match n > 0.0 {
+            true => (s / n, (s2 / n - (s / n).powi(2)).max(0.0)),
+            false => (whole[0], whole[1]),
+        };
+        let (mean, var) = sums.iter().map(|&sums| of(sums)).unzip();
+        Self { count: sums.iter().map(|s| s[0]).collect(), mean, var, whole }
     }
-    let whole = mean.iter().sum::<f64>() / cells as f64;
-    let spread = (square.iter().sum::<f64>() / cells as f64 - whole * whole).max(0.0);
-    let var = mean.iter().zip(&square).map(|(m, s)| (s - m * m).max(0.0)).collect();
-    (mean, var, [whole, spread])
 }
 
 /// The mean over each cell and its neighbours.
@@ -90,21 +160,44 @@ mod tests {
 
     #[test]
     fn a_restless_place_is_told_from_a_calm_one() {
-        let maps: Vec<Vec<f32>> = (0..100)
-            .map(|i| (0..36).map(|c| if c < 18 { 5.0 + (i % 5) as f32 } else { 1.0 + 0.1 * (i % 3) as f32 }).collect())
-            .collect();
-        let places = Places::fit(&maps, [6, 6]);
+        let value = |i: usize, c: usize| if c < 18 { 5.0 + (i % 5) as f32 } else { 1.0 + 0.1 * (i % 3) as f32 };
+        let maps: Vec<_> = (0..100).map(|i| ((0..36).map(|c| value(i, c)).collect(), [0, 0])).collect();
+        let places = Places::fit(&maps, Layout::fixed([6, 6]));
         let mut map = vec![9.0f32; 36];
-        places.standardise(&mut map);
+        places.standardise(&mut map, [0, 0]);
         assert!(map[35] > 4.0 * map[0], "9 is usual at the top and strange at the bottom: {map:?}");
     }
 
     #[test]
     fn few_parts_say_little_about_places() {
-        let map: Vec<f32> = (0..36).map(|c| c as f32).collect();
-        let one = Places::fit(std::slice::from_ref(&map), [6, 6]);
-        let many = Places::fit(&vec![map; 50], [6, 6]);
+        let map = ((0..36).map(|c| c as f32).collect::<Vec<f32>>(), [0, 0]);
+        let one = Places::fit(std::slice::from_ref(&map), Layout::fixed([6, 6]));
+        let many = Places::fit(&vec![map; 50], Layout::fixed([6, 6]));
         let range = |p: &Places| p.mean[35] - p.mean[0];
         assert!(range(&one) < 0.2 * range(&many));
+    }
+
+    #[test]
+    fn views_that_move_learn_each_place_where_it_is() {
+        let layout = Layout { grid: [4, 4], extent: [6, 8], margin: 1 };
+        assert_eq!(layout.of([2, 4]).collect::<Vec<_>>(), [(5, 29), (6, 30), (9, 37), (10, 38)]);
+        assert_eq!(Layout::fixed([1, 2]).of([2, 4]).collect::<Vec<_>>(), [(0, 0), (1, 1)]);
+        // Every place is a level of its own, but for some that no view shows, and edges of views tell nothing.
+        let map = |at: [usize; 2]| {
+            let mut map = vec![1e9; 16];
+            layout.of(at).for_each(|(cell, place)| map[cell] = 10.0 * place as f32);
+            map
+        };
+        let begins = (0..300).map(|i| [i % 3, i % 5]).filter(|at| *at != [2, 4]);
+        let places = Places::fit(&begins.map(|at| (map(at), at)).collect::<Vec<_>>(), layout);
+        let standard = |from: [usize; 2]| {
+            let mut map = map(from);
+            places.standardise(&mut map, [1, 1]);
+            map
+        };
+        let (usual, odd) = (standard([1, 1]), standard([0, 0]));
+        assert!(layout.of([1, 1]).all(|(c, _)| usual[c].abs() < 0.5 && usual[c] - odd[c] > 1.0), "{usual:?} {odd:?}");
+        assert_eq!((odd[0], odd[15], odd[7]), (0.0, 0.0, 0.0), "edges");
+        assert!(places.mean[38].is_finite() && places.std[38] > 0.0);
     }
 }

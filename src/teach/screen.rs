@@ -9,8 +9,9 @@ use rayon::prelude::*;
 use super::features::Codes;
 use super::graph::distance_cells;
 use super::lesson::{Lesson, PROBES};
+use super::places::Layout;
 use super::suspects::{self, Look, Suspect, Suspects};
-use super::template::Template;
+use super::template::{Batches, Template};
 use super::view::top_mean;
 use crate::error::Result;
 
@@ -44,9 +45,11 @@ impl Lesson<'_> {
             .map(|h| {
                 let of_half: Vec<Codes> =
                     fit.iter().zip(&halves).filter(|(_, half)| **half == h).map(|(c, _)| c.clone()).collect();
-                Template::fit(&self.space, &of_half, true, &mut self.rng(7, h))
+                let batch = |_: usize| Ok(of_half.clone());
+                let all = Batches { layout: Layout::fixed(self.space.grid), count: 1, batch: &batch };
+                Template::fit(&self.space, &of_half, Some(&all), &mut self.rng(7, h))
             })
-            .collect();
+            .collect::<Result<_>>()?;
         let mut goods: Vec<Look> = (0..fit.len())
             .into_par_iter()
             .map(|i| self.look(self.good.name(self.fit[i]), &templates[1 - halves[i]..][..1], &fit[i]))
@@ -76,11 +79,11 @@ impl Lesson<'_> {
         Ok(warnings)
     }
 
-    fn look(&self, name: &str, templates: &[Template], codes: &[u8]) -> Look {
+    fn look(&self, name: &str, templates: &[Template], codes: &Codes) -> Look {
         let n = templates.len() as f32;
         let (mut peak, mut bulk) = (0.0, 0.0);
         for template in templates {
-            let mut map = template.distances(&template.whitened(&self.space, codes));
+            let mut map = template.distances(&template.whitened(&self.space, codes), codes.at);
             peak += top_mean(&map, distance_cells(map.len())) / n;
             let middle = map.len() / 2;
             bulk += *map.select_nth_unstable_by(middle, f32::total_cmp).1 / n;

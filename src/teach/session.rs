@@ -20,13 +20,25 @@ use super::screen::Screened;
 use super::survey::{Seen, Survey, first};
 use super::suspects::Suspect;
 use crate::error::{Error, ErrorKind, Result};
+use crate::inspect::crop::{Chart, CropPolicy};
 use crate::inspect::levels::Light;
 use crate::inspect::recipe::{Recipe, Standard};
-use crate::inspect::register::{self, Aligner, Grey, Registration, mean_of};
+use crate::inspect::register::{self, Aligner, Grey, Registration, as_they_lie, mean_of};
 use crate::nn::backbone::Backbone;
 
 /// Good pictures that are fitted on, at most: their features stay in memory.
 const GOOD_KEPT: usize = 512;
+
+/// When parts are brought into line before they are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Register {
+    /// Where good pictures say that it makes them more alike.
+    Auto,
+    /// Always; a lesson of parts that are not alike is refused.
+    Always,
+    /// Never.
+    Never,
+}
 
 /// How a lesson is run.
 #[derive(Clone, Debug)]
@@ -47,7 +59,7 @@ pub struct Options {
     /// N of the promise that at most 1 good part in N is rejected.
     pub one_in: u32,
     /// Whether parts are brought into line before they are looked at.
-    pub register: bool,
+    pub register: Register,
     /// Seed of every random choice.
     pub seed: u64,
     /// Parts of the method, of which some may be left out to measure them.
@@ -64,7 +76,7 @@ impl Default for Options {
             held_out: 0.3,
             turns: 1,
             one_in: promise::ONE_IN,
-            register: false,
+            register: Register::Auto,
             seed: 0,
             ingredients: Ingredients::default(),
         }
@@ -146,7 +158,7 @@ pub fn teach(
     }
     let (size, digest) = (survey.input(options.size), survey.digest(&good, &bad));
     let prints = survey.fingerprints();
-    let aligner = if options.register { Some(alignment(&good, progress)?) } else { None };
+    let aligner = alignment(&good, options.register, progress)?;
     let (good, bad) = (good.aligned(aligner.clone()), bad.aligned(aligner.clone()));
     let mut turns = splits(&good, options.held_out, options.turns, &mut rng).into_iter();
     let (fit, held) = turns.next().expect("at least one");
@@ -156,7 +168,8 @@ pub fn teach(
     let space = FeatureGraph::fit(floats.as_ref().unwrap_or(backbone), size[0], size[1], &views)?;
     let extractor = space.extractor()?;
     let screened = Screened::default();
-    let mut lesson = Lesson { good, bad, fit, held, space, extractor, screened, prints, options, progress };
+    let chart = if options.ingredients.chart { Chart::new(space.grid, CropPolicy::default().side_min) } else { None };
+    let mut lesson = Lesson { good, bad, fit, held, space, extractor, chart, screened, prints, options, progress };
     let mut warnings = lesson.screen()?;
     let fitted = lesson.fit(&mut rng)?;
     let reckoned = lesson.reckon(&fitted)?;
@@ -180,8 +193,16 @@ const LIKENESS_MIN: f32 = 0.5;
 /// A part counts as found within this many deviations of good parts' correlations.
 const GATE: f32 = 6.0;
 
+/// Parts are brought into line without being asked for where that takes away this share of what the median good part
+/// lacks in correlation with the mean one, and leaves it above a least correlation.
+const GAIN: f32 = 0.4;
+const ALIKE_MIN: f32 = 0.8;
+
 /// What good parts are brought into line with, and from which correlation on.
-fn alignment(good: &Shelf<'_>, progress: &dyn Progress) -> Result<Arc<Aligner>> {
+fn alignment(good: &Shelf<'_>, when: Register, progress: &dyn Progress) -> Result<Option<Arc<Aligner>>> {
+    if when == Register::Never {
+        return Ok(None);
+    }
     let count = good.len().min(ALIGNED);
     progress.stage("bringing parts into line", count as u64);
     let pictures = (0..count)
@@ -195,18 +216,30 @@ fn alignment(good: &Shelf<'_>, progress: &dyn Progress) -> Result<Arc<Aligner>> 
     let unlike = |median: f32| {
         let message = format!(
             "the good pictures do not show parts that can be brought into line (median correlation with their mean \
-             {median:.2}, {LIKENESS_MIN} is the least): teach without --register"
+             {median:.2}, {LIKENESS_MIN} is the least): teach without --register=always"
         );
         Error::new(ErrorKind::Refused, message)
     };
-    let (mean, mut correlations) = mean_of(&pictures).ok_or_else(|| unlike(0.0))?;
+    let found = mean_of(&pictures);
+    let (Some((mean, correlations)), Some(lying)) = (found, as_they_lie(&pictures)) else {
+        return if when == Register::Auto { Ok(None) } else { Err(unlike(0.0)) };
+    };
     let Standard { mean: usual, std } = Standard::of(&correlations);
-    correlations.sort_unstable_by(f32::total_cmp);
-    let median = correlations[correlations.len() / 2];
-    if median < LIKENESS_MIN {
-        return Err(unlike(median));
+    let [before, after] = [&lying, &correlations].map(|c| median(c));
+    log::debug!("median correlation with the mean good part {before:.4}, brought into line {after:.4}");
+    match when {
+        Register::Auto if after < ALIKE_MIN || 1.0 - after > (1.0 - GAIN) * (1.0 - before) => return Ok(None),
+        Register::Always if after < LIKENESS_MIN => return Err(unlike(after)),
+        _ => {}
     }
-    Ok(Arc::new(Aligner::new(Registration::new(&mean, (usual - GATE * std).max(LIKENESS_MIN / 2.0)))))
+    let gate = (usual - GATE * std).max(LIKENESS_MIN / 2.0);
+    Ok(Some(Arc::new(Aligner::new(Registration::new(&mean, gate)))))
+}
+
+fn median(values: &[f32]) -> f32 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f32::total_cmp);
+    sorted[sorted.len() / 2]
 }
 
 /// Good pictures to fit on and to hold out, whole groups on one side; `turns` times, none held out twice, or as often as

@@ -15,6 +15,8 @@ use rayon::prelude::*;
 use super::bank::product;
 use super::features::{Codes, FeatureGraph};
 use super::linear::{cholesky, inverse_lower};
+use super::places::Layout;
+use crate::error::Result;
 
 /// Added to the covariance's diagonal, in mean variances: directions in which good parts never vary must not decide.
 const RIDGE: f64 = 0.02;
@@ -28,7 +30,7 @@ pub struct Template {
     pub weight: Vec<f32>,
     /// `[channels]`: minus the whitened mean of all places.
     pub bias: Vec<f32>,
-    /// Each place's mean and one over its deviation; `None` where parts lie anywhere.
+    /// Each place's mean and one over its deviation; `None` where views lie anywhere.
     pub places: Option<Gaussians>,
     channels: usize,
 }
@@ -36,40 +38,64 @@ pub struct Template {
 /// A diagonal Gaussian for each place.
 #[derive(Clone, Debug)]
 pub struct Gaussians {
-    /// Means, `[channels, cells]`.
+    /// What they are places of.
+    pub layout: Layout,
+    /// Means, `[places, channels]`.
     pub mean: Vec<f32>,
-    /// One over the standard deviations, `[channels, cells]`.
+    /// One over the standard deviations, `[places, channels]`.
     pub gain: Vec<f32>,
 }
 
+/// Views of good parts in batches: too many to be kept, or kept already.
+pub struct Batches<'a> {
+    /// What places they show.
+    pub layout: Layout,
+    /// How many there are.
+    pub count: usize,
+    /// The `n`-th.
+    pub batch: &'a dyn Fn(usize) -> Result<Vec<Codes>>,
+}
+
 impl Template {
-    /// Fits to the views of good parts; `places_matter` is false for views that move over the part.
+    /// Fits the whitening to `views` of good parts and the Gaussians to `batches` of them, which may be the same; without
+    /// batches no place is told from another.
     ///
     /// Deterministic for a generator state. Cost: `channels² x cells` multiplications a view; memory `2 x channels x
-    /// cells` doubles and `SAMPLE x channels` floats (25 MB).
-    pub fn fit(space: &FeatureGraph, views: &[Codes], places_matter: bool, rng: &mut ChaCha8Rng) -> Self {
+    /// places` doubles and `SAMPLE x channels` floats (25 MB).
+    ///
+    /// # Errors
+    /// Those of the batches.
+    pub fn fit(
+        space: &FeatureGraph,
+        views: &[Codes],
+        batches: Option<&Batches<'_>>,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self> {
         let channels = space.channels;
         let (weight, mean) = whitening(&space.sample(views, rng), channels);
         let bias = weight.chunks(channels).map(|row| -row.iter().zip(&mean).map(|(w, m)| w * m).sum::<f32>()).collect();
         let mut template = Self { weight, bias, places: None, channels };
-        if places_matter {
-            template.places = Some(template.gaussians(space, views));
+        if let Some(batches) = batches {
+            template.places = Some(template.gaussians(space, batches)?);
         }
-        template
+        Ok(template)
     }
 
     /// Root mean squared deviation of a view's [`whitened`](Self::whitened) cells from what is usual at their places:
-    /// `[cells]`.
-    pub fn distances(&self, z: &[f32]) -> Vec<f32> {
-        let cells = z.len() / self.channels;
-        let deviation = |cell: usize, z: &[f32]| -> f32 {
-            let at = |c: usize| match &self.places {
-                Some(p) => (z[c] - p.mean[c * cells + cell]) * p.gain[c * cells + cell],
-                None => z[c],
-            };
-            ((0..self.channels).map(|c| at(c) * at(c)).sum::<f32>() / self.channels as f32).sqrt()
+    /// `[cells]`, 0 for those that show none; the view begins `at` a row and a column.
+    pub fn distances(&self, z: &[f32], at: [usize; 2]) -> Vec<f32> {
+        let channels = self.channels;
+        let rms = |sum: f32| (sum / channels as f32).sqrt();
+        let Some(Gaussians { layout, mean, gain }) = &self.places else {
+            return z.chunks(channels).map(|z| rms(z.iter().map(|v| v * v).sum())).collect();
         };
-        z.chunks(self.channels).enumerate().map(|(cell, z)| deviation(cell, z)).collect()
+        let mut distances = vec![0.0; z.len() / channels];
+        for (cell, place) in layout.of(at) {
+            let of = place * channels..(place + 1) * channels;
+            let parts = z[cell * channels..][..channels].iter().zip(&mean[of.clone()]).zip(&gain[of]);
+            distances[cell] = rms(parts.map(|((z, m), g)| ((z - m) * g).powi(2)).sum());
+        }
+        distances
     }
 
     /// The whitened features of a view: `[cells, channels]`.
@@ -88,35 +114,54 @@ impl Template {
         z
     }
 
-    fn gaussians(&self, space: &FeatureGraph, views: &[Codes]) -> Gaussians {
-        let [rows, columns] = space.grid;
-        let (cells, channels) = (space.cells(), self.channels);
-        // Channel by channel at the end, cell by cell while summing, so that views are read once and in order.
-        let mut sums = vec![[0.0f64; 2]; cells * channels];
-        for chunk in views.chunks(16) {
-            let whitened: Vec<_> = chunk.par_iter().map(|codes| self.whitened(space, codes)).collect();
-            for z in whitened {
-                sums.par_iter_mut().zip(z).for_each(|(s, z)| {
-                    let z = f64::from(z);
-                    *s = [s[0] + z, s[1] + z * z];
-                });
+    fn gaussians(&self, space: &FeatureGraph, batches: &Batches<'_>) -> Result<Gaussians> {
+        let (layout, channels) = (batches.layout, self.channels);
+        let [rows, columns] = layout.extent;
+        let mut counts = vec![0.0f64; layout.count()];
+        let mut sums = vec![[0.0f64; 2]; layout.count() * channels];
+        for batch in 0..batches.count {
+            let views = (batches.batch)(batch)?;
+            for chunk in views.chunks(16) {
+                let whitened: Vec<_> = chunk.par_iter().map(|codes| self.whitened(space, codes)).collect();
+                for (z, codes) in whitened.iter().zip(chunk) {
+                    for (cell, place) in layout.of(codes.at) {
+                        counts[place] += 1.0;
+                        let z = &z[cell * channels..][..channels];
+                        for (s, &z) in sums[place * channels..].iter_mut().zip(z) {
+                            let z = f64::from(z);
+                            *s = [s[0] + z, s[1] + z * z];
+                        }
+                    }
+                }
             }
         }
-        let n = views.len() as f64;
+        let all = counts.iter().sum::<f64>().max(1.0);
         let channel = |c: usize| -> Vec<(f32, f32)> {
-            let moments = (0..cells).map(|cell| sums[cell * channels + c].map(|s| s / n));
-            let (mean, var): (Vec<f64>, Vec<f64>) = moments.map(|[m, s]| (m, (s - m * m).max(0.0))).unzip();
-            let all = mean.iter().sum::<f64>() / cells as f64;
-            let square = mean.iter().zip(&var).map(|(m, v)| m * m + v).sum::<f64>() / cells as f64;
-            let spread = (square - all * all).max(1e-6);
+            let at = |place: usize| sums[place * channels + c];
+            let [s, s2] = (0..layout.count()).map(at).fold([0.0; 2], |all, of| [all[0] + of[0], all[1] + of[1]]);
+            let whole = s / all;
+            let spread = (s2 / all - whole * whole).max(1e-6);
+            let moments = |(place, &n): (usize, &f64)| match (n > 0.0, at(place)) {
+                (true, [s, s2]) => (s / n, (s2 / n - (s / n).powi(2)).max(0.0)),
+                (false, _) => (whole, spread),
+            };
+            let (mean, var): (Vec<f64>, Vec<f64>) = counts.iter().enumerate().map(moments).unzip();
             // Neighbours vary alike; their means do not: averaging those would blur the part.
             let var = super::places::near(&var, rows, columns);
-            let shrunk = |local: f64, whole: f64| (n * local + SHRINK * whole) / (n + SHRINK);
-            let place = |(m, v): (&f64, f64)| (shrunk(*m, all) as f32, (1.0 / shrunk(v, spread).sqrt()) as f32);
-            mean.iter().zip(var).map(place).collect()
+            let shrunk = |n: f64, local: f64, whole: f64| (n * local + SHRINK * whole) / (n + SHRINK);
+            let place = |((m, v), &n): ((&f64, f64), &f64)| {
+                (shrunk(n, *m, whole) as f32, (1.0 / shrunk(n, v, spread).sqrt()) as f32)
+            };
+            mean.iter().zip(var).zip(&counts).map(place).collect()
         };
-        let (mean, gain) = (0..channels).into_par_iter().map(channel).collect::<Vec<_>>().into_iter().flatten().unzip();
-        Gaussians { mean, gain }
+        let (mut mean, mut gain) = (vec![0.0; sums.len()], vec![0.0; sums.len()]);
+        let of_channels: Vec<_> = (0..channels).into_par_iter().map(channel).collect();
+        for (c, places) in of_channels.into_iter().enumerate() {
+            for (place, (m, g)) in places.into_iter().enumerate() {
+                (mean[place * channels + c], gain[place * channels + c]) = (m, g);
+            }
+        }
+        Ok(Gaussians { layout, mean, gain })
     }
 }
 

@@ -8,24 +8,25 @@ use super::features::{Codes, FeatureGraph};
 use super::graph::TEMPLATE_SHARE;
 use super::head::Head;
 use super::overall::Overall;
-use super::places::Places;
-use super::template::Template;
+use super::places::{Layout, Places};
+use super::template::{Batches, Template};
+use crate::error::Result;
 
-/// Whether a view shows the same place of every part in the same cell.
+/// Whether views show the same place of every part in the same cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lie {
-    /// As parts lie in front of the camera.
-    Registered,
+    /// As parts lie in front of the camera, or as a chart knows them.
+    Known(Layout),
     /// The view moves over the part: no place of it is like itself.
     Anywhere,
 }
 
 impl Lie {
     /// What is usual where, over the maps of good parts.
-    pub fn usual(self, maps: &[Vec<f32>], space: &FeatureGraph) -> Places {
+    pub fn usual(self, maps: &[(Vec<f32>, [usize; 2])], space: &FeatureGraph) -> Places {
         match self {
-            Self::Registered => Places::fit(maps, space.grid),
-            Self::Anywhere => Places::anywhere(maps, space.cells()),
+            Self::Known(layout) => Places::fit(maps, layout),
+            Self::Anywhere => Places::anywhere(maps, space.grid),
         }
     }
 }
@@ -43,31 +44,37 @@ pub struct Normality {
 }
 
 impl Normality {
-    /// Fits on `goods`; the first `measured` of them say what is usual.
+    /// Fits the bank on `goods`, the template on `batches` of them; `measured` say what is usual.
+    ///
+    /// # Errors
+    /// Those of the batches.
     pub fn fit(
         space: &FeatureGraph,
         goods: &[Codes],
-        lie: Lie,
+        batches: Option<&Batches<'_>>,
+        measured: &[Codes],
         prototypes: usize,
-        measured: usize,
         rng: &mut ChaCha8Rng,
-    ) -> Self {
-        let template = Template::fit(space, goods, lie == Lie::Registered, rng);
+    ) -> Result<Self> {
+        let template = Template::fit(space, goods, batches, rng)?;
         let bank = Bank::fit(&template.whiten(&space.sample(goods, rng)), space.channels, prototypes, rng);
-        let goods = &goods[..goods.len().min(measured)];
-        let maps = |map: &(dyn Fn(&Codes) -> Vec<f32> + Sync)| goods.par_iter().map(map).collect::<Vec<_>>();
-        let bank_usual = lie.usual(&maps(&|c| bank.distances(&template.whitened(space, c))), space);
-        let template_usual = lie.usual(&maps(&|c| template.distances(&template.whitened(space, c))), space);
-        Self { bank, bank_usual, template, template_usual }
+        let lie = batches.map_or(Lie::Anywhere, |batches| Lie::Known(batches.layout));
+        let both = |codes: &Codes| {
+            let z = template.whitened(space, codes);
+            ((bank.distances(&z), codes.at), (template.distances(&z, codes.at), codes.at))
+        };
+        let (banks, templates): (Vec<_>, Vec<_>) = measured.par_iter().map(both).unzip();
+        let (bank_usual, template_usual) = (lie.usual(&banks, space), lie.usual(&templates, space));
+        Ok(Self { bank, bank_usual, template, template_usual })
     }
 
     /// The normality map of one view, `[cells]`, in standard deviations of what is usual at each place.
-    pub fn map(&self, space: &FeatureGraph, codes: &[u8]) -> Vec<f32> {
+    pub fn map(&self, space: &FeatureGraph, codes: &Codes) -> Vec<f32> {
         let cells = self.template.whitened(space, codes);
         let mut map = self.bank.distances(&cells);
-        self.bank_usual.standardise(&mut map);
-        let mut deviation = self.template.distances(&cells);
-        self.template_usual.standardise(&mut deviation);
+        self.bank_usual.standardise(&mut map, codes.at);
+        let mut deviation = self.template.distances(&cells, codes.at);
+        self.template_usual.standardise(&mut deviation, codes.at);
         let mix = |(m, d): (&mut f32, f32)| *m = (1.0 - TEMPLATE_SHARE) * *m + TEMPLATE_SHARE * d;
         map.iter_mut().zip(deviation).for_each(mix);
         map
@@ -91,14 +98,14 @@ impl Known {
     /// the finished graph. They must not be those that the threshold comes from: what is usual would be learnt from
     /// the very parts that stand for unknown ones, which then look more usual than those.
     pub fn measure(space: &FeatureGraph, (head, overall): (Head, Overall), lie: Lie, goods: &[Codes]) -> Self {
-        let maps: Vec<_> = goods.par_iter().map(|c| head.map(space, c)).collect();
+        let maps: Vec<_> = goods.par_iter().map(|c| (head.map(space, c), c.at)).collect();
         Self { usual: lie.usual(&maps, space), head, overall }
     }
 
     /// The standardised logits of one view, `[cells]`.
-    pub fn map(&self, space: &FeatureGraph, codes: &[u8]) -> Vec<f32> {
+    pub fn map(&self, space: &FeatureGraph, codes: &Codes) -> Vec<f32> {
         let mut logits = self.head.map(space, codes);
-        self.usual.standardise(&mut logits);
+        self.usual.standardise(&mut logits, codes.at);
         logits
     }
 }
@@ -111,7 +118,7 @@ pub fn top_mean(map: &[f32], count: usize) -> f32 {
 }
 
 /// Both evidences' maps added up, the head's with a weight: where the zoom looks.
-pub fn suspicion(space: &FeatureGraph, normality: &Normality, known: Option<(&Known, f32)>, codes: &[u8]) -> Vec<f32> {
+pub fn suspicion(space: &FeatureGraph, normality: &Normality, known: Option<(&Known, f32)>, codes: &Codes) -> Vec<f32> {
     let mut map = normality.map(space, codes);
     if let Some((known, weight)) = known {
         map.iter_mut().zip(known.map(space, codes)).for_each(|(m, l)| *m += weight * l);

@@ -61,8 +61,9 @@ def extract(model, view, target):
     part = onnx.ModelProto()
     part.CopyFrom(model)
     graph = part.graph
-    del graph.node[:], graph.output[:], graph.initializer[:], graph.value_info[:], part.metadata_props[:]
+    del graph.input[:], graph.node[:], graph.output[:], graph.initializer[:], graph.value_info[:], part.metadata_props[:]
     graph.node.extend(n for n in model.graph.node if needed.intersection(n.output))
+    graph.input.extend(i for i in model.graph.input if i.name in needed)
     graph.output.extend(o for o in model.graph.output if o.name in wanted)
     graph.initializer.extend(t for t in model.graph.initializer if t.name in needed and t.name != KEEPSAKE)
     onnx.save(part, target)
@@ -84,7 +85,8 @@ def in_onnxruntime(path, picture):
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    inputs = {session.get_inputs()[0].name: picture}
+    # Where a zoomed view begins: anywhere.
+    inputs = {i.name: picture if len(i.shape) == 4 else numpy.array([4, 6]) for i in session.get_inputs()}
     return lambda: session.run(None, inputs)
 
 

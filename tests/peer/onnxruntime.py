@@ -54,14 +54,16 @@ class Peer:
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.notes = json.loads(self.session.get_modelmeta().custom_metadata_map["zoomgate"])
 
-    def evidence(self, view, pixels):
-        return self.session.run([f"{view}_score"], {"image": pixels})[0].reshape(-1).astype(float).tolist()
+    def evidence(self, view, pixels, at=(0, 0)):
+        inputs = {"image": pixels, "zoom_at": numpy.array(at, numpy.int64)}
+        inputs = {i.name: inputs[i.name] for i in self.session.get_inputs()}
+        return self.session.run([f"{view}_score"], inputs)[0].reshape(-1).astype(float).tolist()
 
-    def inspect(self, full, zooms):
+    def inspect(self, full, zooms, places):
         """Every figure of one picture by name, from its model inputs."""
         notes = self.notes
         full = self.evidence("full", full)
-        zooms = [self.evidence("zoom", pixels) for pixels in zooms]
+        zooms = [self.evidence("zoom", pixels, at) for pixels, at in zip(zooms, places)]
         best = max(zooms, key=lambda e: weighted(notes["zoom"], e))
         sums = weighted(notes["full"], full), weighted(notes["zoom"], best)
         return {
@@ -104,7 +106,7 @@ def main():
     for line in lines:
         full, *zooms = [numpy.load(args.dump / name) for name in [line["inputs"]["full"], *line["inputs"]["zoom"]]]
         for peer, results in zip(peers, (theirs, plain)):
-            results.append(peer.inspect(full, zooms))
+            results.append(peer.inspect(full, zooms, line["inputs"]["zoom_at"]))
     if len(lines) < args.pictures_min:
         faults.append(f"{len(lines)} pictures are fewer than {args.pictures_min}")
 

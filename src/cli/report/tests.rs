@@ -19,6 +19,7 @@ fn recipe() -> Recipe {
         light: None,
         registration: None,
         crop: CropPolicy::default(),
+        constants: None,
         full: view,
         zoom: view,
         fused: standard,

@@ -120,11 +120,19 @@ pub(in super::super) struct FusedStore {
     pub(in super::super) leak: Option<f32>,
 }
 
-/// The sum of squares over channels, of the stored values or of `(x - mean) * gain`, `[channels, height, width]` each.
+/// The sum of squares over channels, of the stored values or of `(x - mean) * gain`.
 #[derive(Clone, Debug)]
 pub(in super::super) struct FusedSquares {
     pub(in super::super) x: Grid,
-    pub(in super::super) from: Option<(Vec<f32>, Vec<f32>)>,
+    pub(in super::super) from: Option<Usual>,
+}
+
+/// Means and gains that values are taken from, `[channels, height, width]` each.
+#[derive(Clone, Debug)]
+pub(in super::super) enum Usual {
+    Constant([Vec<f32>; 2]),
+    /// Further inputs of signed bytes, with the steps of each channel.
+    Shown([Vec<f32>; 2]),
 }
 
 /// Stored tensors side by side on one grid, each averaged over neighbours, multiplied and repeated first.

@@ -37,8 +37,9 @@ impl Running {
         let mut times = vec![Duration::MAX; model.nodes.len()];
         let mut one = || -> TractResult<()> {
             fill(&mut self.input, input)?;
-            let input = tvec!(TValue::from_const(std::sync::Arc::clone(&self.input)));
-            self.state.run_plan_with_eval(input, |context, state, node, inputs| {
+            let mut inputs = tvec!(TValue::from_const(std::sync::Arc::clone(&self.input)));
+            inputs.extend(self.at.iter().map(|at| TValue::from_const(std::sync::Arc::clone(at))));
+            self.state.run_plan_with_eval(inputs, |context, state, node, inputs| {
                 let start = Instant::now();
                 let outputs = tract_onnx::tract_core::plan::eval(context, state, node, inputs);
                 times[node.id] = times[node.id].min(start.elapsed());

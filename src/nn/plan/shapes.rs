@@ -15,13 +15,13 @@ use super::fusion::Shapes;
 /// Constants of more elements than this are weights; shapes, axes and bounds are smaller.
 const SMALL: i64 = 64;
 
-/// Shapes of all tensors that can be told for this first input.
+/// Shapes of all tensors that can be told for these first inputs.
 ///
 /// # Errors
 /// Where the graph contradicts itself, which is said again when it is planned.
-pub(super) fn of(model: &ModelProto, input: &InferenceFact) -> TractResult<Shapes> {
+pub(super) fn of(model: &ModelProto, inputs: &[InferenceFact]) -> TractResult<Shapes> {
     let mut model = tract_onnx::onnx().with_ignore_output_shapes(true).parse(&without_weights(model), None)?.model;
-    model.set_input_fact(0, input.clone())?;
+    inputs.iter().enumerate().try_for_each(|(i, fact)| model.set_input_fact(i, fact.clone()))?;
     model.analyse(false)?;
     let shape = |(outlet, name): (&OutletId, &String)| {
         let dims = model.outlet_fact(*outlet).ok()?.shape.concretize()?;

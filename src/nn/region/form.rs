@@ -97,7 +97,7 @@ impl Fused {
                 .ok_or_else(|| at(&"a mean of nothing, or of too much")),
             Op::Store(_) => Ok(x[0]),
             Op::Squares(squares) => {
-                Squares::shape(squares, shapes[0]).map(picture).ok_or_else(|| at(&"constants of another shape"))
+                Squares::shape(squares, &shapes).map(picture).ok_or_else(|| at(&"constants of another shape"))
             }
             Op::Stack(stack) => {
                 Stack::shape(stack, &shapes).map(picture).ok_or_else(|| at(&"inputs that do not lie on each other"))
@@ -135,7 +135,8 @@ impl Fused {
             Op::Resize(resize) => resize.x,
             Op::Table(table) => table.x,
             Op::Mean(mean) => mean.x,
-            Op::Squares(squares) => squares.x,
+            Op::Squares(squares) if at == 0 => squares.x,
+            Op::Squares(_) => return Stored::Signed,
             Op::Stack(stack) => stack.branches[at].x,
             Op::Store(_) => return Stored::Float,
         };

@@ -4,7 +4,7 @@ mod pools;
 mod resize;
 mod stack;
 
-use super::super::fusion::{FusedAdd, FusedMean, FusedMul, FusedSquares, FusedStore, Grid};
+use super::super::fusion::{FusedAdd, FusedMean, FusedMul, FusedSquares, FusedStore, Grid, Usual};
 use super::super::int8::pointwise::{self, Averaging, Storing, Sum, Window};
 use super::super::int8::{Clamp, Isa};
 use super::form::Shape;
@@ -146,14 +146,21 @@ pub(super) struct Squares {
     channels: usize,
     zero: u8,
     scale: f32,
-    /// Mean and gain of each pixel and channel.
-    from: Option<(Vec<f32>, Vec<f32>)>,
+    /// Mean and gain of each pixel and channel; or the steps of each channel, where they are read.
+    from: Option<Usual>,
 }
 
 impl Squares {
-    pub(super) fn shape(squares: &FusedSquares, [height, width, channels]: Shape) -> Option<Shape> {
-        let fits = |v: &Vec<f32>| v.len() == height * width * channels;
-        squares.from.as_ref().is_none_or(|(mean, gain)| fits(mean) && fits(gain)).then_some([height, width, 1])
+    pub(super) fn shape(squares: &FusedSquares, x: &[Shape]) -> Option<Shape> {
+        let [height, width, channels] = x[0];
+        let fits = match &squares.from {
+            None => x.len() == 1,
+            Some(Usual::Constant(maps)) => x.len() == 1 && maps.iter().all(|v| v.len() == height * width * channels),
+            Some(Usual::Shown(steps)) => {
+                x.len() == 3 && x[1..].iter().all(|of| *of == x[0]) && steps.iter().all(|s| s.len() == channels)
+            }
+        };
+        fits.then_some([height, width, 1])
     }
 
     pub(super) fn new(squares: &FusedSquares, [height, width, channels]: Shape, isa: Isa) -> Self {
@@ -162,23 +169,31 @@ impl Squares {
             interleave(v, height * width, channels, &mut out, |v| v);
             out
         };
-        Self {
-            isa,
-            channels,
-            zero: squares.x.zero,
-            scale: squares.x.scale,
-            from: squares.from.as_ref().map(|(mean, gain)| (turned(mean), turned(gain))),
-        }
+        let from = squares.from.as_ref().map(|from| match from {
+            Usual::Constant(maps) => Usual::Constant(maps.each_ref().map(turned)),
+            Usual::Shown(steps) => Usual::Shown(steps.clone()),
+        });
+        Self { isa, channels, zero: squares.x.zero, scale: squares.x.scale, from }
     }
 
-    pub(super) fn run(&self, x: &[u8], y: &mut [f32]) {
+    /// `usual` are stored means and gains, where they are read; `room` is kept by the caller.
+    pub(super) fn run(&self, x: &[u8], usual: [&[u8]; 2], room: &mut [Vec<f32>; 2], y: &mut [f32]) {
+        let grid = [f32::from(self.zero), self.scale];
         for (pixel, (y, x)) in y.iter_mut().zip(x.chunks_exact(self.channels)).enumerate() {
+            let at = pixel * self.channels..(pixel + 1) * self.channels;
             match &self.from {
                 None => pointwise::norm(self.isa, self.zero, self.scale * self.scale, x, y),
-                Some((mean, gain)) => {
-                    let at = pixel * self.channels..(pixel + 1) * self.channels;
-                    let (zero, usual) = (f32::from(self.zero), [&mean[at.clone()], &gain[at]]);
-                    pointwise::distance(self.isa, [zero, self.scale], usual, x, y);
+                Some(Usual::Constant(maps)) => {
+                    pointwise::distance(self.isa, grid, maps.each_ref().map(|map| &map[at.clone()]), x, y);
+                }
+                Some(Usual::Shown(steps)) => {
+                    for ((room, stored), steps) in room.iter_mut().zip(usual).zip(steps) {
+                        room.clear();
+                        // Signed bytes are read 128 higher.
+                        let real = |(&byte, step): (&u8, &f32)| f32::from((byte ^ 0x80) as i8) * step;
+                        room.extend(stored[at.clone()].iter().zip(steps).map(real));
+                    }
+                    pointwise::distance(self.isa, grid, room.each_ref().map(Vec::as_slice), x, y);
                 }
             }
         }

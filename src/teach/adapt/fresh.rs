@@ -7,8 +7,9 @@ use rayon::prelude::*;
 use super::super::conclusion::{Measured, Passes};
 use super::super::features::{Codes, planar};
 use super::super::keepsake::{Place, rough};
-use super::super::lesson::{jittered, whole};
+use super::super::lesson::{Lesson, jittered, whole};
 use super::super::overall::pooled;
+use super::super::places::Layout;
 use super::super::view::{Known, Lie};
 use super::super::weights::PRIOR;
 use super::{Adaptation, SAME_PLACE, mix};
@@ -31,7 +32,8 @@ pub(super) struct Fresh {
     /// With the new bad's number.
     pub(super) real: [Vec<(usize, Codes)>; 2],
     pub(super) mixed: [Vec<(usize, Codes)>; 2],
-    /// Each part as it is, and its zoomed views, as the device's model will see them.
+    /// Each part as it is, and its zoomed views, as the device's model will see them; the first of each as it would cut
+    /// them.
     pub(super) exact: [Vec<Codes>; 2],
     pub(super) pooled: [Vec<Vec<f32>>; 2],
 }
@@ -51,7 +53,11 @@ impl Adaptation<'_> {
         let boxes = self.boxes(&full, rng)?;
         let frames = (0..count).map(|b| lesson.bad.frame(b)).collect::<Result<Vec<_>>>()?;
         let views: Vec<View> = (0..count * ZOOMS)
-            .map(|i| lesson.zoom_on(boxes[i % count], &frames[i % count], &mut lesson.rng(4, i)))
+            .map(|i| {
+                // The first of each as the device would cut it.
+                let cut = if i < count { Lesson::cut_on } else { Lesson::zoom_on };
+                cut(lesson, boxes[i % count], &frames[i % count], &mut lesson.rng(4, i))
+            })
             .collect();
         let zoom = lesson
             .codes("zooming into new bad parts", views.len(), |i| Ok(lesson.render(&frames[i % count], &views[i])))?;
@@ -82,11 +88,11 @@ impl Adaptation<'_> {
         let bads = self.rehearsed(0, full.iter().map(rough).collect());
         let head = self.head("finding the new defects", 0, &bads, FINDING, rng);
         let overall = super::Overall::fit_pooled(&kept.pooled[0], &[vec![pooled(space, &full[0])]]);
-        let first = Known::measure(space, (head, overall), Lie::Registered, &kept.goods[0]);
+        let first = Known::measure(space, (head, overall), Lie::Known(Layout::fixed(space.grid)), &kept.goods[0]);
         let mut running = Passes::behind_features(&self.graph, space)?.full.spawn()?;
         (0..lesson.bad.len())
             .map(|b| {
-                let maps = running.run(&planar(&full[b], space.channels))?;
+                let maps = running.run(&planar(&full[b], space.channels).pixels)?;
                 let normality = &maps[0].f32()[..space.cells()];
                 let known = first.map(space, &full[b]);
                 let sum: Vec<f32> = normality.iter().zip(known).map(|(n, k)| n + PRIOR[0][1] as f32 * k).collect();

@@ -43,7 +43,7 @@ pub fn paste(good: &Codes, bad: &Codes, from: Cells, grid: [usize; 2], rng: &mut
         let (source, to) = (((top + row) * columns + left) * channels, ((y + row) * columns + x) * channels);
         codes[to..to + width].copy_from_slice(&bad[source..source + width]);
     }
-    codes.into()
+    Codes::new(codes, good.at)
 }
 
 #[cfg(test)]
@@ -64,12 +64,14 @@ mod tests {
     #[test]
     fn the_cells_land_whole_and_on_even_places() {
         let (rows, columns, channels) = (6, 8, 3);
-        let good: Codes = vec![1; rows * columns * channels].into();
-        let bad: Codes = (0..rows * columns * channels).map(|i| 100 + (i / channels) as u8).collect();
+        let good = Codes::new(vec![1; rows * columns * channels], [4, 2]);
+        let bad: Vec<u8> = (0..rows * columns * channels).map(|i| 100 + (i / channels) as u8).collect();
+        let bad = Codes::new(bad, [0, 0]);
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut places = std::collections::BTreeSet::new();
         for _ in 0..100 {
             let mixed = paste(&good, &bad, [2, 2, 6, 4], [rows, columns], &mut rng);
+            assert_eq!(mixed.at, good.at);
             let changed: Vec<usize> = (0..rows * columns).filter(|i| mixed[i * channels] != 1).collect();
             let (x, y) = (changed[0] % columns, changed[0] / columns);
             assert!(changed.len() == 8 && x % 2 == 0 && y % 2 == 0, "{changed:?}");

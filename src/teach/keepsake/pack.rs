@@ -9,14 +9,14 @@ use flate2::Compression;
 use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
 
-use crate::teach::features::{cell_major, planar};
+use crate::teach::features::cell_major;
 
 /// How often a coarse cell may be repeated, in both directions.
 const REPEATS: [usize; 2] = [4, 2];
 
 /// Codes `[cells, channels]` on `grid`, without their `drop` lowest bits. Cost: 4 ms for 200 KB.
 pub fn pack(codes: &[u8], channels: usize, grid: [usize; 2], drop: u8) -> Vec<u8> {
-    let planes: Vec<u8> = planar(codes, channels).iter().map(|v| v >> drop).collect();
+    let planes: Vec<u8> = cell_major(codes, codes.len() / channels).iter().map(|v| v >> drop).collect();
     let (mut repeats, mut rest) = (Vec::with_capacity(channels), Vec::with_capacity(planes.len()));
     for plane in planes.chunks(planes.len() / channels) {
         let by = REPEATS.into_iter().find(|&by| is_repeated(plane, grid, by)).unwrap_or(1);

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::tensor_proto::DataType;
 
-use super::super::{Fused, FusedAdd, FusedMul, FusedSquares, FusedStore, Op};
+use super::super::{Fused, FusedAdd, FusedMul, FusedSquares, FusedStore, Op, Usual};
 use super::attributes::{float, int, ints};
 use super::{Closing, View};
 
@@ -58,16 +59,31 @@ impl<'a> View<'a> {
         if let Some((x, grid)) = self.stored(&node.input[0]) {
             return Some(self.made(i, vec![x], y, Op::Squares(FusedSquares { x: grid, from: None }), Vec::new()));
         }
-        let step = |tensor: &str, op: &str| -> Option<(usize, &'a NodeProto, Vec<f32>)> {
+        let step = |tensor: &str, op: &str| -> Option<(usize, &'a NodeProto, &'a String)> {
             let m = *self.maker.get(tensor)?;
             let n = &self.nodes[m];
             let fits = n.op_type == op && self.is_alone(tensor);
-            fits.then(|| Some((m, n, self.constant_map(n.input.get(1)?)?)))?
+            fits.then(|| Some((m, n, n.input.get(1)?)))?
         };
         let (mul, scaled, gain) = step(&node.input[0], "Mul")?;
         let (sub, centred, mean) = step(&scaled.input[0], "Sub")?;
         let (x, grid) = self.stored(&centred.input[0])?;
-        let op = Op::Squares(FusedSquares { x: grid, from: Some((mean, gain)) });
-        Some(self.made(i, vec![x], y, op, vec![mul, sub]))
+        let made = |x: Vec<String>, from: Usual| {
+            self.made(i, x, y.clone(), Op::Squares(FusedSquares { x: grid, from: Some(from) }), vec![mul, sub])
+        };
+        if let (Some(mean), Some(gain)) = (self.constant_map(mean), self.constant_map(gain)) {
+            return Some(made(vec![x], Usual::Constant([mean, gain])));
+        }
+        let ((mean, mean_steps), (gain, gain_steps)) = (self.signed_map(mean)?, self.signed_map(gain)?);
+        Some(made(vec![x, mean, gain], Usual::Shown([mean_steps, gain_steps])))
+    }
+
+    /// The signed bytes behind a map of floats, around 0, and the steps of its channels.
+    fn signed_map(&self, name: &str) -> Option<(String, Vec<f32>)> {
+        let dequantize = self.dequantize(name).filter(|d| int(d, "axis", 1) == 1)?;
+        let stored = &dequantize.input[0];
+        let zeros = self.bytes(dequantize.input.get(2)?, DataType::Int8)?;
+        let is_around_0 = zeros.iter().all(|z| *z == 0) && !self.constants.contains_key(stored.as_str());
+        is_around_0.then(|| Some((stored.clone(), self.floats(&dequantize.input[1])?)))?
     }
 }

@@ -173,7 +173,8 @@ impl Network {
     pub(super) fn squares(&mut self) {
         let ((x, q, channels, side), name) = (self.pick(), self.name());
         let mut y = self.graph.dequantize(&x, q, &format!("{name}.x"));
-        if self.rng.random_bool(0.5) {
+        let from = self.rng.random_range(0..3);
+        if from == 1 {
             let dims = [1, channels, side, side];
             let map = |net: &mut Self, low: f32, high: f32| -> Vec<f32> {
                 (0..channels * side * side).map(|_| net.rng.random_range(low..high)).collect()
@@ -181,6 +182,22 @@ impl Network {
             let (mean, gain) = (map(self, -50.0 * q.scale, 50.0 * q.scale), map(self, 0.2, 1.0));
             let mean = self.graph.f32(&format!("{name}.usual"), &dims, &mean);
             let gain = self.graph.f32(&format!("{name}.gain"), &dims, &gain);
+            y = self.graph.node("Sub", &[&y, &mean], &format!("{name}.centred"), &[]);
+            y = self.graph.node("Mul", &[&y, &gain], &format!("{name}.scaled"), &[]);
+        }
+        if from == 2 {
+            // Means and gains that are made of what comes in, as signed bytes on a grid for each channel.
+            let map = |net: &mut Self, part: &str, steps: std::ops::Range<f32>| {
+                let steps: Vec<f32> = (0..channels).map(|_| net.rng.random_range(steps.clone())).collect();
+                let step = net.graph.f32(&format!("{name}.{part}.step"), &[channels], &steps);
+                let zero = net.graph.i8(&format!("{name}.{part}.zero"), &[channels], &vec![0; channels]);
+                let axis = [Attr::Int("axis", 1)];
+                let stored =
+                    net.graph.node("QuantizeLinear", &[&y, &step, &zero], &format!("{name}.{part}.stored"), &axis);
+                net.graph.node("DequantizeLinear", &[&stored, &step, &zero], &format!("{name}.{part}"), &axis)
+            };
+            let mean = map(self, "usual", q.scale..2.0 * q.scale);
+            let gain = map(self, "gain", 0.002..0.008);
             y = self.graph.node("Sub", &[&y, &mean], &format!("{name}.centred"), &[]);
             y = self.graph.node("Mul", &[&y, &gain], &format!("{name}.scaled"), &[]);
         }
