@@ -367,8 +367,9 @@ impl Lesson<'_> {
             let measured = &goods[..self.fit.len().min(PROBES)];
             return Normality::fit(&self.space, goods, None, measured, self.options.prototypes, rng);
         };
-        let of_each = |views: usize| views.div_ceil(self.fit.len()).clamp(2, 12);
-        let (first, again) = (of_each(SWEEP), of_each(SWEEP_AGAIN));
+        let of_each = |views: usize, least: usize| views.div_ceil(self.fit.len()).clamp(least, 12);
+        // The second lot stays in memory.
+        let (first, again) = (of_each(SWEEP, 2), of_each(SWEEP_AGAIN, 1));
         let count = self.fit.len().div_ceil(SWEPT);
         self.progress.stage("zooming all over good parts", (self.fit.len() * (first + again)) as u64);
         let mut measured = Vec::new();
