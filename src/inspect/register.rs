@@ -383,12 +383,17 @@ fn search(reference: &[Grey], frame: &[Grey], moved: &mut Vec<Option<f32>>) -> (
     (pose, found)
 }
 
+/// The pictures of the first one's size; `None` where all together are fewer than two.
+fn of_one_size(pictures: &[Grey]) -> Option<Vec<&Grey>> {
+    let first = pictures.first().filter(|_| pictures.len() > 1)?;
+    Some(pictures.iter().filter(|p| (p.width, p.height) == (first.width, first.height)).collect())
+}
+
 /// The correlation of each picture with the mean of all, as they lie; `None` where they are fewer than two.
 pub fn as_they_lie(pictures: &[Grey]) -> Option<Vec<f32>> {
-    let first = pictures.first().filter(|_| pictures.len() > 1)?;
-    let same: Vec<&Grey> = pictures.iter().filter(|p| (p.width, p.height) == (first.width, first.height)).collect();
+    let same = of_one_size(pictures)?;
     let share = 1.0 / same.len() as f32;
-    let mut mean = Grey { values: vec![0.0; first.values.len()], ..**same.first()? };
+    let mut mean = Grey { values: vec![0.0; same[0].values.len()], ..*same[0] };
     for picture in &same {
         mean.values.iter_mut().zip(&picture.values).for_each(|(m, v)| *m += share * v);
     }
@@ -401,8 +406,7 @@ pub fn as_they_lie(pictures: &[Grey]) -> Option<Vec<f32>> {
 /// Starts from the picture that is most like the others as they lie, and takes the mean twice. `None` where pictures are
 /// fewer than two.
 pub fn mean_of(pictures: &[Grey]) -> Option<(Grey, Vec<f32>)> {
-    let first = pictures.first().filter(|_| pictures.len() > 1)?;
-    let same: Vec<&Grey> = pictures.iter().filter(|p| (p.width, p.height) == (first.width, first.height)).collect();
+    let same = of_one_size(pictures)?;
     let mut moved = Vec::new();
     let likeness = |i: usize, moved: &mut Vec<Option<f32>>| -> f64 {
         same.iter().take(24).map(|p| correlation(same[i], p, Pose::default(), moved)).sum()

@@ -217,13 +217,7 @@ impl Running {
         }
         let Self { state, input: tensor, at: place, team } = self;
         let run = || -> TractResult<Outputs> {
-            fill(tensor, input)?;
-            let mut inputs = tvec!(TValue::from_const(Arc::clone(tensor)));
-            if let Some(place) = place {
-                let mut room = Arc::make_mut(place).try_as_plain_ram_mut()?;
-                room.as_slice_mut::<i64>()?.iter_mut().zip(at).for_each(|(cell, at)| *cell = at as i64);
-                inputs.push(TValue::from_const(Arc::clone(place)));
-            }
+            let inputs = filled(tensor, place.as_mut(), input, at)?;
             Ok(state.run(inputs)?.into_iter().map(Output).collect())
         };
         team::run(team.as_deref(), run).map_err(|e| failed("the model", e))
@@ -244,6 +238,23 @@ fn asks_where(model: &ModelProto, outputs: &[String]) -> bool {
     let needed = onnx::ancestors(graph, outputs);
     let mut kept = graph.node.iter().zip(needed).filter(|(_, is_needed)| *is_needed);
     graph.input.iter().skip(1).any(|i| i.name == AT) && kept.any(|(n, _)| n.input.iter().any(|name| name == AT))
+}
+
+/// A plan's inputs, with a picture and where it begins written into them.
+fn filled(
+    tensor: &mut Arc<Tensor>,
+    place: Option<&mut Arc<Tensor>>,
+    input: &[u8],
+    at: [usize; 2],
+) -> TractResult<TVec<TValue>> {
+    fill(tensor, input)?;
+    let mut inputs = tvec!(TValue::from_const(Arc::clone(tensor)));
+    if let Some(place) = place {
+        let mut room = Arc::make_mut(place).try_as_plain_ram_mut()?;
+        room.as_slice_mut::<i64>()?.iter_mut().zip(at).for_each(|(cell, at)| *cell = at as i64);
+        inputs.push(TValue::from_const(Arc::clone(place)));
+    }
+    Ok(inputs)
 }
 
 /// Writes bytes into a plan's input.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
-use super::{Plan, Running, failed, fill, region, team};
+use super::{Plan, Running, failed, filled, region, team};
 use crate::error::Result;
 
 /// One node of a plan, as it was run.
@@ -36,9 +36,7 @@ impl Running {
         let model = plan.runnable.model();
         let mut times = vec![Duration::MAX; model.nodes.len()];
         let mut one = || -> TractResult<()> {
-            fill(&mut self.input, input)?;
-            let mut inputs = tvec!(TValue::from_const(std::sync::Arc::clone(&self.input)));
-            inputs.extend(self.at.iter().map(|at| TValue::from_const(std::sync::Arc::clone(at))));
+            let inputs = filled(&mut self.input, self.at.as_mut(), input, [0, 0])?;
             self.state.run_plan_with_eval(inputs, |context, state, node, inputs| {
                 let start = Instant::now();
                 let outputs = tract_onnx::tract_core::plan::eval(context, state, node, inputs);
