@@ -44,4 +44,14 @@ impl Frame {
         assert_eq!(rgb.len(), width as usize * height as usize * 3, "RGB frame of {width}x{height}");
         Self { id: FrameId(0), exposure_at: Timestamp::ZERO, dequeued_at: Timestamp::ZERO, width, height, rgb }
     }
+    /// Its pixels, of this size, to be written over: what is in them may be anything. Allocates only where they are shared
+    /// or were of another size.
+    pub fn overwrite(&mut self, width: u32, height: u32) -> &mut [u8] {
+        let bytes = width as usize * height as usize * 3;
+        if self.rgb.len() != bytes || Arc::get_mut(&mut self.rgb).is_none() {
+            self.rgb = vec![0; bytes].into();
+        }
+        (self.width, self.height) = (width, height);
+        Arc::get_mut(&mut self.rgb).expect("nobody else has it")
+    }
 }

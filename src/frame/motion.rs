@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Frame;
 use super::geometry::{Roi, View};
+use super::kernels::{self, warp::Origin};
 
 /// How what a picture shows was moved: turned about the middle, then shifted, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,116 +53,31 @@ impl Motion {
     }
 }
 
-/// `i` mirrored into 0..length, the edge pixel twice.
-pub fn mirrored(i: i64, length: u32) -> usize {
-    let length = i64::from(length);
-    let i = i.rem_euclid(2 * length);
-    (if i < length { i } else { 2 * length - 1 - i }) as usize
-}
-
-/// Fractions of a pixel that are told apart, as a power of two.
-const FRACTION: u32 = 8;
-
-/// The picture moved: bilinear, mirrored beyond its edges. Cost: twelve products for each pixel.
+/// The picture moved: bilinear, mirrored beyond its edges. Cost: twelve products a pixel.
 pub fn warped(frame: &Frame, moved: &Motion) -> Frame {
     let mut out = Frame { rgb: Arc::from(Vec::new()), ..frame.clone() };
-    warp(frame, moved, &mut out);
+    warp(frame, moved, [frame.width, frame.height], Roi::whole(frame.width, frame.height), &mut out);
     out
 }
 
-/// As [`warped`], into `out`, which allocates only where its pixels are shared or too few.
-pub fn warp(frame: &Frame, moved: &Motion, out: &mut Frame) {
-    if out.rgb.len() != frame.rgb.len() || Arc::get_mut(&mut out.rgb).is_none() {
-        out.rgb = vec![0; frame.rgb.len()].into();
-    }
-    (out.width, out.height) = (frame.width, frame.height);
+/// As [`warped`], but for what lies outside `roi`, into `out`, which allocates only where its pixels are shared or too few.
+/// `moved` is told in pixels of a picture of this `size`, which `frame` shows as well, larger or smaller.
+///
+/// # Panics
+/// If `roi` lies outside the frame.
+pub fn warp(frame: &Frame, moved: &Motion, size: [u32; 2], roi: Roi, out: &mut Frame) {
     (out.id, out.exposure_at, out.dequeued_at) = (frame.id, frame.exposure_at, frame.dequeued_at);
-    let rgb = Arc::get_mut(&mut out.rgb).expect("nobody else has it");
-    let source = Source { pixels: &frame.rgb, width: frame.width, height: frame.height };
-    let (width, height) = (f64::from(frame.width), f64::from(frame.height));
-    for (y, row) in rgb.chunks_exact_mut(3 * frame.width as usize).enumerate() {
-        let from = |x: f64| {
-            let (sx, sy) = moved.origin((x + 0.5, y as f64 + 0.5), width, height);
-            [sx - 0.5, sy - 0.5]
-        };
-        source.row(from(0.0), from(1.0), row);
-    }
-}
-
-/// Fixed-point positions along a row: their fractions, and more bits so that steps add up.
-const POSITION: u32 = 32;
-
-/// A picture that rows are taken from.
-struct Source<'a> {
-    pixels: &'a [u8],
-    width: u32,
-    height: u32,
-}
-
-impl Source<'_> {
-    /// Fills a row, whose first two pixels come from `start` and `next`.
-    fn row(&self, start: [f64; 2], next: [f64; 2], row: &mut [u8]) {
-        let fixed = |v: f64| (v * (1u64 << POSITION) as f64).round() as i64;
-        let step: [i64; 2] = std::array::from_fn(|i| fixed(next[i] - start[i]));
-        // Half of the smallest fraction that is told apart, so that positions are rounded.
-        let half = 1i64 << (POSITION - FRACTION - 1);
-        let start = start.map(|v| fixed(v) + half);
-        let pixels = row.len() / 3;
-        // Where all four neighbours lie inside: one stretch, because positions are on a line.
-        let limits = [self.width, self.height].map(|side| i64::from(side - 1) << POSITION);
-        let is_inside = |x: usize| (0..2).all(|i| (0..limits[i]).contains(&(start[i] + step[i] * x as i64)));
-        let first = (0..pixels).find(|&x| is_inside(x)).unwrap_or(pixels);
-        let end = (first..pixels).rev().find(|&x| is_inside(x)).map_or(first, |last| last + 1);
-        let stride = 3 * self.width as usize;
-        let (before, rest) = row.split_at_mut(3 * first);
-        let (inside, after) = rest.split_at_mut(3 * (end - first));
-        self.mirror(start, step, 0, before);
-        self.mirror(start, step, end, after);
-        let [mut x, mut y] = [0, 1].map(|i| start[i] + step[i] * first as i64);
-        for to in inside.as_chunks_mut::<3>().0 {
-            let at = (y >> POSITION) as usize * stride + 3 * (x >> POSITION) as usize;
-            // Two pixels side by side above, two below.
-            let [above, below] = [at, at + stride].map(|at| self.pixels[at..].first_chunk::<6>());
-            let (Some(above), Some(below)) = (above, below) else { return };
-            let [fx, fy] = [x, y].map(fraction);
-            for c in 0..3 {
-                let [above, below] = [above, below].map(|p| between(p[c].into(), p[c + 3].into(), fx));
-                to[c] = rounded(between(above, below, fy));
-            }
-            (x, y) = (x + step[0], y + step[1]);
-        }
-    }
-
-    /// The same for pixels from the `from`-th on, mirrored beyond the edges.
-    fn mirror(&self, start: [i64; 2], step: [i64; 2], from: usize, row: &mut [u8]) {
-        for (x, to) in (from..).zip(row.as_chunks_mut::<3>().0) {
-            let [x, y] = [0, 1].map(|i| start[i] + step[i] * x as i64);
-            let sides = |at: i64, side: u32| [0, 1].map(|next| mirrored((at >> POSITION) + next, side));
-            let (columns, rows) = (sides(x, self.width), sides(y, self.height));
-            let [fx, fy] = [x, y].map(fraction);
-            for (c, to) in to.iter_mut().enumerate() {
-                let at =
-                    |row: usize, column: usize| u32::from(self.pixels[(row * self.width as usize + column) * 3 + c]);
-                let [above, below] = rows.map(|row| between(at(row, columns[0]), at(row, columns[1]), fx));
-                *to = rounded(between(above, below, fy));
-            }
-        }
-    }
-}
-
-/// The part of a position that lies between two pixels.
-fn fraction(at: i64) -> u32 {
-    ((at >> (POSITION - FRACTION)) & ((1 << FRACTION) - 1)) as u32
-}
-
-/// Between two values, times what fractions are counted in.
-fn between(a: u32, b: u32, fraction: u32) -> u32 {
-    a * ((1 << FRACTION) - fraction) + b * fraction
-}
-
-/// What two [`between`]s made of bytes, as a byte again.
-fn rounded(value: u32) -> u8 {
-    ((value + (1 << (2 * FRACTION - 1))) >> (2 * FRACTION)) as u8
+    let rgb = out.overwrite(frame.width, frame.height);
+    let [width, height] = size.map(f64::from);
+    let (sx, sy) = (width / f64::from(frame.width), height / f64::from(frame.height));
+    let from = |x: f64, y: f64| {
+        let (x, y) = moved.origin((sx * (x + 0.5), sy * (y + 0.5)), width, height);
+        [x / sx - 0.5, y / sy - 0.5]
+    };
+    let start = from(0.0, 0.0);
+    let step = |to: [f64; 2]| [to[0] - start[0], to[1] - start[1]];
+    let origin = Origin { start, along: step(from(1.0, 0.0)), down: step(from(0.0, 1.0)) };
+    kernels::warp::warp(&frame.rgb, [frame.width, frame.height], &origin, roi, rgb);
 }
 
 #[cfg(test)]
@@ -186,14 +102,14 @@ mod tests {
         let mut out = warped(&frame, &Motion::NONE);
         assert_eq!(out.rgb, frame.rgb);
         let buffer = out.rgb.as_ptr();
-        warp(&frame, &Motion { dx: 2.0, dy: 1.0, degrees: 0.0 }, &mut out);
+        warp(&frame, &Motion { dx: 2.0, dy: 1.0, degrees: 0.0 }, [20, 10], Roi::whole(20, 10), &mut out);
         assert_eq!(out.rgb.as_ptr(), buffer);
         for (x, y) in [(2u32, 1u32), (10, 5), (19, 9)] {
             let at = |x: u32, y: u32| ((y * 20 + x) * 3) as usize;
             assert_eq!(out.rgb[at(x, y)], frame.rgb[at(x - 2, y - 1)]);
         }
         let shared = out.clone();
-        warp(&frame, &Motion::NONE, &mut out);
+        warp(&frame, &Motion::NONE, [20, 10], Roi::whole(20, 10), &mut out);
         assert!(shared.rgb != out.rgb && out.rgb == frame.rgb);
     }
 }

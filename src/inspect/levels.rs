@@ -7,9 +7,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::preprocess::{Scratch, sample};
-use crate::frame::Frame;
-use crate::frame::geometry::View;
 use crate::frame::kernels::input::{Affine, moments};
 
 /// The middle of the model's input range: where every frame's mean is brought to.
@@ -48,13 +45,6 @@ impl Levels {
         let std = (square as f64 / n - mean * mean).max(0.0).sqrt();
         let gain = (light.contrast / (std as f32).max(1e-3)).min(light.gain_max);
         Self(Affine::new(gain.into(), mean, MIDDLE))
-    }
-
-    /// From a frame: what [`Levels::of`] gives for its full view.
-    pub fn of_frame(frame: &Frame, [rows, columns]: [usize; 2], light: &Light, scratch: &mut Scratch) -> Self {
-        let mut input = vec![0; 3 * rows * columns];
-        sample(frame, &View::whole(frame.width, frame.height), columns, rows, &mut input, scratch);
-        Self::of(&input, light)
     }
 
     /// Applies the map in place.

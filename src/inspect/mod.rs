@@ -1,5 +1,6 @@
 //! Inspection: a frame in, an [`Inspection`] out. Looks at the whole, zooms into what is suspicious, scores both.
 
+pub mod aligned;
 pub mod crop;
 pub mod levels;
 pub mod model;

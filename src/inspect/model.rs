@@ -5,16 +5,16 @@ use std::time::Instant;
 
 use sha2::{Digest as _, Sha256};
 
+use super::aligned::Aligning;
 use super::crop::{self, Chart, Map};
 use super::levels::Levels;
-use super::preprocess::{self, sample};
 use super::recipe::{KEEPSAKE_KEY, METADATA_KEY, Recipe};
-use super::register::{self, Aligner};
+use super::register::Aligner;
 use super::{Evidence, Inspect, Inspection, StageTimes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::frame::geometry::View;
-use crate::frame::motion::{Motion, warp};
+use crate::frame::motion::Motion;
 use crate::nn::ModelProto;
 use crate::nn::backbone::Backbone;
 use crate::nn::onnx::{self, Elem};
@@ -158,9 +158,7 @@ impl Model {
             input: vec![0; 3 * self.recipe.input.height * self.recipe.input.width],
             zoom_from: self.zoom_from,
             aligner: self.aligner.clone(),
-            aligning: register::Scratch::default(),
-            aligned: None,
-            sampling: preprocess::Scratch::default(),
+            aligning: Aligning::new([self.recipe.input.height, self.recipe.input.width]),
             cropping: crop::Scratch::default(),
             views: Vec::new(),
             suspicion: Vec::new(),
@@ -196,9 +194,6 @@ fn other_chart(origin: &str) -> Error {
     Error::new(ErrorKind::Corrupt, message)
 }
 
-/// Hears of each model input, by name, with the row and the column at which it begins.
-type Hears<'a> = dyn FnMut(&str, &[u8], [usize; 2]) + 'a;
-
 /// Inspects frames on one thread; owns its buffers.
 pub struct Inspector {
     recipe: std::sync::Arc<Recipe>,
@@ -207,9 +202,7 @@ pub struct Inspector {
     input: Vec<u8>,
     zoom_from: f32,
     aligner: Option<std::sync::Arc<Aligner>>,
-    aligning: register::Scratch,
-    aligned: Option<Frame>,
-    sampling: preprocess::Scratch,
+    aligning: Aligning,
     cropping: crop::Scratch,
     views: Vec<View>,
     suspicion: Vec<f32>,
@@ -260,20 +253,9 @@ impl Inspector {
     /// As [`Inspect::inspect`].
     pub fn inspect_with(&mut self, frame: &Frame, mut dump: impl FnMut(&str, &[u8], [usize; 2])) -> Result<Inspection> {
         let start = Instant::now();
-        let correction = self.align(frame);
-        // Back in its place at the end; until then what is looked at is one frame or the other.
-        let aligned = self.aligned.take();
-        let seen = aligned.as_ref().filter(|_| correction != Motion::NONE).unwrap_or(frame);
-        let inspection = self.look(seen, start, &correction, &mut dump);
-        self.aligned = aligned;
-        inspection
-    }
-
-    /// Looks at a part that lies in its place; `correction` brought it there.
-    fn look(&mut self, frame: &Frame, start: Instant, correction: &Motion, dump: &mut Hears<'_>) -> Result<Inspection> {
-        let (width, height) = (self.recipe.input.width, self.recipe.input.height);
+        let correction = self.aligning.find(frame, self.aligner.as_deref());
         let whole = View::whole(frame.width, frame.height);
-        sample(frame, &whole, width, height, &mut self.input, &mut self.sampling);
+        self.aligning.sample(frame, &whole, &mut self.input);
         let levels = self.recipe.light.map_or_else(Levels::identity, |light| Levels::of(&self.input, &light));
         levels.apply(&mut self.input);
         dump("full", &self.input, [0, 0]);
@@ -299,7 +281,7 @@ impl Inspector {
         let mut best: Option<(f32, Evidence)> = None;
         let mut crops = super::Crops::default();
         for (i, view) in self.views.iter().enumerate() {
-            sample(frame, view, width, height, &mut self.input, &mut self.sampling);
+            self.aligning.sample(frame, view, &mut self.input);
             levels.apply(&mut self.input);
             let at = self.recipe.crop.chart.map_or([0, 0], |chart| chart.at(view, &whole));
             dump(["zoom0", "zoom1", "zoom2", "zoom3"][i], &self.input, at);
@@ -311,9 +293,9 @@ impl Inspector {
                 best = Some((score, e));
             }
             let roi = view.inside(frame.width, frame.height);
-            crops.push(if *correction == Motion::NONE { roi } else { lies.follow(&roi, size.0, size.1) });
+            crops.push(if correction == Motion::NONE { roi } else { lies.follow(&roi, size.0, size.1) });
         }
-        if *correction != Motion::NONE {
+        if correction != Motion::NONE {
             self.put_back(&lies, frame);
         }
         let end = Instant::now();
@@ -335,16 +317,6 @@ impl Inspector {
 }
 
 impl Inspector {
-    /// Finds the part in a frame and moves it to its place, into `aligned`; what moved it.
-    fn align(&mut self, frame: &Frame) -> Motion {
-        let Some(aligner) = &self.aligner else { return Motion::NONE };
-        let correction = aligner.find(frame, &mut self.aligning);
-        if correction != Motion::NONE {
-            warp(frame, &correction, self.aligned.get_or_insert_with(|| Frame { rgb: [].into(), ..frame.clone() }));
-        }
-        correction
-    }
-
     /// Lays maps and views for people over the frame again, whose part `lies` moved.
     fn put_back(&mut self, lies: &Motion, frame: &Frame) {
         let size = (f64::from(frame.width), f64::from(frame.height));

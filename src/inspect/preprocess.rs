@@ -1,11 +1,11 @@
 //! From a frame's pixels to the model's input: one rectangle, resampled straight into planar u8.
 
 use crate::frame::Frame;
-use crate::frame::geometry::View;
+use crate::frame::geometry::{Roi, View};
 use crate::frame::kernels::resample::{Resampler, Taps};
 
-/// Shrinking by more than this averages areas; up to it, by a triangle; enlarging interpolates.
-const AREA_ABOVE: f64 = 2.0;
+/// Shrinking by this or more averages areas; by less, it takes a triangle; enlarging interpolates.
+const AREA_FROM: f64 = 2.0;
 
 /// Taps and buffers that a thread keeps: sampling allocates nothing once they have grown, and views of the whole frame,
 /// which come again and again, are worked out once.
@@ -13,6 +13,15 @@ const AREA_ABOVE: f64 = 2.0;
 pub struct Scratch {
     whole: Aimed,
     part: Aimed,
+}
+
+impl Scratch {
+    fn aim(&mut self, frame: &Frame, view: &View, output: [usize; 2]) -> &mut Resampler {
+        let size = [frame.width as usize, frame.height as usize];
+        let is_whole = *view == View::whole(frame.width, frame.height);
+        let aimed = if is_whole { &mut self.whole } else { &mut self.part };
+        aimed.aim(view, size, output)
+    }
 }
 
 /// What a resampler is aimed at: the view, the frame's size and the output's.
@@ -51,7 +60,7 @@ fn mirrored(at: f64, limit: f64) -> f64 {
 fn fill(taps: &mut Taps, at: f64, length: f64, count: usize, limit: usize) {
     let step = length / count as f64;
     // Views of all sizes up to the whole frame alternate: room for the widest, so that none of them allocates.
-    let widest = step.max(limit as f64 / count as f64).max(2.0 * AREA_ABOVE);
+    let widest = step.max(limit as f64 / count as f64).max(2.0 * AREA_FROM);
     taps.clear(count, widest as usize + 2);
     let last = limit - 1;
     // First and last position that a window touches; those beyond the edges are the edge's.
@@ -62,7 +71,7 @@ fn fill(taps: &mut Taps, at: f64, length: f64, count: usize, limit: usize) {
     };
     for i in 0..count {
         let centre = mirrored(at + (i as f64 + 0.5) * step, limit as f64);
-        if step > AREA_ABOVE {
+        if step >= AREA_FROM {
             let (lo, hi) = (centre - step / 2.0, centre + step / 2.0);
             let positions = touched(lo, hi);
             let covered = |p: usize| {
@@ -91,7 +100,7 @@ fn fill(taps: &mut Taps, at: f64, length: f64, count: usize, limit: usize) {
 ///
 /// Bilinear between pixel centres where it enlarges. Where it shrinks, a triangle filter two outputs wide (without it
 /// alias costs .008 of AUROC on magnetic tiles, which shrink by 1.1 to 1.5), and the average over the covered area, which
-/// reads half as much, where a side shrinks by more than 2. Beyond the frame it is mirrored: replicated edges are
+/// reads half as much, where a side shrinks by 2 or more. Beyond the frame it is mirrored: replicated edges are
 /// streaks that no good part has (they cost .04 of AUROC on pictures of mixed sizes).
 ///
 /// In integers, the same on every processor (`src/frame/kernels/resample.rs`). Reads only the view's rectangle, where it
@@ -101,10 +110,14 @@ fn fill(taps: &mut Taps, at: f64, length: f64, count: usize, limit: usize) {
 /// If `out` is not `3 * height * width` bytes long.
 pub fn sample(frame: &Frame, view: &View, width: usize, height: usize, out: &mut [u8], scratch: &mut Scratch) {
     assert_eq!(out.len(), 3 * width * height, "model input of {width}x{height}");
-    let size = [frame.width as usize, frame.height as usize];
-    let is_whole = *view == View::whole(frame.width, frame.height);
-    let aimed = if is_whole { &mut scratch.whole } else { &mut scratch.part };
-    aimed.aim(view, size, [width, height]).run(&frame.rgb, size[0], out);
+    scratch.aim(frame, view, [width, height]).run(&frame.rgb, frame.width as usize, out);
+}
+
+/// What [`sample`] reads of a frame.
+pub fn reach(frame: &Frame, view: &View, width: usize, height: usize, scratch: &mut Scratch) -> Roi {
+    let [[left, right], [top, bottom]] = scratch.aim(frame, view, [width, height]).reach();
+    let [x, y, width, height] = [left, top, right - left, bottom - top].map(|v| v as u32);
+    Roi { x, y, width, height }
 }
 
 #[cfg(test)]
@@ -179,7 +192,7 @@ mod tests {
             centre = centre.min(2.0 * limit as f64 - centre);
             let filter = |p: usize| {
                 let (left, right) = (p as f64, p as f64 + 1.0);
-                if step > AREA_ABOVE {
+                if step >= AREA_FROM {
                     let left = if p == 0 { -1e9 } else { left };
                     let right = if p + 1 == limit { 1e9 } else { right };
                     return ((centre + step / 2.0).min(right) - (centre - step / 2.0).max(left)).max(0.0);

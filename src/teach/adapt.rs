@@ -153,7 +153,7 @@ pub fn adapt(
     let extractor = space.extractor()?;
     let lesson = Lesson {
         good: Shelf::new(&[]),
-        bad: Shelf::new(&pictures).aligned(aligner),
+        bad: Shelf::new(&pictures).aligned(aligner, space.input),
         fit: Vec::new(),
         held: Vec::new(),
         space,

@@ -13,9 +13,9 @@ use super::session::Progress;
 use super::suspects::Suspect;
 use super::weights::PER_VIEW;
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::Frame;
 use crate::frame::geometry::View;
 use crate::inspect::Evidence;
+use crate::inspect::aligned::Part;
 use crate::inspect::model::{Model, digest, evidence};
 use crate::inspect::recipe::{
     BackboneNote, EvidenceConstants, Input, KEEPSAKE_KEY, METADATA_KEY, OverallConstants, Recipe, SCHEMA, SCHEMA_PLAIN,
@@ -62,7 +62,7 @@ impl Lesson<'_> {
         let boxes = boxes.concat();
         let zoomed = |b: usize| {
             let (i, view) = boxes[b];
-            Ok(self.render(&self.good.frame(held[i])?, &view))
+            Ok(self.render(&self.good.part(held[i])?, &view))
         };
         let zooms = measure(&passes.zoom, boxes.len(), zoomed, self.progress)?;
         let zoom = zooms.constants(zoom_weights);
@@ -72,8 +72,8 @@ impl Lesson<'_> {
     }
 
     /// The `i`-th held-out good part, and where the zoom looks in it.
-    fn located(&self, fitted: &Fitted, full: &ViewConstants, goods: &Measured, i: usize) -> Result<(Frame, Vec<View>)> {
-        let frame = self.good.frame(self.held[i])?;
+    fn located(&self, fitted: &Fitted, full: &ViewConstants, goods: &Measured, i: usize) -> Result<(Part, Vec<View>)> {
+        let frame = self.good.part(self.held[i])?;
         let mut suspicion = Vec::new();
         full.suspicion(&goods.maps[i], &mut suspicion);
         let views = self.crops(&suspicion, &frame, &fitted.policy);

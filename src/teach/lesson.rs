@@ -18,9 +18,10 @@ use super::weights::{self, PER_VIEW};
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::frame::geometry::{Roi, View};
+use crate::inspect::aligned::Part;
 use crate::inspect::crop::{self, Chart, CropPolicy, Map};
 use crate::inspect::levels::{Levels, Light};
-use crate::inspect::preprocess::{Scratch, sample};
+use crate::inspect::preprocess::Scratch;
 
 /// Good parts, fitted or held out, that a head's usual logits and the weights are measured on.
 pub(super) const PROBES: usize = 64;
@@ -61,11 +62,14 @@ pub(super) fn whole(frame: &Frame) -> View {
 }
 
 /// A view as the device's model will see it: sampled, in the light of its frame.
-fn render(frame: &Frame, view: &View, [h, w]: [usize; 2], light: Option<Light>) -> Vec<u8> {
+fn render(part: &Part, view: &View, size: [usize; 2], light: Option<Light>) -> Vec<u8> {
     let mut scratch = Scratch::default();
-    let mut out = vec![0; 3 * h * w];
-    let levels = light.map(|light| Levels::of_frame(frame, [h, w], &light, &mut scratch));
-    sample(frame, view, w, h, &mut out, &mut scratch);
+    let mut out = vec![0; 3 * size[0] * size[1]];
+    let levels = light.map(|light| {
+        part.sample(&whole(part), size, &mut out, &mut scratch);
+        Levels::of(&out, &light)
+    });
+    part.sample(view, size, &mut out, &mut scratch);
     if let Some(levels) = levels {
         levels.apply(&mut out);
     }
@@ -113,7 +117,7 @@ pub(super) fn calibration_views(
 ) -> Result<Vec<Vec<u8>>> {
     let mut views = Vec::new();
     for (n, &i) in fit.iter().take(CALIBRATION).enumerate() {
-        let frame = good.frame(i)?;
+        let frame = good.part(i)?;
         views.push(render(&frame, &whole(&frame), size, light));
         if n % 2 == 0 {
             let at = (rng.random_range(0.0..f64::from(frame.width)), rng.random_range(0.0..f64::from(frame.height)));
@@ -121,7 +125,7 @@ pub(super) fn calibration_views(
         }
     }
     for i in 0..bad.len().min(CALIBRATION / 2) {
-        let frame = bad.frame(i)?;
+        let frame = bad.part(i)?;
         views.push(render(&frame, &whole(&frame), size, light));
     }
     Ok(views)
@@ -192,9 +196,9 @@ impl Lesson<'_> {
     }
 
     /// A view as the device's model will see it.
-    pub(super) fn render(&self, frame: &Frame, view: &View) -> Seen {
-        let at = self.chart.map_or([0, 0], |chart| chart.at(view, &whole(frame)));
-        Seen { pixels: render(frame, view, self.size(), self.options.light()), at }
+    pub(super) fn render(&self, part: &Part, view: &View) -> Seen {
+        let at = self.chart.map_or([0, 0], |chart| chart.at(view, &whole(part)));
+        Seen { pixels: render(part, view, self.size(), self.options.light()), at }
     }
 
     /// The box of most suspicion in a frame.
@@ -234,12 +238,12 @@ impl Lesson<'_> {
         let full_lesson = match &mixed {
             Some(m) => {
                 let jittered_goods = self.codes("varying good parts", self.fit.len().min(JITTERED_GOODS), |i| {
-                    let frame = self.good.frame(self.fit[i])?;
+                    let frame = self.good.part(self.fit[i])?;
                     let view = jittered(whole(&frame), &mut self.rng(1, i));
                     Ok(self.render(&frame, &view))
                 })?;
                 let varied = self.codes("varying bad parts", 2 * self.bad.len(), |i| {
-                    let frame = self.bad.frame(i / 2)?;
+                    let frame = self.bad.part(i / 2)?;
                     let view = jittered(whole(&frame), &mut self.rng(2, i));
                     Ok(self.render(&frame, &view))
                 })?;
@@ -266,12 +270,12 @@ impl Lesson<'_> {
         let centres: Vec<View> = (0..self.fit.len())
             .into_par_iter()
             .map(|i| {
-                let frame = self.good.frame(self.fit[i])?;
+                let frame = self.good.part(self.fit[i])?;
                 Ok(self.locate(&look(&goods[i]), &frame, &policy))
             })
             .collect::<Result<_>>()?;
         let mut zoom_goods = self.codes("zooming into good parts", self.fit.len(), |i| {
-            let frame = self.good.frame(self.fit[i])?;
+            let frame = self.good.part(self.fit[i])?;
             let v = centres[i];
             let at = (v.x + v.width / 2.0, v.y + v.height / 2.0);
             let least = v.width / whole(&frame).width * 0.85;
@@ -281,7 +285,7 @@ impl Lesson<'_> {
         if let Some(m) = &mixed {
             zoom_goods.extend(m.zoom_good.iter().cloned());
             let zooms = self.codes("zooming into bad parts", ZOOMS * self.bad.len(), |i| {
-                let frame = self.bad.frame(i / ZOOMS)?;
+                let frame = self.bad.part(i / ZOOMS)?;
                 let (defect, mut rng) = (m.boxes[i / ZOOMS], self.rng(4, i));
                 let is_first = i % ZOOMS == 0;
                 let cut = if is_first { Self::cut_on } else { Self::zoom_on };
@@ -299,7 +303,7 @@ impl Lesson<'_> {
             zoom_lesson.as_ref().map(|l| self.known("teaching the zoomed view", self.options.steps, l, |_| true, rng));
         if let Some(lesson) = &zoom_lesson {
             let zooms = self.codes("zooming into held-out parts", held.len(), |i| {
-                let frame = self.good.frame(self.held[i])?;
+                let frame = self.good.part(self.held[i])?;
                 Ok(self.render(&frame, &self.locate(&look(&held[i]), &frame, &policy)))
             })?;
             // Only what lies on the chart is compared with it.
@@ -313,12 +317,12 @@ impl Lesson<'_> {
         let mut full_cal = Vec::new();
         let mut zoom_cal = Vec::new();
         for (n, &i) in self.fit.iter().take(CALIBRATION / 2).enumerate() {
-            let frame = self.good.frame(i)?;
+            let frame = self.good.part(i)?;
             full_cal.push(self.render(&frame, &whole(&frame)).pixels);
             zoom_cal.push(self.render(&frame, &centres[n]).pixels);
         }
         for i in 0..self.bad.len().min(CALIBRATION / 2) {
-            let frame = self.bad.frame(i)?;
+            let frame = self.bad.part(i)?;
             full_cal.push(self.render(&frame, &whole(&frame)).pixels);
             let boxes = &mixed.as_ref().expect("there are bads").boxes;
             zoom_cal.push(self.render(&frame, &self.zoom_on(boxes[i], &frame, &mut self.rng(5, i))).pixels);
@@ -384,7 +388,7 @@ impl Lesson<'_> {
     /// Zoomed views, those with these numbers, anywhere on each of the `n`-th few good parts that are fitted on.
     fn sweep(&self, chart: &Chart, n: usize, views: std::ops::Range<usize>) -> Result<Vec<Codes>> {
         let parts = &self.fit[n * SWEPT..self.fit.len().min((n + 1) * SWEPT)];
-        let frames: Vec<Frame> = parts.par_iter().map(|&i| self.good.frame(i)).collect::<Result<_>>()?;
+        let frames: Vec<Part> = parts.par_iter().map(|&i| self.good.part(i)).collect::<Result<_>>()?;
         self.extractor.codes(frames.len() * views.len(), |i| {
             let (part, view) = (i / views.len(), views.start + i % views.len());
             let (frame, mut rng) = (&frames[part], self.rng(8 + view as u64, n * SWEPT + part));
@@ -414,7 +418,7 @@ impl Lesson<'_> {
     }
 
     pub(super) fn full_view(&self, shelf: &Shelf<'_>, i: usize) -> Result<Seen> {
-        let frame = shelf.frame(i)?;
+        let frame = shelf.part(i)?;
         Ok(self.render(&frame, &whole(&frame)))
     }
 }

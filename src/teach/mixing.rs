@@ -11,8 +11,8 @@ use super::places::Layout;
 use super::view::{Known, Lie, Normality, suspicion};
 use super::weights::PRIOR;
 use crate::error::Result;
-use crate::frame::Frame;
 use crate::frame::geometry::Roi;
+use crate::inspect::aligned::Part;
 use crate::inspect::crop::CropPolicy;
 
 /// Good pictures that a known defect is mixed into.
@@ -34,7 +34,7 @@ impl Lesson<'_> {
         let boxes: Vec<Roi> = (0..bads.len())
             .into_par_iter()
             .map(|i| {
-                let frame = self.bad.frame(i)?;
+                let frame = self.bad.part(i)?;
                 let view = self.locate(
                     &suspicion(&self.space, normality, Some((&first, PRIOR[0][1] as f32)), &bads[i]),
                     &frame,
@@ -46,9 +46,10 @@ impl Lesson<'_> {
         let pasted = |i: usize| -> Result<Pasted> {
             let mut rng = self.rng(6, i);
             let b = rng.random_range(0..self.bad.len());
-            let good = self.good.frame(self.fit[rng.random_range(0..self.fit.len())])?;
-            let (frame, roi) = cutmix::paste(&good, &self.bad.frame(b)?, boxes[b], &mut rng);
-            Ok(Pasted { good, frame, roi, rng })
+            let good = self.good.part(self.fit[rng.random_range(0..self.fit.len())])?;
+            let bad = self.bad.part(b)?;
+            let (frame, roi) = cutmix::paste(&good, &bad, boxes[b], &mut rng);
+            Ok(Pasted { frame: good.repainted(frame), good, roi, rng })
         };
         let mixed = if self.options.ingredients.cutmix { MIXED } else { 0 };
         let full = self.codes("mixing defects into good parts", mixed, |i| {
@@ -72,8 +73,8 @@ impl Lesson<'_> {
 
 /// A known defect in a good picture.
 struct Pasted {
-    good: Frame,
-    frame: Frame,
+    good: Part,
+    frame: Part,
     roi: Roi,
     rng: ChaCha8Rng,
 }

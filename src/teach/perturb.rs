@@ -10,7 +10,8 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
-use crate::frame::motion::{Motion, mirrored, warped};
+use crate::frame::kernels::warp::mirrored;
+use crate::frame::motion::{Motion, warped};
 use crate::frame::{Frame, picture};
 
 /// One way in which a picture can differ from those that were taught.

@@ -7,9 +7,9 @@ use std::sync::{Arc, OnceLock};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
-use crate::frame::motion::{Motion, warped};
 use crate::frame::{Frame, picture};
-use crate::inspect::register::{self, Aligner};
+use crate::inspect::aligned::{Aligning, Part};
+use crate::inspect::register::Aligner;
 
 /// Decoded pictures kept in memory; the rest is decoded again whenever it is needed.
 const KEPT_BYTES: usize = 256 << 20;
@@ -57,9 +57,10 @@ impl Picture {
 /// A lesson's pictures, each decoded once while they fit in memory.
 pub struct Shelf<'a> {
     pictures: &'a [Picture],
-    kept: Vec<OnceLock<Frame>>,
+    kept: Vec<OnceLock<Part>>,
     bytes: AtomicUsize,
-    aligner: Option<Arc<Aligner>>,
+    /// Brings parts into line for a model's input of so many rows and columns.
+    aligner: Option<(Arc<Aligner>, [usize; 2])>,
 }
 
 impl<'a> Shelf<'a> {
@@ -73,10 +74,10 @@ impl<'a> Shelf<'a> {
         }
     }
 
-    /// The same pictures, each brought into line from now on.
-    pub fn aligned(self, aligner: Option<Arc<Aligner>>) -> Self {
+    /// The same pictures, each brought into line from now on, for a model whose input has `size` rows and columns.
+    pub fn aligned(self, aligner: Option<Arc<Aligner>>, size: [usize; 2]) -> Self {
         match aligner {
-            Some(_) => Self { aligner, ..Self::new(self.pictures) },
+            Some(aligner) => Self { aligner: Some((aligner, size)), ..Self::new(self.pictures) },
             None => self,
         }
     }
@@ -105,23 +106,21 @@ impl<'a> Shelf<'a> {
     ///
     /// # Errors
     /// As [`Picture::load`].
-    pub fn frame(&self, i: usize) -> Result<Frame> {
-        if let Some(frame) = self.kept[i].get() {
-            return Ok(frame.clone());
+    pub fn part(&self, i: usize) -> Result<Part> {
+        if let Some(part) = self.kept[i].get() {
+            return Ok(part.clone());
         }
-        let mut frame = self.pictures[i].load()?;
-        if let Some(aligner) = &self.aligner {
-            let correction = aligner.find(&frame, &mut register::Scratch::default());
-            if correction != Motion::NONE {
-                frame = warped(&frame, &correction);
-            }
-        }
-        let bytes = frame.rgb.len();
+        let frame = self.pictures[i].load()?;
+        let part = match &self.aligner {
+            Some((aligner, size)) => Aligning::new(*size).part(frame, Some(aligner)),
+            None => Part::from(frame),
+        };
+        let bytes = part.bytes();
         if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= KEPT_BYTES {
-            return Ok(self.kept[i].get_or_init(|| frame).clone());
+            return Ok(self.kept[i].get_or_init(|| part).clone());
         }
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        Ok(frame)
+        Ok(part)
     }
 
     /// What picture `i` is called in messages.
@@ -134,7 +133,7 @@ impl<'a> Shelf<'a> {
     /// # Errors
     /// As [`Picture::load`].
     pub fn pixels(&self, i: usize) -> Result<[u8; 32]> {
-        let frame = self.frame(i)?;
+        let frame = self.part(i)?;
         let mut hash = Sha256::new();
         hash.update(frame.width.to_le_bytes());
         hash.update(frame.height.to_le_bytes());

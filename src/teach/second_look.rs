@@ -106,7 +106,7 @@ impl Lesson<'_> {
         highest.truncate(((full.len() as f64 * ZOOMED) as usize).max(ZOOMED_MIN));
         let crop = |n: usize| {
             let place = highest[n];
-            let frame = self.good.frame(self.fit[place])?;
+            let frame = self.good.part(self.fit[place])?;
             let (normality, known) = maps(&self.screened.good[place]);
             let mut suspicion = Vec::new();
             recipe.full.suspicion(&[normality, known.unwrap_or_default()].concat(), &mut suspicion);

@@ -159,7 +159,7 @@ pub fn teach(
     let (size, digest) = (survey.input(options.size), survey.digest(&good, &bad));
     let prints = survey.fingerprints();
     let aligner = alignment(&good, options.register, progress)?;
-    let (good, bad) = (good.aligned(aligner.clone()), bad.aligned(aligner.clone()));
+    let (good, bad) = (good.aligned(aligner.clone(), size), bad.aligned(aligner.clone(), size));
     let mut turns = splits(&good, options.held_out, options.turns, &mut rng).into_iter();
     let (fit, held) = turns.next().expect("at least one");
     let views = calibration_views(&good, &fit, &bad, size, options.light(), &mut rng)?;
@@ -208,7 +208,7 @@ fn alignment(good: &Shelf<'_>, when: Register, progress: &dyn Progress) -> Resul
     let pictures = (0..count)
         .into_par_iter()
         .map(|n| {
-            let frame = good.frame(n * good.len() / count)?;
+            let frame = good.part(n * good.len() / count)?;
             progress.tick();
             Ok(Grey::of(&frame, &mut register::Scratch::default()))
         })

@@ -38,7 +38,7 @@ impl Survey {
         progress.stage("reading pictures", (good.len() + bad.len()) as u64);
         let look = |shelf: &Shelf<'_>| -> Result<Vec<Seen>> {
             let one = |i| {
-                let f = shelf.frame(i)?;
+                let f = shelf.part(i)?;
                 progress.tick();
                 Ok(Seen { aspect: f64::from(f.width) / f64::from(f.height), pixels: shelf.pixels(i)? })
             };

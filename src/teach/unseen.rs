@@ -61,7 +61,7 @@ impl Lesson<'_> {
             .map(|(_, codes)| [fitted.full.normality.map(space, codes), full.map(space, codes)])
             .collect();
         let zooms = self.codes("looking at parts that heads have not seen", pictures.len(), |n| {
-            let frame = shelf.frame(pictures[n].0)?;
+            let frame = shelf.part(pictures[n].0)?;
             let [normality, logits] = &maps[n];
             let both = |(n, l): (&f32, &f32)| normality_weight * n + known_weight * l;
             let suspicion: Vec<f32> = normality.iter().zip(logits).map(both).collect();

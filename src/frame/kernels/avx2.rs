@@ -11,6 +11,7 @@ use std::arch::x86_64::*;
 use super::colour::{Matrix, PAIRS, PIXELS};
 use super::isa::{Isa, Kernel};
 use super::resample::{BLOCK, COLUMNS_SHIFT, Columns, ROWS_SHIFT, Rows, half, put};
+use super::warp::{FRACTION, NEAR, POSITION, Stretch};
 
 /// Proof that this processor has AVX2.
 #[derive(Clone, Copy)]
@@ -54,6 +55,12 @@ impl Isa for Avx2 {
     fn columns(self, columns: &Columns, line: &[i16], planes: [&mut [u8]; 3]) {
         // SAFETY: as above.
         unsafe { weigh_columns(columns, line, planes) }
+    }
+
+    #[inline(always)]
+    fn moved(self, stretch: Stretch<'_>, to: &mut [[u8; 3]]) {
+        // SAFETY: as above.
+        unsafe { moved(stretch, to) }
     }
 }
 
@@ -236,4 +243,81 @@ unsafe fn block(columns: &Columns, line: &[i16], x: usize) -> [[u8; BLOCK]; 3] {
         _mm256_extract_epi64::<1>(bytes).to_le_bytes(),
         _mm256_extract_epi64::<2>(bytes).to_le_bytes(),
     ]
+}
+
+/// As [`Stretch::fill`], four pixels at a time.
+#[target_feature(enable = "avx2")]
+fn moved(mut stretch: Stretch<'_>, to: &mut [[u8; 3]]) {
+    let pitch = _mm256_set1_epi64x(stretch.pitch() as i64);
+    let [mut column, mut row] = [four_from(stretch.at[0], stretch.step[0]), four_from(stretch.at[1], stretch.step[1])];
+    let steps = [_mm256_set1_epi64x(4 * stretch.step[0]), _mm256_set1_epi64x(4 * stretch.step[1])];
+    let (fours, rest) = to.as_chunks_mut::<4>();
+    for four in &mut *fours {
+        let columns = _mm256_srli_epi64::<{ POSITION as i32 }>(column);
+        let rows = _mm256_srli_epi64::<{ POSITION as i32 }>(row);
+        let triple = _mm256_add_epi64(_mm256_add_epi64(columns, columns), columns);
+        let at = lanes(_mm256_add_epi64(_mm256_mul_epu32(rows, pitch), triple));
+        let (across, down) = (lanes(weights::<8>(column)), lanes(weights::<16>(row)));
+        (column, row) = (_mm256_add_epi64(column, steps[0]), _mm256_add_epi64(row, steps[1]));
+        let a = between(&stretch, at[0], across[0], down[0]);
+        let b = between(&stretch, at[1], across[1], down[1]);
+        let c = between(&stretch, at[2], across[2], down[2]);
+        let d = between(&stretch, at[3], across[3], down[3]);
+        // Four values of each, of which the last is of no use.
+        let bytes = _mm_packus_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d));
+        let order = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
+        let mut twelve = [0; 16];
+        // SAFETY: 16 bytes are a vector.
+        unsafe { _mm_storeu_si128(twelve.as_mut_ptr().cast(), _mm_shuffle_epi8(bytes, order)) };
+        four.as_flattened_mut().copy_from_slice(&twelve[..12]);
+    }
+    let done = 4 * fours.len() as i64;
+    stretch.at = [stretch.at[0] + done * stretch.step[0], stretch.at[1] + done * stretch.step[1]];
+    stretch.fill(rest);
+}
+
+/// Four numbers, a step from each to the next.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn four_from(start: i64, step: i64) -> __m256i {
+    _mm256_setr_epi64x(start, start + step, start + 2 * step, start + 3 * step)
+}
+
+/// Of four positions the weights of what is before them and, `BITS` further, of what is behind.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn weights<const BITS: i32>(positions: __m256i) -> __m256i {
+    let fractions = _mm256_srli_epi64::<{ (POSITION - FRACTION) as i32 }>(positions);
+    let behind = _mm256_and_si256(fractions, _mm256_set1_epi64x((1 << FRACTION) - 1));
+    let before = _mm256_sub_epi64(_mm256_set1_epi64x(1 << FRACTION), behind);
+    _mm256_or_si256(before, _mm256_slli_epi64::<BITS>(behind))
+}
+
+/// The four numbers of a vector.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn lanes(vector: __m256i) -> [u64; 4] {
+    let mut lanes = [0; 4];
+    // SAFETY: 32 bytes are a vector.
+    unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), vector) };
+    lanes
+}
+
+/// Red, green, blue and a value of no use between the pixel at a byte, the next one, and those below: `across` has the
+/// weights of left and right in a byte each, `down` those of above and below in 16 bits each.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn between(stretch: &Stretch<'_>, at: u64, across: u64, down: u64) -> __m128i {
+    let at = at as usize;
+    let (above, below) = (&stretch.pixels()[at..][..NEAR], &stretch.pixels()[at + stretch.pitch()..][..NEAR]);
+    // SAFETY: eight bytes of either are half a vector.
+    let (above, below) = unsafe { (_mm_loadl_epi64(above.as_ptr().cast()), _mm_loadl_epi64(below.as_ptr().cast())) };
+    // Each channel's values left and right, above and then below. Weights are the unsigned ones, so 128 is taken from
+    // values and added to what comes out.
+    let pairs = _mm_setr_epi8(0, 3, 8, 11, 1, 4, 9, 12, 2, 5, 10, 13, -1, -1, -1, -1);
+    let values = _mm_xor_si128(_mm_unpacklo_epi64(above, below), _mm_set1_epi8(i8::MIN));
+    let both = _mm_maddubs_epi16(_mm_set1_epi16(across as i16), _mm_shuffle_epi8(values, pairs));
+    let sums = _mm_madd_epi16(both, _mm_set1_epi32(down as i32));
+    let offset = _mm_set1_epi32((1 << (2 * FRACTION - 1)) + (128 << (2 * FRACTION)));
+    _mm_srai_epi32::<{ 2 * FRACTION as i32 }>(_mm_add_epi32(sums, offset))
 }

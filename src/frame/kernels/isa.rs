@@ -2,6 +2,7 @@
 
 use super::colour::{Matrix, PAIRS, PIXELS};
 use super::resample::{Columns, Rows};
+use super::warp::Stretch;
 
 /// A loop over pixels with its arguments. `run` and all that it calls have to be `#[inline(always)]`: what is not inlined
 /// is compiled for the least of the processors.
@@ -31,6 +32,12 @@ pub(super) trait Isa: Copy {
     fn columns(self, columns: &Columns, line: &[i16], planes: [&mut [u8]; 3]) {
         columns.weigh(line, planes);
     }
+
+    /// Fills pixels of a moved picture; see [`Stretch::fill`], which says what it gives.
+    #[inline(always)]
+    fn moved(self, stretch: Stretch<'_>, to: &mut [[u8; 3]]) {
+        stretch.fill(to);
+    }
 }
 
 /// Every processor.
@@ -55,6 +62,32 @@ pub(super) fn dispatch<K: Kernel>(kernel: K) -> K::Out {
     return kernel.run(super::neon::Neon);
     #[cfg(not(target_arch = "aarch64"))]
     kernel.run(Portable)
+}
+
+/// A loop over numbers that are no pixels, which every instruction set has the same of. `run` and all that it calls have to
+/// be `#[inline(always)]`.
+pub trait Loop {
+    /// What the loop gives.
+    type Out;
+    /// Runs it.
+    fn run(self) -> Self::Out;
+}
+
+struct Same<L>(L);
+
+impl<L: Loop> Kernel for Same<L> {
+    type Out = L::Out;
+
+    #[inline(always)]
+    fn run<I: Isa>(self, _: I) -> L::Out {
+        self.0.run()
+    }
+}
+
+/// Runs a loop as it was compiled for the best instruction set that this processor has.
+#[inline]
+pub fn vectorised<L: Loop>(what: L) -> L::Out {
+    dispatch(Same(what))
 }
 
 #[cfg(test)]

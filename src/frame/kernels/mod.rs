@@ -1,4 +1,4 @@
-//! Loops over pixels: raw lines to RGB, resampling, sums and levels of a model's input.
+//! Loops over pixels: raw lines to RGB, resampling, pictures turned and shifted, sums and levels of a model's input.
 //!
 //! A loop is written once, in integers, and compiled once for each instruction set: the compiler makes vectors of blocks
 //! of a constant size, and what it gives is the same bits on every processor. By hand stands only what it does not see:
@@ -12,6 +12,7 @@ pub mod input;
 mod isa;
 pub mod mosaic;
 pub mod resample;
+pub mod warp;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -20,5 +21,6 @@ mod neon;
 
 #[cfg(test)]
 pub(crate) use isa::portably;
+pub use isa::{Loop, vectorised};
 #[cfg(test)]
 mod tests;

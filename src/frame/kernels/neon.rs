@@ -1,4 +1,4 @@
-//! NEON, which every aarch64 has: for columns only, since compilers make of the other loops what stands in the manual.
+//! NEON, which every aarch64 has: for columns and moved pictures only, since compilers make of the other loops what stands in the manual.
 
 #![allow(unsafe_code, reason = "vectors are loaded from addresses")]
 #![deny(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
@@ -7,6 +7,7 @@ use std::arch::aarch64::*;
 
 use super::isa::Isa;
 use super::resample::{BLOCK, COLUMNS_SHIFT, Columns, half, put};
+use super::warp::{FRACTION, NEAR, Place, Stretch};
 
 /// The instruction set that aarch64 programs are compiled for anyhow.
 #[derive(Clone, Copy)]
@@ -17,6 +18,12 @@ impl Isa for Neon {
     fn columns(self, columns: &Columns, line: &[i16], planes: [&mut [u8]; 3]) {
         // SAFETY: programs for aarch64 are compiled for NEON, whatever they run on.
         unsafe { weigh_columns(columns, line, planes) }
+    }
+
+    #[inline(always)]
+    fn moved(self, stretch: Stretch<'_>, to: &mut [[u8; 3]]) {
+        // SAFETY: as above.
+        unsafe { moved(stretch, to) }
     }
 }
 
@@ -73,4 +80,39 @@ unsafe fn block(columns: &Columns, line: &[i16], x: usize) -> [[u8; BLOCK]; 3] {
         vst1_u8(planes[2].as_mut_ptr(), four.2);
     }
     planes
+}
+
+/// As [`Stretch::fill`], four pixels at a time.
+#[target_feature(enable = "neon")]
+fn moved(mut stretch: Stretch<'_>, to: &mut [[u8; 3]]) {
+    let (four, rest) = to.as_chunks_mut::<4>();
+    for four in four {
+        let [a, b, c, d] = std::array::from_fn(|_| one(&mut stretch));
+        // Four values of each, of which the last is of no use: the table leaves those out.
+        let bytes = vcombine_u8(vmovn_u16(vcombine_u16(a, b)), vmovn_u16(vcombine_u16(c, d)));
+        let order: [u8; 16] = [0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 255, 255, 255, 255];
+        let mut twelve = [0; 16];
+        // SAFETY: 16 bytes are a vector.
+        unsafe { vst1q_u8(twelve.as_mut_ptr(), vqtbl1q_u8(bytes, vld1q_u8(order.as_ptr()))) };
+        four.as_flattened_mut().copy_from_slice(&twelve[..12]);
+    }
+    stretch.fill(rest);
+}
+
+/// Red, green, blue and a value of no use of the next pixel.
+#[target_feature(enable = "neon")]
+#[inline]
+fn one(stretch: &mut Stretch<'_>) -> uint16x4_t {
+    const ONE: u32 = 1 << FRACTION;
+    let Place { at, fractions: [right, down] } = stretch.next();
+    let (above, below) = (&stretch.pixels()[at..][..NEAR], &stretch.pixels()[at + stretch.pitch()..][..NEAR]);
+    // SAFETY: eight bytes of either are a vector.
+    let (above, below) = unsafe { (vld1_u8(above.as_ptr()), vld1_u8(below.as_ptr())) };
+    let four = |above, below| vreinterpret_u8_u32(vzip1_u32(vreinterpret_u32_u8(above), vreinterpret_u32_u8(below)));
+    // A pixel above and one below, and those to the right of them.
+    let (left, next) = (four(above, below), four(vext_u8::<3>(above, above), vext_u8::<3>(below, below)));
+    let both = vmlal_u8(vmull_u8(left, vdup_n_u8((ONE - right) as u8)), next, vdup_n_u8(right as u8));
+    let (above, below) = (vget_low_u16(both), vget_high_u16(both));
+    let sums = vmlal_u16(vmull_u16(above, vdup_n_u16((ONE - down) as u16)), below, vdup_n_u16(down as u16));
+    vrshrn_n_u32::<{ 2 * FRACTION as i32 }>(sums)
 }

@@ -216,6 +216,12 @@ impl Resampler {
         self.placed.fill(&self.columns, self.reach.0);
     }
 
+    /// The first column and row that any output reads, and the ones after the last: `[[from, to]; 2]`.
+    pub fn reach(&self) -> [[usize; 2]; 2] {
+        let (top, bottom) = self.rows.reach();
+        [[self.reach.0, self.reach.1], [top, bottom]]
+    }
+
     /// Resamples `rgb`, `[height, width, 3]` u8, into `out`, `[3, rows, columns]` u8. Reads what the taps name and nothing
     /// else: bytes of a row once for each output row that weighs them.
     ///

@@ -4,6 +4,8 @@ use proptest::test_runner::{Config as Runs, RngSeed};
 use super::input::{Affine, moments};
 use super::portably;
 use super::resample::{Resampler, Taps};
+use super::warp::{Origin, mirrored, warp};
+use crate::frame::geometry::Roi;
 
 /// One axis: for each output, the first position and shares that sum to 1.
 type Axis = Vec<(usize, Vec<f64>)>;
@@ -149,4 +151,56 @@ fn a_resampler_is_aimed_again_and_again() {
     }
     let mut nothing = Resampler::default();
     nothing.run(&rgb, 40, &mut []);
+}
+
+proptest! {
+    #![proptest_config(Runs { cases: 300, rng_seed: RngSeed::Fixed(9), failure_persistence: None, ..Runs::default() })]
+
+    #[test]
+    fn moving_is_the_same_on_every_instruction_set_and_within_three_levels_of_the_exact_one(
+        (width, height) in (1u32..40, 1u32..30),
+        start in [-50.0..50.0f64, -40.0..40.0f64],
+        along in [-1.5..1.5f64, -1.5..1.5f64],
+        down in [-1.5..1.5f64, -1.5..1.5f64],
+        corner in [0.0..1.0f64, 0.0..1.0f64],
+        kind in 0u8..3,
+        seed in any::<u64>(),
+    ) {
+        let size = [width, height];
+        let source = pixels(3 * (width * height) as usize, kind, seed);
+        let [x, y] = [0, 1].map(|i| (corner[i] * f64::from(size[i])) as u32);
+        let roi = Roi { x, y, width: (width - x).div_ceil(1 + kind as u32), height: height - y };
+        let run = || {
+            let mut out = vec![0xA5; source.len()];
+            warp(&source, size, &Origin { start, along, down }, roi, &mut out);
+            out
+        };
+        let out = run();
+        prop_assert_eq!(&out, &portably(run));
+        let exact = |x: u32, y: u32, c: usize| -> f64 {
+            let at = |i: usize| start[i] + f64::from(x) * along[i] + f64::from(y) * down[i];
+            let (u, v) = (at(0), at(1));
+            let pixel = |dx: i64, dy: i64| {
+                let (column, row) = (mirrored(u.floor() as i64 + dx, width), mirrored(v.floor() as i64 + dy, height));
+                f64::from(source[3 * (row * width as usize + column) + c])
+            };
+            let (fx, fy) = (u - u.floor(), v - v.floor());
+            let row = |dy: i64| pixel(0, dy) * (1.0 - fx) + pixel(1, dy) * fx;
+            row(0) * (1.0 - fy) + row(1) * fy
+        };
+        for y in 0..height {
+            for x in 0..width {
+                for c in 0..3 {
+                    let got = out[3 * (y * width + x) as usize + c];
+                    if roi.contains(x, y) {
+                        // Fractions of a 128th, rounded: half of one in either direction, and half a level.
+                        let want = exact(x, y, c);
+                        prop_assert!((f64::from(got) - want).abs() < 2.6, "{got} for {want} at {x}, {y}");
+                    } else {
+                        prop_assert_eq!(got, 0xA5, "outside of what was asked for");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -44,14 +44,14 @@ impl Adaptation<'_> {
         let lesson = &self.lesson;
         let (grid, count) = (lesson.space.grid, lesson.bad.len());
         let full = lesson.codes("looking at new bad parts", count * (1 + VARIED), |i| {
-            let frame = lesson.bad.frame(i % count)?;
+            let frame = lesson.bad.part(i % count)?;
             let view = whole(&frame);
             // The first of each as it is.
             let view = if i < count { view } else { jittered(view, &mut lesson.rng(2, i)) };
             Ok(lesson.render(&frame, &view))
         })?;
         let boxes = self.boxes(&full, rng)?;
-        let frames = (0..count).map(|b| lesson.bad.frame(b)).collect::<Result<Vec<_>>>()?;
+        let frames = (0..count).map(|b| lesson.bad.part(b)).collect::<Result<Vec<_>>>()?;
         let views: Vec<View> = (0..count * ZOOMS)
             .map(|i| {
                 // The first of each as the device would cut it.
@@ -96,7 +96,7 @@ impl Adaptation<'_> {
                 let normality = &maps[0].f32()[..space.cells()];
                 let known = first.map(space, &full[b]);
                 let sum: Vec<f32> = normality.iter().zip(known).map(|(n, k)| n + PRIOR[0][1] as f32 * k).collect();
-                let frame = lesson.bad.frame(b)?;
+                let frame = lesson.bad.part(b)?;
                 Ok(lesson.locate(&sum, &frame, &CropPolicy::TIGHT).inside(frame.width, frame.height))
             })
             .collect()

@@ -4,14 +4,14 @@ use rayon::prelude::*;
 
 use super::{CANDIDATES, Held, Keepsake, Place, pool, spread};
 use crate::error::Result;
-use crate::frame::Frame;
 use crate::frame::geometry::View;
+use crate::inspect::aligned::Part;
 use crate::teach::features::Codes;
 use crate::teach::lesson::{Fitted, Lesson};
 use crate::teach::overall::pooled;
 
 /// Where `view` lies in its frame, as shares of it.
-pub(in crate::teach) fn place(view: &View, frame: &Frame) -> Place {
+pub(in crate::teach) fn place(view: &View, frame: &Part) -> Place {
     let (w, h) = (f64::from(frame.width), f64::from(frame.height));
     [view.x / w, view.y / h, view.width / w, view.height / h]
 }
@@ -23,7 +23,7 @@ impl Lesson<'_> {
     pub(in crate::teach) fn keepsake(
         &self,
         fitted: &Fitted,
-        located: impl Fn(usize) -> Result<(Frame, Vec<View>)> + Sync,
+        located: impl Fn(usize) -> Result<(Part, Vec<View>)> + Sync,
     ) -> Result<Keepsake> {
         let chosen: Vec<usize> = spread(self.held.len()).into_iter().take(CANDIDATES).collect();
         let name = "keeping what a later defect needs";
