@@ -31,6 +31,7 @@ trait Terms<const N: usize> {
 }
 
 /// Sums of terms over the places `0..count`.
+#[expect(clippy::needless_range_loop, reason = "lanes become a register; an iterator over them need not")]
 #[inline(always)]
 fn sums<const N: usize>(count: usize, terms: &impl Terms<N>) -> [f64; N] {
     let mut lanes = [[0f32; LANES]; N];
