@@ -1,4 +1,5 @@
-//! NEON, which every aarch64 has: for columns and moved pictures only, since compilers make of the other loops what stands in the manual.
+//! NEON, which every aarch64 has: for columns and moved pictures only, since compilers make of the other loops what stands
+//! in the manual.
 
 #![allow(unsafe_code, reason = "vectors are loaded from addresses")]
 #![deny(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
