@@ -9,9 +9,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-zoomgate=${ZOOMGATE:-target/release/zoomgate}
-render=${RENDER:-target/release/examples/render}
-outputs=${OUTPUTS:-target/release/examples/outputs}
+built=${CARGO_TARGET_DIR:-target}/release
+zoomgate=${ZOOMGATE:-$built/zoomgate}
+render=${RENDER:-$built/examples/render}
+outputs=${OUTPUTS:-$built/examples/outputs}
 if [[ -z ${ZOOMGATE:-} || -z ${RENDER:-} || -z ${OUTPUTS:-} ]]; then
     cargo build --release --bin zoomgate --example render --example outputs
 fi

@@ -7,8 +7,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-zoomgate=${ZOOMGATE:-target/release/zoomgate}
-render=${RENDER:-target/release/examples/render}
+built=${CARGO_TARGET_DIR:-target}/release
+zoomgate=${ZOOMGATE:-$built/zoomgate}
+render=${RENDER:-$built/examples/render}
 if [[ -z ${ZOOMGATE:-} || -z ${RENDER:-} ]]; then
     cargo build --release --bin zoomgate --example render
 fi
