@@ -29,7 +29,6 @@ use super::lesson::Lesson;
 use super::metrics;
 use super::overall::Overall;
 use super::picture::{Picture, Shelf};
-use super::places::Layout;
 use super::promise::{Promised, least, promised, rank};
 use super::screen::Screened;
 use super::session::{Options, Progress, Taught};
@@ -260,7 +259,7 @@ impl Adaptation<'_> {
         let old = &self.kept.pooled_bad[view];
         let all: Vec<Vec<Vec<f32>>> = old.iter().chain([&fresh.pooled[view]]).cloned().collect();
         let overall = Overall::fit_pooled(goods, &all);
-        let lie = [Lie::Known(Layout::fixed(self.lesson.space.grid)), Lie::Anywhere][view];
+        let lie = [Lie::fixed(self.lesson.space.grid), Lie::Anywhere][view];
         Known::measure(&self.lesson.space, (head, overall), lie, &self.kept.goods[view])
     }
 

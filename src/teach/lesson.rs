@@ -229,7 +229,7 @@ impl Lesson<'_> {
 
     pub(super) fn fit(&self, rng: &mut ChaCha8Rng) -> Result<Fitted> {
         let Screened { good: goods, bad: bads, held, .. } = self.screened.clone();
-        let lie = Lie::Known(Layout::fixed(self.space.grid));
+        let lie = Lie::fixed(self.space.grid);
         let normality = self.normality(&goods, rng)?;
         let aim = self.options.ingredients.aim;
         let policy = CropPolicy { count: self.options.crops, aim, chart: self.chart, ..CropPolicy::default() };
@@ -359,7 +359,7 @@ impl Lesson<'_> {
     fn normality(&self, goods: &[Codes], rng: &mut ChaCha8Rng) -> Result<Normality> {
         self.progress.stage("learning what is normal", 1);
         let batch = |_: usize| Ok(goods.to_vec());
-        let all = Batches { layout: Layout::fixed(self.space.grid), count: 1, batch: &batch };
+        let all = Batches::whole(self.space.grid, &batch);
         Normality::fit(&self.space, goods, Some(&all), goods, self.options.prototypes, rng)
     }
 

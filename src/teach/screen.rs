@@ -9,7 +9,6 @@ use rayon::prelude::*;
 use super::features::Codes;
 use super::graph::distance_cells;
 use super::lesson::{Lesson, PROBES};
-use super::places::Layout;
 use super::suspects::{self, Look, Suspect, Suspects};
 use super::template::{Batches, Template};
 use super::view::top_mean;
@@ -46,7 +45,7 @@ impl Lesson<'_> {
                 let of_half: Vec<Codes> =
                     fit.iter().zip(&halves).filter(|(_, half)| **half == h).map(|(c, _)| c.clone()).collect();
                 let batch = |_: usize| Ok(of_half.clone());
-                let all = Batches { layout: Layout::fixed(self.space.grid), count: 1, batch: &batch };
+                let all = Batches::whole(self.space.grid, &batch);
                 Template::fit(&self.space, &of_half, Some(&all), &mut self.rng(7, h))
             })
             .collect::<Result<_>>()?;

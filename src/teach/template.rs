@@ -56,6 +56,13 @@ pub struct Batches<'a> {
     pub batch: &'a dyn Fn(usize) -> Result<Vec<Codes>>,
 }
 
+impl<'a> Batches<'a> {
+    /// Whole views, all in one batch.
+    pub fn whole(grid: [usize; 2], batch: &'a dyn Fn(usize) -> Result<Vec<Codes>>) -> Self {
+        Self { layout: Layout::fixed(grid), count: 1, batch }
+    }
+}
+
 impl Template {
     /// Fits the whitening to `views` of good parts and the Gaussians to `batches` of them, which may be the same; without
     /// batches no place is told from another.

@@ -22,6 +22,11 @@ pub enum Lie {
 }
 
 impl Lie {
+    /// Every view shows the same `grid` of places, as whole views do.
+    pub fn fixed(grid: [usize; 2]) -> Self {
+        Self::Known(Layout::fixed(grid))
+    }
+
     /// What is usual where, over the maps of good parts.
     pub fn usual(self, maps: &[(Vec<f32>, [usize; 2])], space: &FeatureGraph) -> Places {
         match self {

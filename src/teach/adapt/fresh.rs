@@ -9,7 +9,6 @@ use super::super::features::{Codes, planar};
 use super::super::keepsake::{Place, rough};
 use super::super::lesson::{Lesson, jittered, whole};
 use super::super::overall::pooled;
-use super::super::places::Layout;
 use super::super::view::{Known, Lie};
 use super::super::weights::PRIOR;
 use super::{Adaptation, SAME_PLACE, mix};
@@ -88,7 +87,7 @@ impl Adaptation<'_> {
         let bads = self.rehearsed(0, full.iter().map(rough).collect());
         let head = self.head("finding the new defects", 0, &bads, FINDING, rng);
         let overall = super::Overall::fit_pooled(&kept.pooled[0], &[vec![pooled(space, &full[0])]]);
-        let first = Known::measure(space, (head, overall), Lie::Known(Layout::fixed(space.grid)), &kept.goods[0]);
+        let first = Known::measure(space, (head, overall), Lie::fixed(space.grid), &kept.goods[0]);
         let mut running = Passes::behind_features(&self.graph, space)?.full.spawn()?;
         (0..lesson.bad.len())
             .map(|b| {
