@@ -44,6 +44,11 @@ impl Frame {
         assert_eq!(rgb.len(), width as usize * height as usize * 3, "RGB frame of {width}x{height}");
         Self { id: FrameId(0), exposure_at: Timestamp::ZERO, dequeued_at: Timestamp::ZERO, width, height, rgb }
     }
+    /// Without a pixel, to be [overwritten](Self::overwrite).
+    pub fn empty() -> Self {
+        Self::still(0, 0, [])
+    }
+
     /// Its pixels, of this size, to be written over: what is in them may be anything. Allocates only where they are shared
     /// or were of another size.
     pub fn overwrite(&mut self, width: u32, height: u32) -> &mut [u8] {

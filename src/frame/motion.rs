@@ -1,7 +1,5 @@
 //! Parts that lie elsewhere: a turn and a shift, and pictures moved by them.
 
-use std::sync::Arc;
-
 use super::Frame;
 use super::geometry::{Roi, View};
 use super::kernels::{self, warp::Origin};
@@ -55,7 +53,7 @@ impl Motion {
 
 /// The picture moved: bilinear, mirrored beyond its edges. Cost: twelve products a pixel.
 pub fn warped(frame: &Frame, moved: &Motion) -> Frame {
-    let mut out = Frame { rgb: Arc::from(Vec::new()), ..frame.clone() };
+    let mut out = Frame::empty();
     warp(frame, moved, [frame.width, frame.height], Roi::whole(frame.width, frame.height), &mut out);
     out
 }

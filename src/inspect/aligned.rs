@@ -16,21 +16,29 @@ const OVERVIEW_ABOVE: f64 = 2.0;
 /// Sides of the overview, in those of the model's input.
 const OVERVIEW: usize = 2;
 
-/// A frame that is empty, to be filled.
-fn empty() -> Frame {
-    Frame::still(0, 0, [])
-}
-
 /// Whether a view of a frame is taken from its overview, where the model's input has `size` rows and columns.
 fn is_of_overview(view: &View, [rows, columns]: [usize; 2]) -> bool {
     view.width > OVERVIEW_ABOVE * columns as f64 && view.height > OVERVIEW_ABOVE * rows as f64
 }
 
-/// What a view of a frame shows, in pixels of its overview.
-fn in_overview(view: &View, frame: &Frame, overview: &Frame) -> View {
+/// Whether there is an overview of a frame at all.
+fn has_overview(frame: &Frame, size: [usize; 2]) -> bool {
+    is_of_overview(&View::whole(frame.width, frame.height), size)
+}
+
+/// As [`sample`], a view of a frame from its overview.
+fn sample_overview(
+    overview: &Frame,
+    frame: &Frame,
+    view: &View,
+    [rows, columns]: [usize; 2],
+    out: &mut [u8],
+    scratch: &mut preprocess::Scratch,
+) {
     let share = |of: u32, whole: u32| f64::from(of) / f64::from(whole);
     let (x, y) = (share(overview.width, frame.width), share(overview.height, frame.height));
-    View { x: x * view.x, y: y * view.y, width: x * view.width, height: y * view.height }
+    let view = View { x: x * view.x, y: y * view.y, width: x * view.width, height: y * view.height };
+    sample(overview, &view, columns, rows, out, scratch);
 }
 
 /// The whole frame, shrunk to an overview for a model's input of `size` rows and columns.
@@ -64,9 +72,9 @@ impl Aligning {
         Self {
             size,
             planes: Vec::new(),
-            lying: empty(),
-            overview: empty(),
-            moved: empty(),
+            lying: Frame::empty(),
+            overview: Frame::empty(),
+            moved: Frame::empty(),
             registering: register::Scratch::default(),
             sampling: Default::default(),
             correction: Motion::NONE,
@@ -80,7 +88,7 @@ impl Aligning {
     pub fn find(&mut self, frame: &Frame, aligner: Option<&Aligner>) -> Motion {
         self.correction = Motion::NONE;
         let Some(aligner) = aligner else { return Motion::NONE };
-        let is_large = is_of_overview(&View::whole(frame.width, frame.height), self.size);
+        let is_large = has_overview(frame, self.size);
         if is_large {
             shrink(frame, self.size, &mut self.lying, &mut self.planes, &mut self.sampling[0]);
         }
@@ -100,7 +108,7 @@ impl Aligning {
         if self.correction == Motion::NONE {
             sample(frame, view, columns, rows, out, part);
         } else if is_of_overview(view, self.size) {
-            sample(&self.overview, &in_overview(view, frame, &self.overview), columns, rows, out, overview);
+            sample_overview(&self.overview, frame, view, self.size, out, overview);
         } else {
             let roi = preprocess::reach(frame, view, columns, rows, part);
             warp(frame, &self.correction, [frame.width, frame.height], roi, &mut self.moved);
@@ -113,8 +121,7 @@ impl Aligning {
         if self.find(&frame, aligner) == Motion::NONE {
             return Part::from(frame);
         }
-        let is_large = is_of_overview(&View::whole(frame.width, frame.height), self.size);
-        let overview = is_large.then(|| self.overview.clone());
+        let overview = has_overview(&frame, self.size).then(|| self.overview.clone());
         Part { frame: warped(&frame, &self.correction), overview }
     }
 }
@@ -148,7 +155,7 @@ impl Part {
         let overview = self.overview.as_ref().map(|overview| {
             let size = [overview.height, overview.width].map(|side| side as usize / OVERVIEW);
             let shrunk = |frame: &Frame| {
-                let mut out = empty();
+                let mut out = Frame::empty();
                 shrink(frame, size, &mut out, &mut Vec::new(), &mut preprocess::Scratch::default());
                 out.rgb
             };
@@ -170,12 +177,10 @@ impl Part {
     }
 
     /// What [`Aligning::sample`] gives, for a model's input of `size` rows and columns.
-    pub fn sample(&self, view: &View, [rows, columns]: [usize; 2], out: &mut [u8], scratch: &mut preprocess::Scratch) {
-        match self.overview.as_ref().filter(|_| is_of_overview(view, [rows, columns])) {
-            Some(overview) => {
-                sample(overview, &in_overview(view, &self.frame, overview), columns, rows, out, scratch);
-            }
-            None => sample(&self.frame, view, columns, rows, out, scratch),
+    pub fn sample(&self, view: &View, size: [usize; 2], out: &mut [u8], scratch: &mut preprocess::Scratch) {
+        match self.overview.as_ref().filter(|_| is_of_overview(view, size)) {
+            Some(overview) => sample_overview(overview, &self.frame, view, size, out, scratch),
+            None => sample(&self.frame, view, size[1], size[0], out, scratch),
         }
     }
 }
@@ -183,22 +188,10 @@ impl Part {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inspect::register::{Grey, Registration};
-
-    /// A plate with holes on a dark ground.
-    fn plate(width: u32, height: u32) -> Frame {
-        let value = |x: u32, y: u32| {
-            let (u, v) = (f64::from(x) / f64::from(width) - 0.5, f64::from(y) / f64::from(height) - 0.5);
-            let is_hole = (u + 0.2).hypot(v + 0.1) < 0.06 || (u - 0.15).hypot(v - 0.2) < 0.09;
-            let is_plate = u.abs() < 0.34 && v.abs() < 0.3 && !is_hole;
-            if is_plate { 150.0 + 40.0 * (31.0 * u).sin() * (23.0 * v).cos() } else { 30.0 }
-        };
-        let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
-        Frame::still(width, height, pixels.flat_map(|(x, y)| [value(x, y) as u8, 90, 60]).collect::<Vec<u8>>())
-    }
+    use crate::inspect::register::tests::{part as plate, registration};
 
     fn aligner(frame: &Frame) -> Aligner {
-        Aligner::new(Registration::new(&Grey::of(frame, &mut register::Scratch::default()), 0.5))
+        Aligner::new(registration(frame))
     }
 
     const LIES: Motion = Motion { dx: 23.0, dy: -11.0, degrees: 4.0 };

@@ -219,4 +219,4 @@ pub fn mean_of(pictures: &[Grey]) -> Option<(Grey, Vec<f32>)> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

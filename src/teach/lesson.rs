@@ -65,14 +65,13 @@ pub(super) fn whole(frame: &Frame) -> View {
 fn render(part: &Part, view: &View, size: [usize; 2], light: Option<Light>) -> Vec<u8> {
     let mut scratch = Scratch::default();
     let mut out = vec![0; 3 * size[0] * size[1]];
-    let levels = light.map(|light| {
-        part.sample(&whole(part), size, &mut out, &mut scratch);
-        Levels::of(&out, &light)
-    });
-    part.sample(view, size, &mut out, &mut scratch);
-    if let Some(levels) = levels {
-        levels.apply(&mut out);
+    let full = whole(part);
+    part.sample(&full, size, &mut out, &mut scratch);
+    let levels = light.map_or_else(Levels::identity, |light| Levels::of(&out, &light));
+    if *view != full {
+        part.sample(view, size, &mut out, &mut scratch);
     }
+    levels.apply(&mut out);
     out
 }
 

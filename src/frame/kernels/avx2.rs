@@ -248,7 +248,7 @@ unsafe fn block(columns: &Columns, line: &[i16], x: usize) -> [[u8; BLOCK]; 3] {
 /// As [`Stretch::fill`], four pixels at a time.
 #[target_feature(enable = "avx2")]
 fn moved(mut stretch: Stretch<'_>, to: &mut [[u8; 3]]) {
-    let pitch = _mm256_set1_epi64x(stretch.pitch() as i64);
+    let pitch = _mm256_set1_epi64x(stretch.pitch as i64);
     let [mut column, mut row] = [four_from(stretch.at[0], stretch.step[0]), four_from(stretch.at[1], stretch.step[1])];
     let steps = [_mm256_set1_epi64x(4 * stretch.step[0]), _mm256_set1_epi64x(4 * stretch.step[1])];
     let (fours, rest) = to.as_chunks_mut::<4>();
@@ -309,7 +309,7 @@ fn lanes(vector: __m256i) -> [u64; 4] {
 #[inline]
 fn between(stretch: &Stretch<'_>, at: u64, across: u64, down: u64) -> __m128i {
     let at = at as usize;
-    let (above, below) = (&stretch.pixels()[at..][..NEAR], &stretch.pixels()[at + stretch.pitch()..][..NEAR]);
+    let (above, below) = (&stretch.pixels[at..][..NEAR], &stretch.pixels[at + stretch.pitch..][..NEAR]);
     // SAFETY: eight bytes of either are half a vector.
     let (above, below) = unsafe { (_mm_loadl_epi64(above.as_ptr().cast()), _mm_loadl_epi64(below.as_ptr().cast())) };
     // Each channel's values left and right, above and then below. Weights are the unsigned ones, so 128 is taken from

@@ -106,7 +106,7 @@ fn moved(mut stretch: Stretch<'_>, to: &mut [[u8; 3]]) {
 fn one(stretch: &mut Stretch<'_>) -> uint16x4_t {
     const ONE: u32 = 1 << FRACTION;
     let Place { at, fractions: [right, down] } = stretch.next();
-    let (above, below) = (&stretch.pixels()[at..][..NEAR], &stretch.pixels()[at + stretch.pitch()..][..NEAR]);
+    let (above, below) = (&stretch.pixels[at..][..NEAR], &stretch.pixels[at + stretch.pitch..][..NEAR]);
     // SAFETY: eight bytes of either are a vector.
     let (above, below) = unsafe { (vld1_u8(above.as_ptr()), vld1_u8(below.as_ptr())) };
     let four = |above, below| vreinterpret_u8_u32(vzip1_u32(vreinterpret_u32_u8(above), vreinterpret_u32_u8(below)));

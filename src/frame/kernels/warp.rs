@@ -71,8 +71,9 @@ struct Source<'a> {
 
 /// A stretch of a row all of whose neighbours lie inside the picture they are taken from.
 pub(super) struct Stretch<'a> {
-    pixels: &'a [u8],
-    pitch: usize,
+    pub pixels: &'a [u8],
+    /// Bytes from one line to the next.
+    pub pitch: usize,
     /// Column and row of the next pixel's place in [`POSITION`] fraction bits, and the steps to the one after it.
     pub at: [i64; 2],
     pub step: [i64; 2],
@@ -87,20 +88,7 @@ pub(super) struct Place {
 }
 
 impl Stretch<'_> {
-    /// The picture.
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    pub(super) fn pixels(&self) -> &[u8] {
-        self.pixels
-    }
-
-    /// Bytes from one line to the next.
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    pub(super) fn pitch(&self) -> usize {
-        self.pitch
-    }
-
-    /// The place of the next pixel. Of each of `count` places that a stretch was made for, [`NEAR`] bytes from `at` on and
-    /// from a line further on are inside.
+    /// The place of the next pixel: [`NEAR`] bytes from there on, and from a line further on, are inside.
     #[inline(always)]
     pub(super) fn next(&mut self) -> Place {
         let [x, y] = self.at;

@@ -101,7 +101,7 @@ struct Overlap {
 }
 
 impl Overlap {
-    /// Of a picture that reaches `beyond` the reference on each side, shifted by so many columns and rows at most.
+    /// Of a picture that reaches `beyond` the reference on each side, shifted by so many columns and rows.
     #[inline(always)]
     fn of(moved: &Moved, beyond: [usize; 2], shift: [i32; 2], reference: &Grey) -> Option<Self> {
         let (mut n, mut all) = (0.0, [0.0; 5]);

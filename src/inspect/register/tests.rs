@@ -2,7 +2,7 @@ use super::*;
 use crate::frame::motion::warped;
 
 /// A plate with holes on a dark ground, with a gradient of light.
-fn part(width: u32, height: u32) -> Frame {
+pub(in crate::inspect) fn part(width: u32, height: u32) -> Frame {
     let value = |x: u32, y: u32| {
         let (u, v) = (f64::from(x) / f64::from(width) - 0.5, f64::from(y) / f64::from(height) - 0.5);
         let hole = |cx: f64, cy: f64, r: f64| (u - cx).hypot(v - cy) < r;
@@ -18,7 +18,7 @@ fn part(width: u32, height: u32) -> Frame {
     Frame::still(width, height, pixels.flat_map(|(x, y)| [value(x, y) as u8; 3]).collect::<Vec<u8>>())
 }
 
-fn registration(frame: &Frame) -> Registration {
+pub(in crate::inspect) fn registration(frame: &Frame) -> Registration {
     Registration::new(&Grey::of(frame, &mut Scratch::default()), 0.5)
 }
 
