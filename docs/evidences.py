@@ -115,13 +115,29 @@ def usual(goods):
     return lambda maps: (maps - mean) / std
 
 
-def overall(goods, bads, tests, held, trust):
-    def pooled(x):
-        cells = x.reshape(len(x), -1, x.shape[-1])
-        return np.concatenate([cells.mean(1), (cells**2).mean(1)], 1)
+def pooled(x):
+    cells = x.reshape(len(x), -1, x.shape[-1])
+    return np.concatenate([cells.mean(1), (cells**2).mean(1)], 1)
 
+
+def standard(goods):
+    """Pooled features in deviations of good parts."""
     scaler = StandardScaler().fit(pooled(goods))
-    rows = lambda x: np.clip(scaler.transform(pooled(x)), -8, 8)
+    return lambda x: np.clip(scaler.transform(pooled(x)), -8, 8)
+
+
+def exemplars(goods, bads, tests, held, ridge=0.07):
+    """The largest of each bad's linear discriminant against the good parts' covariance."""
+    rows = standard(goods)
+    good, bad = rows(goods), rows(bads)
+    dims = good.shape[1]
+    weight = np.linalg.solve(np.cov(good.T) + ridge * dims / len(good) * np.eye(dims), bad.T)
+    weight /= np.sqrt((weight * bad.T).sum(0))
+    return (rows(tests) @ weight).max(1), (rows(held) @ weight).max(1)
+
+
+def overall(goods, bads, tests, held, trust):
+    rows = standard(goods)
     labels = np.r_[np.zeros(len(goods)), np.ones(len(bads))]
     model = LogisticRegression(C=trust, class_weight="balanced", max_iter=500)
     model.fit(np.r_[rows(goods), rows(bads)], labels)
@@ -173,11 +189,16 @@ def run(data, rows, args, light, fit, seed):
     scores = {name: largest(maps) for name, (maps, _) in found.items()}
     scores["normality"], usual_score = largest(both[0]), largest(both[1])
     at, spread = usual_score.mean(), usual_score.std()
-    for trust in (0.003, 0.01, 0.03):
+    for trust in (0.003, 0.03, 0.01):
         odds, held_odds = overall(goods, bads, tests, held, trust)
         scores[f"overall C={trust}"] = odds
         z = (odds - held_odds.mean()) / held_odds.std()
         scores[f"normality + overall C={trust}"] = (scores["normality"] - at) / spread + z
+    own, held_own = exemplars(goods, bads, tests, held)
+    scores["exemplars"] = own
+    both, held_both = (x + held_odds.std() * y for x, y in ((odds, own), (held_odds, held_own)))
+    for name, score, of in (("exemplars", own, held_own), ("overall + exemplars", both, held_both)):
+        scores[f"normality + {name}"] = (scores["normality"] - at) / spread + (score - of.mean()) / of.std()
     return {name: roc_auc_score(labels, score) for name, score in scores.items()}
 
 

@@ -257,7 +257,7 @@ impl Adaptation<'_> {
         };
         let goods = &self.kept.pooled[view];
         let old = &self.kept.pooled_bad[view];
-        let all: Vec<Vec<Vec<f32>>> = old.iter().chain([&fresh.pooled[view]]).cloned().collect();
+        let all: Vec<_> = old.iter().chain([&fresh.pooled[view]]).cloned().collect();
         let overall = Overall::fit_pooled(goods, &all);
         let lie = [Lie::fixed(self.lesson.space.grid), Lie::Anywhere][view];
         Known::measure(&self.lesson.space, (head, overall), lie, &self.kept.goods[view])

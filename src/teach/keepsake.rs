@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::features::{Codes, FeatureGraph};
 use super::head::Head;
-use super::overall::pooled;
+use super::overall::{Pooled, pooled};
 use super::weights::PER_VIEW;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::recipe::KEEPSAKE_KEY;
@@ -27,7 +27,7 @@ const SCHEMA: u32 = 1;
 /// Lowest bits of codes that heads are fitted on which are not kept.
 const DROPPED: u8 = 3;
 /// Good views of each kind whose pooled features are kept, for [`super::overall`]: small, and there can be many.
-pub(super) const POOLED: usize = 128;
+pub(super) const POOLED: usize = 256;
 /// Candidates of each kind, from which as many are kept as fit.
 pub(super) const CANDIDATES: usize = 96;
 
@@ -55,7 +55,7 @@ pub(super) struct Keepsake {
     /// Pooled features of good views, and of the known bads' own for each lesson: exact ones, or what was dropped of the codes would tell
     /// kept bads from good ones.
     pub(super) pooled: [Vec<Vec<f32>>; 2],
-    pub(super) pooled_bad: [Vec<Vec<Vec<f32>>>; 2],
+    pub(super) pooled_bad: [Vec<Pooled>; 2],
     /// Good views that were fitted on, most useful first.
     pub(super) goods: [Vec<Codes>; 2],
     pub(super) held: Vec<Held>,
@@ -128,6 +128,9 @@ struct Header {
     head: usize,
     pooled: [usize; 2],
     pooled_bad: [Vec<usize>; 2],
+    /// The bad that each of them shows; recipes before 2026-11-29 do not say.
+    #[serde(default)]
+    pooled_of: [Vec<Vec<usize>>; 2],
     /// Bytes of the deflated numbers: heads, then pooled features.
     numbers: usize,
     /// Of each held-out part.
@@ -144,7 +147,8 @@ impl Keepsake {
     /// Cost: 4 ms for each of at most 600 views.
     pub(super) fn encode(&self) -> Result<Vec<u8>> {
         let heads: Vec<f32> = self.heads.iter().flatten().flat_map(Head::numbers).collect();
-        let pooled = self.pooled.iter().chain(self.pooled_bad.iter().flatten()).flatten().flatten();
+        let of_bads = self.pooled_bad.iter().flatten().flatten().map(|(_, row)| row);
+        let pooled = self.pooled.iter().flatten().chain(of_bads).flatten();
         let numbers: Vec<u8> = heads.iter().chain(pooled).flat_map(|v| v.to_le_bytes()).collect();
         let numbers = deflate(&numbers);
         // An entry takes about 64 bytes of the header, a place 90.
@@ -184,6 +188,9 @@ impl Keepsake {
             head: heads.len() / 2,
             pooled: [0, 1].map(|v| self.pooled[v].len()),
             pooled_bad: [0, 1].map(|v| self.pooled_bad[v].iter().map(Vec::len).collect()),
+            pooled_of: [0, 1].map(|v| {
+                self.pooled_bad[v].iter().map(|lesson| lesson.iter().map(|(bad, _)| *bad).collect()).collect()
+            }),
             numbers: numbers.len(),
             places: self.held[..held].iter().map(|h| h.zooms.iter().map(|(_, place)| *place).collect()).collect(),
             entries,
@@ -267,10 +274,19 @@ impl Keepsake {
     }
 
     fn read(header: Header, rest: &[u8]) -> Option<Self> {
-        let Header { grid, channels, good, bad, effects, dropped, head, pooled, pooled_bad, places, entries, .. } =
-            header;
+        let Header { grid, channels, good, bad, effects, dropped, head, .. } = header;
+        let Header { pooled, pooled_bad, mut pooled_of, places, entries, .. } = header;
         if dropped > 7 {
             return None;
+        }
+        for (of, counts) in pooled_of.iter_mut().zip(&pooled_bad) {
+            if of.is_empty() {
+                // Each view for a bad of its own.
+                *of = counts.iter().map(|&n| (0..n).collect()).collect();
+            }
+            if !of.iter().map(Vec::len).eq(counts.iter().copied()) {
+                return None;
+            }
         }
         let (numbers, mut rest) = rest.split_at_checked(header.numbers)?;
         let numbers = inflate(
@@ -289,7 +305,15 @@ impl Keepsake {
         let mut rows = numbers.chunks_exact(2 * channels).map(<[f32]>::to_vec);
         let mut rows_of = |n: usize| rows.by_ref().take(n).collect::<Vec<_>>();
         let pooled = pooled.map(&mut rows_of);
-        let pooled_bad = pooled_bad.map(|lessons| lessons.into_iter().map(&mut rows_of).collect::<Vec<_>>());
+        let pooled_bad = pooled_of.map(|lessons| -> Vec<Pooled> {
+            lessons
+                .into_iter()
+                .map(|of| {
+                    let rows = rows_of(of.len());
+                    of.into_iter().zip(rows).collect()
+                })
+                .collect()
+        });
         let mut cut = Vec::with_capacity(entries.len());
         for entry in &entries {
             let (bytes, more) = rest.split_at_checked(entry.bytes)?;
@@ -348,7 +372,7 @@ mod tests {
             effects: [[Some(1.5), None, Some(-2.0)], [None; PER_VIEW]],
             heads: None,
             pooled: [vec![vec![0.25; 2 * channels]; 3], vec![vec![-1.0; 2 * channels]]],
-            pooled_bad: [vec![vec![vec![7.0; 2 * channels]]; 2], Vec::new()],
+            pooled_bad: [vec![vec![(3, vec![7.0; 2 * channels]), (0, vec![6.0; 2 * channels])]; 2], Vec::new()],
             goods: [0, 1].map(|_| (0..views).map(|_| codes()).collect()),
             held: (0..views)
                 .map(|i| Held { full: codes(), zooms: vec![(codes(), [i as f64, 0.0, 0.5, 0.5])] })

@@ -184,12 +184,12 @@ impl Lesson<'_> {
         rng: &mut ChaCha8Rng,
     ) -> (Head, Overall) {
         self.progress.stage(name, steps as u64);
-        let taught = |views: &[(usize, Codes)]| -> Vec<Codes> {
-            views.iter().filter(|(b, _)| is_taught(*b)).map(|(_, v)| v.clone()).collect()
+        let taught = |views: &[(usize, Codes)]| -> Vec<(usize, Codes)> {
+            views.iter().filter(|(b, _)| is_taught(*b)).cloned().collect()
         };
-        let real = taught(&examples.real);
+        let (real, mixed) = (taught(&examples.real), taught(&examples.mixed));
         let overall = Overall::fit(&self.space, &examples.good, &real);
-        let bad: Vec<Codes> = real.iter().chain(&real).cloned().chain(taught(&examples.mixed)).collect();
+        let bad: Vec<Codes> = real.iter().chain(&real).chain(&mixed).map(|(_, codes)| codes.clone()).collect();
         let options = FitOptions { steps, rate: 1e-3, ingredients: self.options.ingredients };
         (Head::fit(&self.space, &examples.good, &bad, options, rng, || self.progress.tick()), overall)
     }

@@ -1,16 +1,24 @@
-//! What the whole view looks like: known defects that are nowhere in particular, a shade, a blur, a wrong finish.
+//! What the whole view looks like: known defects that are nowhere in particular, a shade, a blur, a wrong finish, and
+//! small ones by what they do to the features' means.
 //!
-//! Means and mean squares of every feature channel over the view, and one linear function of them, fitted by logistic
-//! regression on the known bads against the good ones. A handful of bads and hundreds of channels: the penalty is strong,
-//! and both classes weigh the same. Float features, ten known bads, three seeds, added to the full view's normality
-//! (image AUROC): magnetic tiles .864 to .898; castings, two seeds, .95 to .99. With means alone .894, with deviations
-//! instead of mean squares .899 (magnetic tiles).
+//! Means and mean squares of every feature channel over the view, and for each known bad one linear function of them, of
+//! which the largest counts. Two things are added up in it, each in deviations of good parts:
+//! what all bads of the lesson have in common, by logistic regression against the good ones (a handful of bads and
+//! hundreds of channels: the penalty is strong, and both classes weigh the same), and what this one has, by its linear discriminant
+//! against the good parts' covariance (exemplar LDA: Hariharan, Malik and Ramanan 2012). Good parts are many and say in
+//! which directions parts differ anyway; one bad part says which way it lies. `docs/EXPERIMENTS.md` has both by
+//! themselves: ten known bads, added to the full view's normality, magnetic tiles .868 to .895 to .917, castings .958
+//! to .987 to .996.
 
 use super::features::{Codes, FeatureGraph};
 use super::linear::{cholesky, solve};
 
 /// How much the examples weigh against the penalty `|w|²/2` (scikit-learn's `C`).
 const TRUST: f64 = 0.01;
+/// What is added to the covariance of standardised features, in features for each good view: the fewer good parts, the
+/// less is known of how they differ. Best of .03 to 3 times the unit matrix for 280 good parts (.1), 100 (.3) and 40 (1 to
+/// 3), 384 features.
+const RIDGE: f64 = 0.07;
 /// Pooled features further out than this many deviations of good parts tell no more.
 pub const FAR: f32 = 8.0;
 /// Newton's method settles within a few steps; more than this never helps.
@@ -23,11 +31,11 @@ pub struct Overall {
     pub mean: Vec<f32>,
     /// One over its deviation over good parts, `[2·channels]`.
     pub gain: Vec<f32>,
-    /// One for each lesson in which known bads were taught; the largest counts.
+    /// One for each known bad; the largest counts.
     pub odds: Vec<Odds>,
 }
 
-/// One linear function.
+/// A linear function.
 #[derive(Clone, Debug)]
 pub struct Odds {
     /// Weight of each pooled feature, once standardised and clipped to ±[`FAR`].
@@ -36,49 +44,53 @@ pub struct Odds {
     pub bias: f32,
 }
 
+/// What whole views of known bads pool to, with each bad's number.
+pub(super) type Pooled = Vec<(usize, Vec<f32>)>;
+
 impl Overall {
-    /// Fits to the views of good and of known bad parts, at least one of each.
+    /// Fits to views of good and of known bad parts, at least one of each, the latter with the bad's number.
     ///
     /// Deterministic. Cost: `(2·channels)³` for each of a few Newton steps.
     ///
     /// # Panics
     /// If either is empty.
-    pub fn fit(space: &FeatureGraph, good: &[Codes], bad: &[Codes]) -> Self {
-        let pool = |views: &[Codes]| views.iter().map(|v| pooled(space, v)).collect::<Vec<_>>();
-        Self::fit_pooled(&pool(good), &[pool(bad)])
+    pub(super) fn fit(space: &FeatureGraph, good: &[Codes], bad: &[(usize, Codes)]) -> Self {
+        let goods: Vec<_> = good.iter().map(|v| pooled(space, v)).collect();
+        Self::fit_pooled(&goods, &[bad.iter().map(|(b, v)| (*b, pooled(space, v))).collect()])
     }
 
-    /// As [`Overall::fit`], of views that are [`pooled`] already, for the bads of each lesson by themselves: one function
-    /// of all would know less of the old ones. Two blotches, four pictures of the second (`tests/adapt.rs`, the zoomed view's
-    /// AUROC of the first): .81 before, .69 with one function.
+    /// As [`Overall::fit`], of views that are [`pooled`] already, for the bads of each lesson by themselves: what all have in
+    /// common is less of the old ones. Two blotches, four pictures of the second (`tests/adapt.rs`, the zoomed view's
+    /// AUROC of the first): .81 before, .69 with one function of all.
     ///
     /// # Panics
     /// If there are no goods, or no bads in a lesson.
-    pub(super) fn fit_pooled(goods: &[Vec<f32>], lessons: &[Vec<Vec<f32>>]) -> Self {
+    pub(super) fn fit_pooled(goods: &[Vec<f32>], lessons: &[Pooled]) -> Self {
         assert!(!goods.is_empty() && lessons.iter().all(|bads| !bads.is_empty()), "two classes are needed");
-        let features = goods[0].len();
         let n = goods.len() as f64;
         let moments = |i: usize| {
             let mean = goods.iter().map(|g| f64::from(g[i])).sum::<f64>() / n;
             let var = goods.iter().map(|g| (f64::from(g[i]) - mean).powi(2)).sum::<f64>() / n;
             (mean as f32, (1.0 / var.sqrt().max(1e-4)) as f32)
         };
-        let (mean, gain) = (0..features).map(moments).unzip();
+        let (mean, gain) = (0..goods[0].len()).map(moments).unzip();
         let mut overall = Self { mean, gain, odds: Vec::new() };
-        let rows = |views: &[Vec<f32>]| views.iter().map(|v| overall.standardised(v)).collect::<Vec<_>>();
-        let goods = rows(goods);
-        let odds = |bads: &Vec<Vec<f32>>| {
-            let w = logistic(&goods, &rows(bads));
-            Odds { weight: w[..features].iter().map(|&w| w as f32).collect(), bias: w[features] as f32 }
-        };
-        let odds = lessons.iter().map(odds).collect();
-        overall.odds = odds;
+        let goods: Vec<_> = goods.iter().map(|view| overall.standardised(view)).collect();
+        let covariance = cholesky(&covariance(&goods), goods[0].len());
+        for bads in lessons {
+            let bads: Vec<_> = bads.iter().map(|(b, view)| (*b, overall.standardised(view))).collect();
+            overall.odds.extend(odds(&goods, &covariance, &bads));
+        }
         overall
     }
 
-    /// The log odds of a view being bad, as the lesson has it that is surest of it.
+    /// How bad a view looks to the function that finds most, in deviations of good parts, twice.
     pub fn score(&self, space: &FeatureGraph, codes: &[u8]) -> f32 {
-        let z = self.standardised(&pooled(space, codes));
+        self.of_pooled(&pooled(space, codes))
+    }
+
+    fn of_pooled(&self, pooled: &[f32]) -> f32 {
+        let z = self.standardised(pooled);
         let score = |o: &Odds| o.bias + z.iter().zip(&o.weight).map(|(&z, &w)| z as f32 * w).sum::<f32>();
         self.odds.iter().map(score).fold(f32::MIN, f32::max)
     }
@@ -103,6 +115,46 @@ pub(super) fn pooled(space: &FeatureGraph, codes: &[u8]) -> Vec<f32> {
     let (cells, scale) = (space.cells() as f64, f64::from(space.quant.scale));
     let means = sums.iter().map(|s| (s[0] as f64 / cells * scale) as f32);
     means.chain(sums.iter().map(|s| (s[1] as f64 / cells * scale * scale) as f32)).collect()
+}
+
+/// The covariance of standardised rows, `[n, n]`, with a ridge: the lower half.
+fn covariance(rows: &[Vec<f64>]) -> Vec<f64> {
+    let (d, n) = (rows[0].len(), rows.len() as f64);
+    let mut covariance = vec![0.0; d * d];
+    for row in rows {
+        for (i, x) in row.iter().enumerate() {
+            covariance[i * d..=i * d + i].iter_mut().zip(row).for_each(|(sum, y)| *sum += x * y / n);
+        }
+    }
+    (0..d).for_each(|i| covariance[i * d + i] += RIDGE * d as f64 / n);
+    covariance
+}
+
+/// A lesson's functions: what its bads have in common, and what each has, in deviations of good parts; each bad's views
+/// count as their mean.
+fn odds(goods: &[Vec<f64>], covariance: &[f64], bads: &[(usize, Vec<f64>)]) -> Vec<Odds> {
+    let views: Vec<_> = bads.iter().map(|(_, view)| view.clone()).collect();
+    let common = logistic(goods, &views);
+    let d = common.len() - 1;
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let said: Vec<f64> = goods.iter().map(|g| dot(g, &common[..d])).collect();
+    let mean = said.iter().sum::<f64>() / said.len() as f64;
+    let deviation = (said.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / said.len() as f64).sqrt().max(1e-6);
+    let mut numbers: Vec<usize> = bads.iter().map(|(b, _)| *b).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    // One bad alone does not say what of it is the defect: magnetic tiles with one known, .871 without its own, .838 with it.
+    let share = 1.0 - 1.0 / numbers.len() as f64;
+    let of = |number: usize| {
+        let views: Vec<_> = bads.iter().filter(|(b, _)| *b == number).map(|(_, view)| view).collect();
+        let example: Vec<f64> = (0..d).map(|i| views.iter().map(|v| v[i]).sum::<f64>() / views.len() as f64).collect();
+        let own = solve(covariance, &example);
+        // With the ridge in it: over parts that were not fitted on, good ones differ by more than over those that were.
+        let far = dot(&own, &example).sqrt().max(1e-6);
+        let weight = common[..d].iter().zip(own).map(|(common, own)| (common / deviation + share * own / far) as f32);
+        Odds { weight: weight.collect(), bias: (-mean / deviation) as f32 }
+    };
+    numbers.into_iter().map(of).collect()
 }
 
 /// Logistic regression with an L2 penalty on all but the intercept, each class weighing half: weights, then intercept.
@@ -201,9 +253,38 @@ mod tests {
             (0..n).map(|_| view()).collect()
         };
         let (good, bad) = (views(0, 40), views(6, 3));
-        let overall = Overall::fit(&space, &good, &bad);
+        let overall = Overall::fit(&space, &good, &bad.into_iter().enumerate().collect::<Vec<_>>());
         let worst_good = views(0, 30).iter().map(|v| overall.score(&space, v)).fold(f32::MIN, f32::max);
         let best_bad = views(6, 30).iter().map(|v| overall.score(&space, v)).fold(f32::MAX, f32::min);
         assert!(best_bad > worst_good, "{best_bad} {worst_good}");
+    }
+
+    #[test]
+    fn bads_that_have_nothing_in_common_are_each_told_from_good_ones() {
+        // Good parts differ most along one direction, which says nothing; bads lie to either side of another.
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let mut views = |off: f32, n: usize| -> Vec<Vec<f32>> {
+            let mut view = || {
+                let (light, own) = (rng.random_range(-3.0..3.0f32), rng.random_range(-0.2..0.2f32));
+                vec![light + own + off, light - own - off, rng.random_range(-1.0..1.0)]
+            };
+            (0..n).map(|_| view()).collect()
+        };
+        let goods = views(0.0, 60);
+        let kinds = [views(1.0, 2), views(-1.0, 2)];
+        let bads: Pooled = kinds.concat().into_iter().enumerate().collect();
+        let overall = Overall::fit_pooled(&goods, &[bads.clone()]);
+        assert_eq!(overall.odds.len(), 4, "one for each");
+        let scores = |overall: &Overall, views: &[Vec<f32>]| -> Vec<f32> {
+            views.iter().map(|view| overall.of_pooled(view)).collect()
+        };
+        let worst = |overall: &Overall, views: &[Vec<f32>]| scores(overall, views).into_iter().fold(f32::MIN, f32::max);
+        let least = |overall: &Overall, views: &[Vec<f32>]| scores(overall, views).into_iter().fold(f32::MAX, f32::min);
+        let (unseen, others) = (views(0.0, 60), [views(1.0, 20), views(-1.0, 20)].concat());
+        assert!(least(&overall, &others) > worst(&overall, &unseen));
+        // What they have in common, for one bad taught alone counts nothing else, does not tell them.
+        let common = Overall::fit_pooled(&goods, &[bads.into_iter().map(|(_, view)| (0, view)).collect()]);
+        assert_eq!(common.odds.len(), 1);
+        assert!(least(&common, &others) < worst(&common, &unseen));
     }
 }

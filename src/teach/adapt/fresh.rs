@@ -8,7 +8,7 @@ use super::super::conclusion::{Measured, Passes};
 use super::super::features::{Codes, planar};
 use super::super::keepsake::{Place, rough};
 use super::super::lesson::{Lesson, jittered, whole};
-use super::super::overall::pooled;
+use super::super::overall::{Pooled, pooled};
 use super::super::view::{Known, Lie};
 use super::super::weights::PRIOR;
 use super::{Adaptation, SAME_PLACE, mix};
@@ -34,7 +34,7 @@ pub(super) struct Fresh {
     /// Each part as it is, and its zoomed views, as the device's model will see them; the first of each as it would cut
     /// them.
     pub(super) exact: [Vec<Codes>; 2],
-    pub(super) pooled: [Vec<Vec<f32>>; 2],
+    pub(super) pooled: [Pooled; 2],
 }
 
 impl Adaptation<'_> {
@@ -75,7 +75,9 @@ impl Adaptation<'_> {
             (0..MIXED).map(one).collect()
         });
         let all = [full, zoom];
-        let pooled = [0, 1].map(|v| all[v].par_iter().map(|codes| pooled(&lesson.space, codes)).collect());
+        let pooled = [0, 1].map(|v| {
+            all[v].par_iter().enumerate().map(|(i, codes)| (i % count, pooled(&lesson.space, codes))).collect()
+        });
         let real = all.map(|codes| codes.iter().map(rough).enumerate().map(|(i, c)| (i % count, c)).collect());
         Ok(Fresh { real, mixed, exact, pooled })
     }
@@ -86,7 +88,7 @@ impl Adaptation<'_> {
         let space = &lesson.space;
         let bads = self.rehearsed(0, full.iter().map(rough).collect());
         let head = self.head("finding the new defects", 0, &bads, FINDING, rng);
-        let overall = super::Overall::fit_pooled(&kept.pooled[0], &[vec![pooled(space, &full[0])]]);
+        let overall = super::Overall::fit_pooled(&kept.pooled[0], &[vec![(0, pooled(space, &full[0]))]]);
         let first = Known::measure(space, (head, overall), Lie::fixed(space.grid), &kept.goods[0]);
         let mut running = Passes::behind_features(&self.graph, space)?.full.spawn()?;
         (0..lesson.bad.len())

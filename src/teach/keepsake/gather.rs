@@ -8,7 +8,7 @@ use crate::frame::geometry::View;
 use crate::inspect::aligned::Part;
 use crate::teach::features::Codes;
 use crate::teach::lesson::{Fitted, Lesson};
-use crate::teach::overall::pooled;
+use crate::teach::overall::{Pooled, pooled};
 
 /// Where `view` lies in its frame, as shares of it.
 pub(in crate::teach) fn place(view: &View, frame: &Part) -> Place {
@@ -50,8 +50,8 @@ impl Lesson<'_> {
             spread(views.len()).into_iter().take(CANDIDATES).map(|i| views[i].clone()).collect()
         };
         let [full, zoom] = &fitted.examples;
-        let pooled_bad = |views: &[(usize, Codes)]| -> Vec<Vec<Vec<f32>>> {
-            let rows = views.par_iter().take(2 * CANDIDATES).map(|(_, codes)| pooled(&self.space, codes));
+        let pooled_bad = |views: &[(usize, Codes)]| -> Vec<Pooled> {
+            let rows = views.par_iter().take(2 * CANDIDATES).map(|(b, codes)| (*b, pooled(&self.space, codes)));
             if views.is_empty() { Vec::new() } else { vec![rows.collect()] }
         };
         Ok(Keepsake {
