@@ -2,13 +2,13 @@
 //! small ones by what they do to the features' means.
 //!
 //! Means and mean squares of every feature channel over the view, and for each known bad one linear function of them, of
-//! which the largest counts. Two things are added up in it, each in deviations of good parts:
-//! what all bads of the lesson have in common, by logistic regression against the good ones (a handful of bads and
-//! hundreds of channels: the penalty is strong, and both classes weigh the same), and what this one has, by its linear discriminant
-//! against the good parts' covariance (exemplar LDA: Hariharan, Malik and Ramanan 2012). Good parts are many and say in
-//! which directions parts differ anyway; one bad part says which way it lies. `docs/EXPERIMENTS.md` has both by
-//! themselves: ten known bads, added to the full view's normality, magnetic tiles .868 to .895 to .917, castings .958
-//! to .987 to .996.
+//! which the largest counts. Two things are added up in it, each in deviations of good parts. One is what all bads of the
+//! lesson have in common, by logistic regression against the good ones (a handful of bads and hundreds of channels: the
+//! penalty is strong, and both classes weigh the same). The other is what this bad has, by its linear discriminant against
+//! the good parts' covariance (exemplar LDA: Hariharan, Malik and Ramanan 2012): good parts are many and say in which
+//! directions parts differ anyway, one bad part says which way it lies. Ten known bads, added to the full view's
+//! normality, float features: magnetic tiles .868 with neither, .895 with the first, .917 with both; castings .958,
+//! .987, .996 (`docs/EXPERIMENTS.md`).
 
 use super::features::{Codes, FeatureGraph};
 use super::linear::{cholesky, solve};
@@ -84,7 +84,7 @@ impl Overall {
         overall
     }
 
-    /// How bad a view looks to the function that finds most, in deviations of good parts, twice.
+    /// How bad a view looks to the function that finds most: the sum of two, each in deviations of good parts.
     pub fn score(&self, space: &FeatureGraph, codes: &[u8]) -> f32 {
         self.of_pooled(&pooled(space, codes))
     }
@@ -273,7 +273,7 @@ mod tests {
         let goods = views(0.0, 60);
         let kinds = [views(1.0, 2), views(-1.0, 2)];
         let bads: Pooled = kinds.concat().into_iter().enumerate().collect();
-        let overall = Overall::fit_pooled(&goods, &[bads.clone()]);
+        let overall = Overall::fit_pooled(&goods, std::slice::from_ref(&bads));
         assert_eq!(overall.odds.len(), 4, "one for each");
         let scores = |overall: &Overall, views: &[Vec<f32>]| -> Vec<f32> {
             views.iter().map(|view| overall.of_pooled(view)).collect()
