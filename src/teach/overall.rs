@@ -76,10 +76,10 @@ impl Overall {
         let (mean, gain) = (0..goods[0].len()).map(moments).unzip();
         let mut overall = Self { mean, gain, odds: Vec::new() };
         let goods: Vec<_> = goods.iter().map(|view| overall.standardised(view)).collect();
-        let covariance = cholesky(&covariance(&goods), goods[0].len());
+        let factor = cholesky(&covariance(&goods), goods[0].len());
         for bads in lessons {
             let bads: Vec<_> = bads.iter().map(|(b, view)| (*b, overall.standardised(view))).collect();
-            overall.odds.extend(odds(&goods, &covariance, &bads));
+            overall.odds.extend(odds(&goods, &factor, &bads));
         }
         overall
     }
@@ -117,7 +117,7 @@ pub(super) fn pooled(space: &FeatureGraph, codes: &[u8]) -> Vec<f32> {
     means.chain(sums.iter().map(|s| (s[1] as f64 / cells * scale * scale) as f32)).collect()
 }
 
-/// The covariance of standardised rows, `[n, n]`, with a ridge: the lower half.
+/// The covariance of standardised rows, `[features, features]`, with a ridge: the lower half.
 fn covariance(rows: &[Vec<f64>]) -> Vec<f64> {
     let (d, n) = (rows[0].len(), rows.len() as f64);
     let mut covariance = vec![0.0; d * d];
@@ -131,8 +131,8 @@ fn covariance(rows: &[Vec<f64>]) -> Vec<f64> {
 }
 
 /// A lesson's functions: what its bads have in common, and what each has, in deviations of good parts; each bad's views
-/// count as their mean.
-fn odds(goods: &[Vec<f64>], covariance: &[f64], bads: &[(usize, Vec<f64>)]) -> Vec<Odds> {
+/// count as their mean. `factor` is the Cholesky factor of the goods' [`covariance`].
+fn odds(goods: &[Vec<f64>], factor: &[f64], bads: &[(usize, Vec<f64>)]) -> Vec<Odds> {
     let views: Vec<_> = bads.iter().map(|(_, view)| view.clone()).collect();
     let common = logistic(goods, &views);
     let d = common.len() - 1;
@@ -148,7 +148,7 @@ fn odds(goods: &[Vec<f64>], covariance: &[f64], bads: &[(usize, Vec<f64>)]) -> V
     let of = |number: usize| {
         let views: Vec<_> = bads.iter().filter(|(b, _)| *b == number).map(|(_, view)| view).collect();
         let example: Vec<f64> = (0..d).map(|i| views.iter().map(|v| v[i]).sum::<f64>() / views.len() as f64).collect();
-        let own = solve(covariance, &example);
+        let own = solve(factor, &example);
         // With the ridge in it: over parts that were not fitted on, good ones differ by more than over those that were.
         let far = dot(&own, &example).sqrt().max(1e-6);
         let weight = common[..d].iter().zip(own).map(|(common, own)| (common / deviation + share * own / far) as f32);
