@@ -1,12 +1,12 @@
 //! Weights in the order in which kernels read them, and what the zero point adds to the bias.
 
-use super::kernels::Kernels;
+use super::kernels::{Kernels, RAISED};
 use super::layout::{Layout, Plan};
 use super::shape::ConvShape;
 
 /// Weights of an instruction set, of one block of outputs.
 pub(super) struct Packed {
-    /// Dense: `[outputs / lanes][window / unit][lanes][unit]`. Depthwise: `[tap][channel]`. Plain: none.
+    /// Dense: `[outputs / lanes][window / unit][lanes][unit]`, where a kernel `raises` as unsigned bytes. Depthwise: `[tap][channel]`. Plain: none.
     pub weights: Vec<i8>,
     /// One for each output, padded with zeros to whole vectors.
     pub bias: Vec<i32>,
@@ -80,6 +80,9 @@ fn dense(
                 panel[((k / unit) * lanes + o % lanes) * unit + k % unit] = *w;
             }
         }
+    }
+    if kernels.raises {
+        packed.iter_mut().for_each(|w| *w = (*w as u8 ^ RAISED) as i8);
     }
     packed
 }

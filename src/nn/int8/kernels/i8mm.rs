@@ -17,6 +17,7 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     lanes: LANES,
     unit: UNIT,
     flips: false,
+    raises: false,
     widens: false,
     dense,
     depthwise_lanes: LANES,

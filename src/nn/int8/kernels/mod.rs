@@ -29,6 +29,9 @@ pub(super) const STRIP: usize = 32;
 /// Most segments of a window that a kernel walks in place.
 pub(super) const SEGMENTS: usize = 32;
 
+/// By how much signed weights are stored higher where they are unsigned.
+pub(super) const RAISED: u8 = 1 << 7;
+
 /// The kernels of an instruction set and what they expect.
 pub(super) struct Kernels {
     /// Outputs of a panel of dense weights.
@@ -37,6 +40,8 @@ pub(super) struct Kernels {
     pub unit: usize,
     /// Whether the dense kernel flips the top bit of activations and so sees `x - 128`.
     pub flips: bool,
+    /// Whether dense weights are stored [`RAISED`] higher, as unsigned bytes.
+    pub raises: bool,
     /// Whether dense activations are gathered as little-endian u16.
     pub widens: bool,
     /// Needs the instruction set; segments are parts of the window, contiguous in memory.

@@ -9,8 +9,8 @@ use super::{Kernels, STRIP, Strip, finish_with};
 
 /// Outputs of a panel.
 const LANES: usize = 8;
-/// Outputs of a tile: half a panel, so that 16 vectors of partial sums stay in registers.
-const HALF: usize = 4;
+/// Pixels of a tile: with a panel, 16 vectors of partial sums, which stay in registers.
+const TILE: usize = 2;
 /// Activations of a vector.
 const UNIT: usize = 16;
 /// Channels of a vector of activations.
@@ -20,6 +20,7 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     lanes: LANES,
     unit: UNIT,
     flips: true,
+    raises: false,
     widens: false,
     dense,
     depthwise_lanes: LANES,
@@ -32,15 +33,13 @@ fn dense(strip: &Strip<'_>, sink: &mut Sink<'_>) {
     strip.check_dense(LANES, UNIT, 1);
     let mut sums = [[0; LANES]; STRIP];
     for panel in 0..strip.outputs.div_ceil(LANES) {
-        for pixel in (0..strip.pixels).step_by(4) {
+        for pixel in (0..strip.pixels).step_by(TILE) {
             let sums = &mut sums[pixel..];
             match (strip.packed.above_min, strip.pixels - pixel) {
                 (true, 1) => tile::<true, 1>(strip, panel, pixel, sums),
-                (true, 2) => tile::<true, 2>(strip, panel, pixel, sums),
-                (true, _) => tile::<true, 4>(strip, panel, pixel, sums),
+                (true, _) => tile::<true, TILE>(strip, panel, pixel, sums),
                 (false, 1) => tile::<false, 1>(strip, panel, pixel, sums),
-                (false, 2) => tile::<false, 2>(strip, panel, pixel, sums),
-                (false, _) => tile::<false, 4>(strip, panel, pixel, sums),
+                (false, _) => tile::<false, TILE>(strip, panel, pixel, sums),
             }
         }
         finish(&sums[..strip.pixels], sink, 0, panel * LANES, strip.outputs);
@@ -53,50 +52,49 @@ fn dense(strip: &Strip<'_>, sink: &mut Sink<'_>) {
 fn tile<const PAIRS: bool, const M: usize>(strip: &Strip<'_>, panel: usize, pixel: usize, sums: &mut [[i32; LANES]]) {
     let packed = strip.packed;
     let offsets: [usize; M] = strip.offsets(pixel);
-    let panel_bytes = LANES * packed.window;
-    let sums = &mut sums[..M];
     let flip = vdupq_n_u8(0x80);
-    for half in 0..LANES / HALF {
-        let mut acc = [[vdupq_n_s32(0); HALF]; M];
-        let mut weights = packed.weights[panel * panel_bytes + half * HALF * UNIT..].as_ptr();
-        for segment in strip.segments {
-            // SAFETY: `Strip::new` found `bytes` from the last pixel on; `offsets` stops there, whole units are read,
-            // and `check_dense` found as many of them in the window as in all segments.
-            unsafe {
-                let first = segment.as_ptr().add(pixel * strip.step);
-                let mut from = [first; M];
+    let mut acc = [[vdupq_n_s32(0); LANES]; M];
+    let mut weights = packed.weights[panel * LANES * packed.window..].as_ptr();
+    for segment in strip.segments {
+        // SAFETY: `Strip::new` found `bytes` from the last pixel on; `offsets` stops there, whole units are read,
+        // and `check_dense` found as many of them in the window as in all segments.
+        unsafe {
+            let first = segment.as_ptr().add(pixel * strip.step);
+            let mut from = [first; M];
+            for m in 0..M {
+                from[m] = first.add(offsets[m]);
+            }
+            let mut k = 0;
+            while k < strip.bytes {
+                let mut x = [vdupq_n_s8(0); M];
                 for m in 0..M {
-                    from[m] = first.add(offsets[m]);
+                    x[m] = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(from[m].add(k)), flip));
                 }
-                let mut k = 0;
-                while k < strip.bytes {
-                    let mut x = [vdupq_n_s8(0); M];
+                for n in 0..LANES {
+                    let w = vld1q_s8(weights.add(n * UNIT));
                     for m in 0..M {
-                        x[m] = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(from[m].add(k)), flip));
+                        let low = vmull_s8(vget_low_s8(x[m]), vget_low_s8(w));
+                        acc[m][n] = if PAIRS {
+                            vpadalq_s16(acc[m][n], vmlal_high_s8(low, x[m], w))
+                        } else {
+                            vpadalq_s16(vpadalq_s16(acc[m][n], low), vmull_high_s8(x[m], w))
+                        };
                     }
-                    for n in 0..HALF {
-                        let w = vld1q_s8(weights.add(n * UNIT));
-                        for m in 0..M {
-                            let low = vmull_s8(vget_low_s8(x[m]), vget_low_s8(w));
-                            acc[m][n] = if PAIRS {
-                                vpadalq_s16(acc[m][n], vmlal_high_s8(low, x[m], w))
-                            } else {
-                                vpadalq_s16(vpadalq_s16(acc[m][n], low), vmull_high_s8(x[m], w))
-                            };
-                        }
-                    }
-                    weights = weights.wrapping_add(LANES * UNIT);
-                    k += UNIT;
                 }
+                weights = weights.add(LANES * UNIT);
+                k += UNIT;
             }
         }
-        // SAFETY: `check_dense` found a bias for each lane of each panel, and half a panel is 4 sums.
-        unsafe {
-            let bias = vld1q_s32(packed.bias.as_ptr().add(panel * LANES + half * HALF));
-            for m in 0..M {
-                let pairs = [vpaddq_s32(acc[m][0], acc[m][1]), vpaddq_s32(acc[m][2], acc[m][3])];
+    }
+    for (sums, acc) in sums[..M].iter_mut().zip(acc) {
+        for half in 0..2 {
+            // SAFETY: `check_dense` found a bias for each lane of each panel, and half a panel is 4 sums.
+            unsafe {
+                let bias = vld1q_s32(packed.bias.as_ptr().add(panel * LANES + half * 4));
+                let acc = &acc[4 * half..][..4];
+                let pairs = [vpaddq_s32(acc[0], acc[1]), vpaddq_s32(acc[2], acc[3])];
                 let sum = vaddq_s32(vpaddq_s32(pairs[0], pairs[1]), bias);
-                vst1q_s32(sums[m].as_mut_ptr().add(half * HALF), sum);
+                vst1q_s32(sums.as_mut_ptr().add(half * 4), sum);
             }
         }
     }

@@ -8,6 +8,9 @@ use super::super::isa::Isa;
 /// Sums that are kept apart, so that they can be vectors: as many with every instruction set, so that they round alike.
 const LANES: usize = 16;
 
+/// Bytes whose sum is less than 2^16.
+const BYTES_OF_A_WORD: usize = 257;
+
 /// What two stored numbers mean, and what is stored of their sum or product.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nn) struct Sum {
@@ -160,12 +163,19 @@ widened! {
         for (piece, (y, factor)) in y.chunks_mut(LANES).zip(factor.chunks(LANES)).enumerate() {
             let mut sums = [of.outside * u32::from(to.zero); LANES];
             for row in of.rows[0]..of.rows[1] {
-                for column in of.columns[0]..of.columns[1] {
-                    let from = &x[(row * of.width + column) * channels + piece * LANES..][..y.len()];
-                    match from.first_chunk::<LANES>() {
-                        Some(from) => (0..LANES).for_each(|i| sums[i] += u32::from(from[i])),
-                        None => sums.iter_mut().zip(from).for_each(|(sum, &v)| *sum += u32::from(v)),
+                let first = row * of.width;
+                let line = &x[(first + of.columns[0]) * channels..(first + of.columns[1]) * channels];
+                // So few bytes at a time that sums of 16 bits hold them.
+                for cells in line.chunks(BYTES_OF_A_WORD * channels) {
+                    let mut words = [0u16; LANES];
+                    for cell in cells.chunks_exact(channels) {
+                        let from = &cell[piece * LANES..];
+                        match from.first_chunk::<LANES>() {
+                            Some(from) => (0..LANES).for_each(|i| words[i] += u16::from(from[i])),
+                            None => words.iter_mut().zip(from).for_each(|(sum, &v)| *sum += u16::from(v)),
+                        }
                     }
+                    (0..LANES).for_each(|i| sums[i] += u32::from(words[i]));
                 }
             }
             let mut bytes = [0; LANES];

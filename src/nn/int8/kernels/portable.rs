@@ -9,6 +9,7 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     lanes: LANES,
     unit: 1,
     flips: false,
+    raises: false,
     widens: false,
     dense,
     depthwise_lanes: LANES,
