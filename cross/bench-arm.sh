@@ -5,8 +5,9 @@
 #
 # An inference is what 2N runs take more than N, divided by N. They are instructions and not cycles: neither cache misses
 # nor stalls, so that figures compare operators on one processor and say little about another. Wants the models and the
-# recipe that tests/peer/speed.sh makes, gcc and qemu-user. ZOOMGATE names another aarch64 program, and BENCH_RUNS is N.
-# Floats are emulated slowly: some minutes for each processor. Prints a table in Markdown.
+# recipe that tests/peer/speed.sh makes, gcc and qemu-user. ZOOMGATE names another aarch64 program, built as it is here, and
+# BENCH_RUNS is N. Floats are emulated slowly: some minutes for each processor. Prints a table in Markdown; in its last rows
+# are models of one kind of layer, for what each kernel takes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,7 +21,10 @@ command -v "$emulator" >/dev/null || {
 }
 
 models=target/peer-speed
-files=("$models/recipe.onnx:full" "$models/models/mobilenetv2-int8.onnx:model" "$models/models/resnet18-int8.onnx:model")
+files=("$models/recipe.onnx:full")
+for name in mobilenetv2 resnet18 dense3x3 pointwise depthwise3x3; do
+    files+=("$models/models/$name-int8.onnx:model")
+done
 for file in "${files[@]}"; do
     [[ -f ${file%:*} ]] || {
         echo "${file%:*} is missing: tests/peer/speed.sh makes it" >&2
@@ -32,7 +36,10 @@ program=${ZOOMGATE:-}
 if [[ -z $program ]]; then
     # shellcheck source=cross/toolchain.sh
     . cross/toolchain.sh aarch64 static
-    "${build[@]}" build --release --features v4l2 --bin zoomgate --target "$target" >&2
+    # A release has tract compiled small, since hardly anything runs in it; here it is a peer.
+    "${build[@]}" build --release --features v4l2 --bin zoomgate --target "$target" \
+        --config profile.release.package.tract-core.opt-level=3 \
+        --config profile.release.package.tract-data.opt-level=3 >&2
     program=$target_dir/$target/release/zoomgate
 fi
 

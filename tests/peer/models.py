@@ -7,6 +7,9 @@ blocks of layer2, with convolutions in 32 groups; all take one float picture of 
 pixels from 0 to 255. NAME-int8.onnx is the same in QDQ form as onnxruntime's quantiser writes it: u8 activations, i8
 weights with a scale a channel, calibrated on random pictures; NAME-qoperator.onnx the same in QOperator form. Time does not depend on what the weights are, so that
 nothing has to be downloaded; batch norms are folded, as they are in any model that is shipped. One seed, the same files.
+
+dense3x3-int8.onnx, pointwise-int8.onnx and depthwise3x3-int8.onnx are a stem and many layers of one kind at 56 x 56, for
+what a kernel takes (cross/bench-arm.sh).
 """
 
 import sys
@@ -52,7 +55,8 @@ class Model:
     def conv(self, last, inputs, outputs, kernel, stride=1, groups=1, scale=1.0, gain=2.0):
         weights = self.weights(outputs, inputs // groups, kernel, kernel, gain=gain) * scale
         bias = self.random.normal(0.0, 0.1, outputs)
-        sizes = dict(kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[kernel // 2] * 4, group=groups)
+        pad = kernel // 2 if kernel % 2 else 0
+        sizes = dict(kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4, group=groups)
         return self.node("Conv", last, self.constant(weights), self.constant(bias), **sizes)
 
     def relu6(self, last):
@@ -125,6 +129,27 @@ def resnext(path):
     m.save(path, last, [1, 512, SIDE // 8, SIDE // 8])
 
 
+def layers(path, channels, kernel, groups, count):
+    """`count` layers of one kind after a stem."""
+    m = Model(56)
+    last = m.node("Relu", m.conv("image", 3, channels, 4, 4, scale=1 / 64))
+    for _ in range(count):
+        last = m.node("Relu", m.conv(last, channels, channels, kernel, groups=groups))
+    m.save(path, last, [1, channels, SIDE // 4, SIDE // 4])
+
+
+def dense3x3(path):
+    layers(path, 64, 3, 1, 6)
+
+
+def pointwise(path):
+    layers(path, 128, 1, 1, 12)
+
+
+def depthwise3x3(path):
+    layers(path, 128, 3, 128, 40)
+
+
 class Pictures(CalibrationDataReader):
     """Random pictures with large and small blotches, as photographs have."""
 
@@ -156,10 +181,12 @@ def quantise(path, target, form):
 def main():
     out = Path(sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__))
     out.mkdir(parents=True, exist_ok=True)
-    for make in (resnet18, mobilenetv2, resnext):
+    both = {"int8": QuantFormat.QDQ, "qoperator": QuantFormat.QOperator}
+    one = {"int8": QuantFormat.QDQ}
+    models = {resnet18: both, mobilenetv2: both, resnext: both, dense3x3: one, pointwise: one, depthwise3x3: one}
+    for make, forms in models.items():
         path = out / f"{make.__name__}.onnx"
         make(path)
-        forms = {"int8": QuantFormat.QDQ, "qoperator": QuantFormat.QOperator}
         targets = {out / f"{make.__name__}-{name}.onnx": form for name, form in forms.items()}
         for target, form in targets.items():
             quantise(path, target, form)

@@ -3,15 +3,19 @@
 #
 #   tests/peer/speed.sh [arguments of bench.py…]
 #
-# ZOOMGATE, RENDER and PEER_PYTHON as for tests/peer/run.sh. Works below target/peer-speed, where models and recipe stay.
+# RENDER and PEER_PYTHON as for tests/peer/run.sh; ZOOMGATE is to be built as it is here. Works below target/peer-speed,
+# where models and recipe stay. Says what one core could do at most, too (tests/peer/peak.c).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+
+# A release has tract compiled small, since hardly anything runs in it; here it is a peer.
+stock=(--config profile.release.package.tract-core.opt-level=3 --config profile.release.package.tract-data.opt-level=3)
 
 built=${CARGO_TARGET_DIR:-target}/release
 zoomgate=${ZOOMGATE:-$built/zoomgate}
 render=${RENDER:-$built/examples/render}
 if [[ -z ${ZOOMGATE:-} || -z ${RENDER:-} ]]; then
-    cargo build --release --bin zoomgate --example render
+    cargo build --release --bin zoomgate --example render "${stock[@]}"
 fi
 python=${PEER_PYTHON:-target/peer-venv/bin/python}
 if [[ -z ${PEER_PYTHON:-} ]]; then
@@ -23,7 +27,7 @@ fi
 # All that is timed: cross/bench-arm.sh wants it, too.
 work=target/peer-speed
 mkdir -p "$work"
-[[ -f $work/models/resnext-qoperator.onnx ]] || "$python" tests/peer/models.py "$work/models" >&2
+[[ -f $work/models/depthwise3x3-int8.onnx ]] || "$python" tests/peer/models.py "$work/models" >&2
 if [[ ! -f $work/recipe.onnx ]]; then
     rm -rf "$work/belt"
     "$render" "$work/belt" 60 40 3 >&2
@@ -35,3 +39,5 @@ if [[ ! -f $work/recipe.onnx ]]; then
     "$zoomgate" teach --good "$work/belt/train/good" --bad "$work/belt/known" --out "$work/recipe.onnx" >&2
 fi
 "$python" tests/peer/bench.py "$zoomgate" "$work/models" "$work/recipe.onnx" "$@"
+gcc -O2 -o "$work/peak" tests/peer/peak.c
+if peak=$("$work/peak"); then echo "At most $peak thousand million multiplications a second on one core."; fi
