@@ -44,7 +44,7 @@ fn a_line_a_picture_with_every_field_and_an_overlay() {
             "schema file score threshold verdict crops score_full score_zoom evidence evidence_zoom overlay ms";
         assert_eq!(keys(line), expected.split(' ').collect());
         assert_eq!(keys(&line["evidence"]), ["normality", "known", "overall"].into());
-        assert_eq!(keys(&line["ms"]), ["decode", "convert", "full", "zoom", "total"].into());
+        assert_eq!(keys(&line["ms"]), ["decode", "convert", "full", "zoom", "passes", "total"].into());
         let crop = &line["crops"][0];
         assert_eq!(keys(crop), ["x", "y", "width", "height"].into());
         let at = |key: &str| crop[key].as_u64().unwrap();

@@ -166,6 +166,7 @@ impl Desk {
                 convert: ms(times.convert),
                 full: ms(times.full),
                 zoom: ms(times.zoom),
+                passes: ms(times.passes),
                 total: looked.decode_ms + ms(times.total),
             },
         })
@@ -201,13 +202,14 @@ impl Evidences {
     }
 }
 
-/// Milliseconds; `total` is the sum of the others.
+/// Milliseconds; `total` is the sum of decode, convert, full and zoom, and `passes` what the model took of the last two.
 #[derive(Serialize)]
 struct Times {
     decode: f64,
     convert: f64,
     full: f64,
     zoom: f64,
+    passes: f64,
     total: f64,
 }
 

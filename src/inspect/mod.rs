@@ -61,6 +61,8 @@ pub struct StageTimes {
     pub full: Duration,
     /// Attention to crops, the crops' pixels and the zoomed views through the model.
     pub zoom: Duration,
+    /// What the model's passes take of both: the rest is ours.
+    pub passes: Duration,
     /// All of it.
     pub total: Duration,
 }

@@ -261,6 +261,7 @@ impl Inspector {
         dump("full", &self.input, [0, 0]);
         let converted = Instant::now();
         let out = self.full.run(&self.input)?;
+        let mut passes = converted.elapsed();
         let full = evidence(&out[1]);
         let [_, _, rows, columns] = *out[0].shape() else {
             return Err(Error::new(ErrorKind::Internal, format!("full_map has shape {:?}", out[0].shape())));
@@ -285,7 +286,9 @@ impl Inspector {
             levels.apply(&mut self.input);
             let at = self.recipe.crop.chart.map_or([0, 0], |chart| chart.at(view, &whole));
             dump(["zoom0", "zoom1", "zoom2", "zoom3"][i], &self.input, at);
+            let ready = Instant::now();
             let out = self.zoom.run_at(&self.input, at)?;
+            passes += ready.elapsed();
             let e = evidence(&out[1]);
             self.recipe.zoom.suspicion(out[0].f32(), &mut self.zoom_suspicion);
             let score = self.recipe.zoom.score(&e);
@@ -310,6 +313,7 @@ impl Inspector {
                 convert: converted - start,
                 full: looked - converted,
                 zoom: end - looked,
+                passes,
                 total: end - start,
             },
         })
