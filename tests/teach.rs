@@ -26,7 +26,7 @@ use zoomgate::sim::render::Want;
 use zoomgate::teach::budget::affordable;
 use zoomgate::teach::dataset::{Dataset, Item};
 use zoomgate::teach::evaluate::lesson_picture;
-use zoomgate::teach::{Options, Picture, Silent, Taught, teach};
+use zoomgate::teach::{Options, Picture, Silent, Taught, Variation, teach};
 
 fn options(seed: u64) -> Options {
     Options { size: 64, prototypes: 24, steps: 12, seed, ..Options::default() }
@@ -315,6 +315,42 @@ fn folders_that_cannot_be_taught_are_refused_by_name_and_write_nothing() {
         assert!(stderr.starts_with("zoomgate: "), "{stderr}");
     }
     assert!(!bench.at("recipe.onnx").exists());
+}
+
+#[test]
+fn mistakes_about_how_parts_vary_are_told_at_once_and_others_are_not_asked_for() {
+    let bench = Bench::new();
+    let config = bench.at("line.toml");
+    let run = |text: &str| {
+        fs::write(&config, text).unwrap();
+        let mut args = bench.args(&bench.at("train/good"), None);
+        args.extend(["--steps".into(), "12".into(), "--config".into(), config.to_str().unwrap().to_owned()]);
+        zoomgate(&args)
+    };
+    let stderr = complaint(&run("[teach]\nflips = \"sideways\"\nblur_px = 99\n"), 2);
+    assert_says(&stderr, &["line.toml has 2 problems", "line 2", "\"both\"", "line 3", "0 to 10 pixels"]);
+    assert!(!bench.at("recipe.onnx").exists());
+    // Nothing here says how fast the belt is.
+    complaint(&run("[teach]\nflips = \"both\"\n[camera]\nsource = 7\n"), 0);
+    assert!(bench.at("recipe.onnx").exists());
+}
+
+#[test]
+fn what_parts_may_do_is_usual_to_a_lesson_that_was_told_so() {
+    let data = dataset();
+    let dataset = Dataset::open(data.path()).unwrap();
+    let pictures: Vec<Picture> = dataset.good.iter().map(lesson_picture).collect();
+    let score = |variation: Variation, frame: &Frame| {
+        let options = Options { variation, ..options(0) };
+        let taught = teach(&pictures, &[], &Backbone::bundled().unwrap(), &options, &Silent).unwrap();
+        let model = Model::from_bytes(&taught.bytes, "the recipe").unwrap();
+        model.inspector().unwrap().inspect(frame).unwrap().score.0
+    };
+    let good = frame(&scene(), 300, Want::Good);
+    let dark: Vec<u8> = good.rgb.iter().map(|&v| (255.0 * (f64::from(v) / 255.0).powf(2.2)) as u8).collect();
+    let dark = Frame::still(good.width, good.height, dark);
+    let [plain, told] = [0.0, 1.5].map(|gamma| score(Variation { gamma, ..Variation::default() }, &dark));
+    assert!(told < plain / 2.0, "{told} where greys may be bent, {plain} where not");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `zoomgate teach`, `trial` and `eval`: recipes made and measured.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::output::print_json;
 use super::progress::Bar;
 use super::report;
+use crate::config::teaching;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::CROPS_MAX;
 use crate::inspect::model::Model;
@@ -23,7 +24,7 @@ use crate::teach::open_set::{self, OpenSetReport};
 use crate::teach::promise::ONE_IN;
 use crate::teach::report::{EvalReport, TrialReport};
 use crate::teach::robustness;
-use crate::teach::{DIVIDED_MIN, Options, Register, Suspect, Taught, adapt, teach};
+use crate::teach::{DIVIDED_MIN, Options, Register, Suspect, Taught, Variation, adapt, teach};
 
 /// How much time a lesson may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -95,6 +96,9 @@ pub struct HowArgs {
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto, num_args = 0..=1,
         default_missing_value = "always", require_equals = true)]
     pub register: When,
+    /// A configuration whose `[teach]` says how parts may vary; without this config.toml here, if there is one.
+    #[arg(long, value_name = "FILE.toml")]
+    pub config: Option<PathBuf>,
     /// How much time the lesson may take.
     #[arg(long, value_enum, default_value_t = Effort::Normal)]
     pub effort: Effort,
@@ -121,9 +125,21 @@ impl HowArgs {
         Backbone::open(path, self.features.clone(), range)
     }
 
-    fn options(&self, seed: u64) -> Options {
+    fn variation(&self) -> Result<Variation> {
+        let here = Path::new("config.toml");
+        let Some(path) = self.config.as_deref().or(here.exists().then_some(here)) else {
+            return Ok(Variation::default());
+        };
+        let variation = teaching::variation(path)?;
+        if variation != Variation::default() {
+            log::info!("parts vary as {} says in [teach]", path.display());
+        }
+        Ok(variation)
+    }
+
+    fn options(&self, seed: u64) -> Result<Options> {
         let (steps, turns) = self.effort.steps_and_turns();
-        Options {
+        Ok(Options {
             size: self.size.into(),
             prototypes: self.prototypes.into(),
             crops: self.crops.into(),
@@ -132,11 +148,12 @@ impl HowArgs {
             seed,
             one_in: self.promise,
             register: self.register.into(),
+            variation: self.variation()?,
             ingredients: self.without.iter().fold(Ingredients::default(), |all, name| {
                 all.without(name).expect("only names that it knows are let through")
             }),
             ..Options::default()
-        }
+        })
     }
 }
 
@@ -258,7 +275,7 @@ pub fn run_teach(args: &TeachArgs) -> Result<()> {
 /// The lesson that the arguments ask for.
 fn taught(args: &TeachArgs) -> Result<Taught> {
     let lesson = |items: &[Item]| items.iter().map(lesson_picture).collect::<Vec<_>>();
-    let options = args.how.options(args.seed);
+    let options = args.how.options(args.seed)?;
     let dataset = match (&args.data, &args.good, &args.from, &args.bad) {
         (Some(dir), ..) => Dataset::open(dir)?,
         (_, Some(_), Some(_), _) => {
@@ -345,7 +362,7 @@ pub fn run_trial(args: &TrialArgs) -> Result<()> {
     let mut first = None;
     for seed in args.first_seed..args.first_seed + args.seeds {
         let draw = dataset.draw_known(args.known, seed)?;
-        let options = args.how.options(seed);
+        let options = args.how.options(seed)?;
         let mut trial = trial_run(&dataset.good, &draw.known, &draw.test, &backbone, &options, &bar)?;
         if args.perturb {
             let rows = robustness::perturbed(&trial.model, &draw.test, &trial.tested, seed, &bar)?;
@@ -373,7 +390,7 @@ fn run_open_set(args: &TrialArgs, dataset: &Dataset, backbone: &Backbone) -> Res
     let bar = Bar::new(args.json);
     let mut runs = Vec::new();
     for seed in args.first_seed..args.first_seed + args.seeds {
-        runs.extend(open_set::leave_each_out(dataset, args.known, backbone, &args.how.options(seed), &bar)?);
+        runs.extend(open_set::leave_each_out(dataset, args.known, backbone, &args.how.options(seed)?, &bar)?);
     }
     drop(bar);
     let report = OpenSetReport::new(runs);

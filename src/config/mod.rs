@@ -15,6 +15,8 @@ pub mod keys;
 mod raw;
 pub mod render;
 pub mod salvage;
+#[cfg(feature = "teach")]
+pub mod teaching;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

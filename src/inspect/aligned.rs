@@ -171,6 +171,11 @@ impl Part {
         Self { frame, overview }
     }
 
+    /// The same part after a change that says the same of its frame and of its overview, whatever their sizes.
+    pub fn changed(&self, change: impl Fn(&Frame) -> Frame) -> Self {
+        Self { frame: change(&self.frame), overview: self.overview.as_ref().map(change) }
+    }
+
     /// Bytes of its pixels.
     pub fn bytes(&self) -> usize {
         self.frame.rgb.len() + self.overview.as_ref().map_or(0, |o| o.rgb.len())

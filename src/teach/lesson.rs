@@ -27,8 +27,10 @@ use crate::inspect::preprocess::Scratch;
 pub(super) const PROBES: usize = 64;
 /// Pictures that the backbone's grids are calibrated on.
 const CALIBRATION: usize = 24;
-/// Good pictures that are shown shifted and scaled as well.
-const JITTERED_GOODS: usize = 64;
+/// Good pictures that are shown varied as well.
+const VARIED_GOODS: usize = 64;
+/// Good pictures that are shown with other noise and compression as well.
+const RECORDED_GOODS: usize = 64;
 /// Zoomed views of each known bad part.
 const ZOOMS: usize = 3;
 /// Zoomed views of good parts all over them, from which it is learnt what each place looks like there; at least two and at
@@ -73,19 +75,6 @@ fn render(part: &Part, view: &View, size: [usize; 2], light: Option<Light>) -> V
     }
     levels.apply(&mut out);
     out
-}
-
-/// A view shifted by up to 2 % and scaled by up to 4 %, as parts shift under a camera.
-pub(super) fn jittered(view: View, rng: &mut ChaCha8Rng) -> View {
-    let scale = rng.random_range(0.96..1.04);
-    let (width, height) = (view.width * scale, view.height * scale);
-    let shift = |at: f64, old: f64, new: f64, r: f64| at + (old - new) / 2.0 + r * old;
-    View {
-        x: shift(view.x, view.width, width, rng.random_range(-0.02..0.02)),
-        y: shift(view.y, view.height, height, rng.random_range(-0.02..0.02)),
-        width,
-        height,
-    }
 }
 
 /// The middle of a box.
@@ -200,6 +189,18 @@ impl Lesson<'_> {
         Seen { pixels: render(part, view, self.size(), self.options.light()), at }
     }
 
+    /// The whole of a part as it might have lain as well, the `number`-th of such.
+    pub(super) fn varied(&self, part: &Part, number: usize, rng: &mut ChaCha8Rng) -> Seen {
+        let variation = &self.options.variation;
+        let view = variation.view(whole(part), rng);
+        self.render(&variation.placed(part, number, rng), &view)
+    }
+
+    /// The `i`-th good part that is fitted on, as it might have been recorded as well.
+    fn recorded(&self, i: usize, rng: &mut ChaCha8Rng) -> Result<Part> {
+        self.options.variation.recorded(&self.good.part(self.fit[i])?, rng)
+    }
+
     /// The box of most suspicion in a frame.
     pub(super) fn locate(&self, map: &[f32], frame: &Frame, policy: &CropPolicy) -> View {
         self.crops(map, frame, policy)[0]
@@ -236,19 +237,21 @@ impl Lesson<'_> {
         let mixed = if bads.is_empty() { None } else { Some(self.mix(&goods, &bads, &normality, rng)?) };
         let full_lesson = match &mixed {
             Some(m) => {
-                let jittered_goods = self.codes("varying good parts", self.fit.len().min(JITTERED_GOODS), |i| {
-                    let frame = self.good.part(self.fit[i])?;
-                    let view = jittered(whole(&frame), &mut self.rng(1, i));
-                    Ok(self.render(&frame, &view))
+                let varied_goods = self.codes("varying good parts", self.fit.len().min(VARIED_GOODS), |i| {
+                    Ok(self.varied(&self.good.part(self.fit[i])?, i, &mut self.rng(1, i)))
                 })?;
-                let varied = self.codes("varying bad parts", 2 * self.bad.len(), |i| {
-                    let frame = self.bad.part(i / 2)?;
-                    let view = jittered(whole(&frame), &mut self.rng(2, i));
-                    Ok(self.render(&frame, &view))
+                // In their places: beside what a shift does, what noise and compression do would not be seen.
+                let recorded = self.codes("recording good parts again", self.fit.len().min(RECORDED_GOODS), |i| {
+                    let part = self.recorded(i, &mut self.rng(43, i))?;
+                    Ok(self.render(&part, &whole(&part)))
                 })?;
-                let good: Vec<Codes> = goods.iter().chain(&jittered_goods).cloned().collect();
-                let real =
-                    bads.iter().cloned().enumerate().chain(varied.into_iter().enumerate().map(|(i, v)| (i / 2, v)));
+                let copies = self.options.variation.copies();
+                let varied = self.codes("varying bad parts", copies * self.bad.len(), |i| {
+                    Ok(self.varied(&self.bad.part(i / copies)?, i % copies, &mut self.rng(2, i)))
+                })?;
+                let good: Vec<Codes> = goods.iter().chain(&varied_goods).chain(&recorded).cloned().collect();
+                let varied = varied.into_iter().enumerate().map(|(i, codes)| (i / copies, codes));
+                let real = bads.iter().cloned().enumerate().chain(varied);
                 Some(Examples { good, real: real.collect(), mixed: m.full.clone() })
             }
             None => None,
@@ -273,16 +276,21 @@ impl Lesson<'_> {
                 Ok(self.locate(&look(&goods[i]), &frame, &policy))
             })
             .collect::<Result<_>>()?;
-        let mut zoom_goods = self.codes("zooming into good parts", self.fit.len(), |i| {
-            let frame = self.good.part(self.fit[i])?;
+        let loosely = |i: usize, frame: &Part, rng: &mut ChaCha8Rng| {
             let v = centres[i];
             let at = (v.x + v.width / 2.0, v.y + v.height / 2.0);
-            let least = v.width / whole(&frame).width * 0.85;
-            Ok(self.render(&frame, &loose_crop(at, least, &frame, &mut self.rng(3, i))))
+            let least = v.width / whole(frame).width * 0.85;
+            self.render(frame, &loose_crop(at, least, frame, rng))
+        };
+        let mut zoom_goods = self.codes("zooming into good parts", self.fit.len(), |i| {
+            Ok(loosely(i, &self.good.part(self.fit[i])?, &mut self.rng(3, i)))
         })?;
-        let mut real = Vec::new();
+        let (mut real, mut recorded_zooms) = (Vec::new(), Vec::new());
         if let Some(m) = &mixed {
             zoom_goods.extend(m.zoom_good.iter().cloned());
+            recorded_zooms = self.codes("recording good zooms again", self.fit.len().min(RECORDED_GOODS), |i| {
+                Ok(loosely(i, &self.recorded(i, &mut self.rng(42, i))?, &mut self.rng(3, i)))
+            })?;
             let zooms = self.codes("zooming into bad parts", ZOOMS * self.bad.len(), |i| {
                 let frame = self.bad.part(i / ZOOMS)?;
                 let (defect, mut rng) = (m.boxes[i / ZOOMS], self.rng(4, i));
@@ -294,7 +302,7 @@ impl Lesson<'_> {
         }
         let zoom_normality = self.zoom_normality(&zoom_goods, rng)?;
         let zoom_lesson = mixed.as_ref().map(|m| Examples {
-            good: zoom_goods.clone(),
+            good: zoom_goods.iter().chain(&recorded_zooms).cloned().collect(),
             real: real.clone(),
             mixed: m.zoom_bad.clone(),
         });
@@ -356,10 +364,17 @@ impl Lesson<'_> {
     }
 
     fn normality(&self, goods: &[Codes], rng: &mut ChaCha8Rng) -> Result<Normality> {
+        let mut goods = goods.to_vec();
+        if self.options.variation.is_wide() {
+            goods.extend(self.codes("varying good parts", self.fit.len(), |i| {
+                let mut rng = self.rng(40, i);
+                Ok(self.varied(&self.recorded(i, &mut rng)?, i, &mut rng))
+            })?);
+        }
         self.progress.stage("learning what is normal", 1);
-        let batch = |_: usize| Ok(goods.to_vec());
+        let batch = |_: usize| Ok(goods.clone());
         let all = Batches::whole(self.space.grid, &batch);
-        Normality::fit(&self.space, goods, Some(&all), goods, self.options.prototypes, rng)
+        Normality::fit(&self.space, &goods, Some(&all), &goods, self.options.prototypes, rng)
     }
 
     /// What is normal in zoomed views: in those of what is suspicious in good parts, or, where crops lie on a chart, at all
@@ -387,7 +402,16 @@ impl Lesson<'_> {
     /// Zoomed views, those with these numbers, anywhere on each of the `n`-th few good parts that are fitted on.
     fn sweep(&self, chart: &Chart, n: usize, views: std::ops::Range<usize>) -> Result<Vec<Codes>> {
         let parts = &self.fit[n * SWEPT..self.fit.len().min((n + 1) * SWEPT)];
-        let frames: Vec<Part> = parts.par_iter().map(|&i| self.good.part(i)).collect::<Result<_>>()?;
+        let part = |(at, &i): (usize, &usize)| {
+            let part = self.good.part(i)?;
+            let is_varied = at % 2 == 1 && self.options.variation.is_wide();
+            if !is_varied {
+                return Ok(part);
+            }
+            let (variation, mut rng) = (&self.options.variation, self.rng(41, i));
+            variation.recorded(&variation.placed(&part, at / 2, &mut rng), &mut rng)
+        };
+        let frames: Vec<Part> = parts.par_iter().enumerate().map(part).collect::<Result<_>>()?;
         self.extractor.codes(frames.len() * views.len(), |i| {
             let (part, view) = (i / views.len(), views.start + i % views.len());
             let (frame, mut rng) = (&frames[part], self.rng(8 + view as u64, n * SWEPT + part));

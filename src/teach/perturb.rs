@@ -87,7 +87,7 @@ impl Perturbation {
             Self::Defocus(share) => {
                 return Ok((defocus(frame, (share * width.min(height)).max(1.0)), Motion::NONE));
             }
-            Self::Noise => return Ok((noise(frame, &mut rng), Motion::NONE)),
+            Self::Noise => return Ok((sensor(frame, &mut rng), Motion::NONE)),
             Self::Jpeg(quality) => {
                 let jpeg = picture::jpeg(frame, quality)?;
                 return Ok((picture::decode(&jpeg, Path::new(name))?, Motion::NONE));
@@ -102,7 +102,7 @@ impl Perturbation {
                 let (degrees, light) = (upto(100.0 * share), 1.0 + upto(5.0 * share));
                 let moved = Motion { dx, dy, degrees };
                 let lit = each_value(&warped(frame, &moved), |v| v * light);
-                return Ok((noise(&lit, &mut rng), moved));
+                return Ok((sensor(&lit, &mut rng), moved));
             }
         };
         Ok((warped(frame, &moved), moved))
@@ -122,16 +122,22 @@ fn to_byte(v: f64) -> u8 {
     v.round().clamp(0.0, 255.0) as u8
 }
 
-fn each_value(frame: &Frame, value: impl Fn(f64) -> f64) -> Frame {
+pub(super) fn each_value(frame: &Frame, value: impl Fn(f64) -> f64) -> Frame {
     let table: [u8; 256] = std::array::from_fn(|v| to_byte(value(v as f64)));
     let rgb: Vec<u8> = frame.rgb.iter().map(|&v| table[usize::from(v)]).collect();
     Frame::still(frame.width, frame.height, rgb)
 }
 
-fn noise(frame: &Frame, rng: &mut ChaCha8Rng) -> Frame {
+/// The noise of a camera.
+fn sensor(frame: &Frame, rng: &mut ChaCha8Rng) -> Frame {
+    noise(frame, |v| READ + SHOT * v, rng)
+}
+
+/// Gaussian noise whose variance is this of a grey level.
+pub(super) fn noise(frame: &Frame, variance: impl Fn(f64) -> f64, rng: &mut ChaCha8Rng) -> Frame {
     // A grey camera has one value a pixel: its three channels must stay equal.
     let is_grey = frame.rgb.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2]);
-    let noisy = |v: u8, normal: f64| to_byte(f64::from(v) + (READ + SHOT * f64::from(v)).sqrt() * normal);
+    let noisy = |v: u8, normal: f64| to_byte(f64::from(v) + variance(f64::from(v)).sqrt() * normal);
     let mut rgb = Vec::with_capacity(frame.rgb.len());
     for pixel in frame.rgb.chunks_exact(3) {
         if is_grey {
@@ -150,7 +156,7 @@ fn normal(rng: &mut ChaCha8Rng) -> f64 {
 }
 
 /// The mean over a disc, as a lens out of focus gives it.
-fn defocus(frame: &Frame, radius: f64) -> Frame {
+pub(super) fn defocus(frame: &Frame, radius: f64) -> Frame {
     let reach = radius.ceil() as i64;
     // A pixel counts by how much of it the disc covers, roughly: its distance to the rim, in pixels.
     let taps: Vec<(i64, i64, f64)> = (-reach..=reach)

@@ -19,6 +19,7 @@ use super::promise;
 use super::screen::Screened;
 use super::survey::{Seen, Survey, first};
 use super::suspects::Suspect;
+use super::variation::Variation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::crop::{Chart, CropPolicy};
 use crate::inspect::levels::Light;
@@ -60,6 +61,8 @@ pub struct Options {
     pub one_in: u32,
     /// Whether parts are brought into line before they are looked at.
     pub register: Register,
+    /// How parts and pictures may differ from one to the next.
+    pub variation: Variation,
     /// Seed of every random choice.
     pub seed: u64,
     /// Parts of the method, of which some may be left out to measure them.
@@ -77,6 +80,7 @@ impl Default for Options {
             turns: 1,
             one_in: promise::ONE_IN,
             register: Register::Auto,
+            variation: Variation::default(),
             seed: 0,
             ingredients: Ingredients::default(),
         }

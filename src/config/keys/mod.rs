@@ -10,6 +10,7 @@ mod inputs;
 mod outputs;
 mod plant;
 mod service;
+mod teach;
 mod trigger;
 
 /// A section of `config.toml`.
@@ -132,11 +133,11 @@ pub const SECTIONS: &[Section] = &[
     used("gpio", "The hardware behind the lines."),
     used("safety", "What happens when we are not sure. The plant chooses; there is no default."),
     used("alarm", "What many verdicts together say: raises the fault output until it is reset."),
+    used("teach", "How parts and their pictures may differ from one to the next; `teach` and `trial` show them so."),
     used("record", "What is kept."),
     reserved("web", "The operator's page.", "the page's server"),
     reserved("mqtt", "Verdicts and alarms to a broker.", "the publisher"),
     reserved("metrics", "Counters for a scraper.", "the scraper's endpoint"),
-    reserved("teach", "Limits for teaching on the device.", "teaching from the page"),
     reserved("update", "Signed updates over SSH.", "`zoomgate update`"),
     used("realtime", "What keeps pulses exact while the machine is busy; said in the log where it is not permitted."),
     used("status", "What a running daemon tells about itself."),
@@ -150,8 +151,17 @@ pub const BUILD_WORDS: &[&str] = &["v4l2"];
 const BIASES: &[&str] = &["as_is", "disabled", "pull_up", "pull_down"];
 
 /// The topics, in the order of the shipped file.
-const TOPICS: [&[Key]; 8] =
-    [camera::KEYS, trigger::KEYS, decision::KEYS, belt::KEYS, outputs::KEYS, inputs::KEYS, plant::KEYS, service::KEYS];
+const TOPICS: [&[Key]; 9] = [
+    camera::KEYS,
+    trigger::KEYS,
+    decision::KEYS,
+    belt::KEYS,
+    outputs::KEYS,
+    inputs::KEYS,
+    plant::KEYS,
+    teach::KEYS,
+    service::KEYS,
+];
 
 /// Every key, section by section, in the order of the shipped file.
 pub const KEYS: &[Key] = &joined::<{ count() }>();

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::super::conclusion::{Measured, Passes};
 use super::super::features::{Codes, planar};
 use super::super::keepsake::{Place, rough};
-use super::super::lesson::{Lesson, jittered, whole};
+use super::super::lesson::{Lesson, whole};
 use super::super::overall::{Pooled, pooled};
 use super::super::view::{Known, Lie};
 use super::super::weights::PRIOR;
@@ -44,10 +44,11 @@ impl Adaptation<'_> {
         let (grid, count) = (lesson.space.grid, lesson.bad.len());
         let full = lesson.codes("looking at new bad parts", count * (1 + VARIED), |i| {
             let frame = lesson.bad.part(i % count)?;
-            let view = whole(&frame);
             // The first of each as it is.
-            let view = if i < count { view } else { jittered(view, &mut lesson.rng(2, i)) };
-            Ok(lesson.render(&frame, &view))
+            Ok(match (i / count).checked_sub(1) {
+                None => lesson.render(&frame, &whole(&frame)),
+                Some(number) => lesson.varied(&frame, number, &mut lesson.rng(2, i)),
+            })
         })?;
         let boxes = self.boxes(&full, rng)?;
         let frames = (0..count).map(|b| lesson.bad.part(b)).collect::<Result<Vec<_>>>()?;

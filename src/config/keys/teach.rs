@@ -1,0 +1,98 @@
+//! Keys of `[teach]`: how parts and their pictures may differ from one to the next.
+
+use super::{Absent, Key, Kind};
+
+/// In the order of the shipped file.
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        path: "teach.flips",
+        kind: Kind::Choice { offered: &["none", "horizontal", "vertical", "both"], later: &[] },
+        absent: Absent::Default("\"none\""),
+        active: None,
+        only_with: None,
+        doc: "How parts come mirrored as well: left to right (\"horizontal\"), top to bottom, or both. Say it of tiles and \
+              sheets; known bad ones are then taught mirrored, too.",
+        hint: "",
+    },
+    Key {
+        path: "teach.rotation_deg",
+        kind: Kind::Number { min: 0.0, max: 180.0, unit: "degrees" },
+        absent: Absent::Default("0.0"),
+        active: None,
+        only_with: None,
+        doc: "Parts come turned by up to this much to either side.",
+        hint: "",
+    },
+    Key {
+        path: "teach.shift_percent",
+        kind: Kind::Number { min: 0.0, max: 20.0, unit: "% of the picture's sides" },
+        absent: Absent::Default("2.0"),
+        active: None,
+        only_with: None,
+        doc: "Parts come shifted by up to this much.",
+        hint: "",
+    },
+    Key {
+        path: "teach.scale_percent",
+        kind: Kind::Number { min: 0.0, max: 20.0, unit: "%" },
+        absent: Absent::Default("4.0"),
+        active: None,
+        only_with: None,
+        doc: "Parts look larger or smaller by up to this much.",
+        hint: "",
+    },
+    Key {
+        path: "teach.brightness_percent",
+        kind: Kind::Number { min: 0.0, max: 50.0, unit: "%" },
+        absent: Absent::Default("0.0"),
+        active: None,
+        only_with: None,
+        doc: "Pictures are brighter or darker by up to this much, beyond what the lesson's own pictures show.",
+        hint: "",
+    },
+    Key {
+        path: "teach.contrast_percent",
+        kind: Kind::Number { min: 0.0, max: 50.0, unit: "%" },
+        absent: Absent::Default("0.0"),
+        active: None,
+        only_with: None,
+        doc: "Their contrast is higher or lower by up to this much.",
+        hint: "",
+    },
+    Key {
+        path: "teach.gamma_percent",
+        kind: Kind::Number { min: 0.0, max: 100.0, unit: "%" },
+        absent: Absent::Default("0.0"),
+        active: None,
+        only_with: None,
+        doc: "Middle greys are bent by powers of up to 1 and this much, or one over it.",
+        hint: "",
+    },
+    Key {
+        path: "teach.blur_px",
+        kind: Kind::Number { min: 0.0, max: 10.0, unit: "pixels" },
+        absent: Absent::Default("0.0"),
+        active: None,
+        only_with: None,
+        doc: "A point out of focus becomes a disc of up to this radius.",
+        hint: "",
+    },
+    Key {
+        path: "teach.noise_levels",
+        kind: Kind::Number { min: 0.0, max: 30.0, unit: "grey levels of 255" },
+        absent: Absent::Default("4.0"),
+        active: None,
+        only_with: None,
+        doc: "Noise of each pixel has up to this standard deviation, beyond what the lesson's own pictures show.",
+        hint: "",
+    },
+    Key {
+        path: "teach.jpeg_quality",
+        kind: Kind::Integer { min: 20, max: 100, unit: "" },
+        absent: Absent::Default("60"),
+        active: None,
+        only_with: None,
+        doc: "The least quality at which pictures are compressed as JPEG; 100 for not at all.",
+        hint: "",
+    },
+];
