@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::output::print_json;
 use super::progress::Bar;
 use super::report;
-use crate::config::teaching;
+use crate::config::teaching::{self, Teaching};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::CROPS_MAX;
 use crate::inspect::model::Model;
@@ -67,6 +67,13 @@ impl From<When> for Register {
             When::Always => Self::Always,
             When::Never => Self::Never,
         }
+    }
+}
+
+impl From<Teaching> for Variation {
+    fn from(said: Teaching) -> Self {
+        let Teaching { flips, rotation, shift, scale, brightness, contrast, gamma, blur, noise, jpeg } = said;
+        Self { flips, rotation, shift, scale, brightness, contrast, gamma, blur, noise, jpeg }
     }
 }
 
@@ -130,7 +137,7 @@ impl HowArgs {
         let Some(path) = self.config.as_deref().or(here.exists().then_some(here)) else {
             return Ok(Variation::default());
         };
-        let variation = teaching::variation(path)?;
+        let variation = Variation::from(teaching::load(path)?);
         if variation != Variation::default() {
             log::info!("parts vary as {} says in [teach]", path.display());
         }
@@ -457,4 +464,15 @@ pub fn run_eval(args: &EvalArgs) -> Result<()> {
     }
     print!("{report}");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_that_says_nothing_teaches_as_none_does() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(Variation::from(teaching::load(file.path()).unwrap()), Variation::default());
+    }
 }

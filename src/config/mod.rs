@@ -15,7 +15,6 @@ pub mod keys;
 mod raw;
 pub mod render;
 pub mod salvage;
-#[cfg(feature = "teach")]
 pub mod teaching;
 
 use std::io::Read;

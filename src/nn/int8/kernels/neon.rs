@@ -75,9 +75,9 @@ fn tile<const PAIRS: bool, const M: usize>(strip: &Strip<'_>, panel: usize, pixe
                     for m in 0..M {
                         let low = vmull_s8(vget_low_s8(x[m]), vget_low_s8(w));
                         acc[m][n] = if PAIRS {
-                            vpadalq_s16(acc[m][n], vmlal_high_s8(low, x[m], w))
+                            vpadalq_s16(acc[m][n], smlal2(low, x[m], w))
                         } else {
-                            vpadalq_s16(vpadalq_s16(acc[m][n], low), vmull_high_s8(x[m], w))
+                            vpadalq_s16(vpadalq_s16(acc[m][n], low), smull2(x[m], w))
                         };
                     }
                 }
@@ -195,8 +195,8 @@ fn two_taps<const PAIRS: bool>(acc: &mut [int32x4_t; 4], x: [int8x16_t; 2], w: [
     }
 }
 
-/// `vmull_high_s8`, which the compiler takes apart where `w` is constant in a loop: it moves the upper half of `w` out
-/// of the loop, and then needs that of each `x` by itself.
+/// `vmull_high_s8`, which the compiler takes apart where one operand is constant in a loop: it moves the upper half of that
+/// out of the loop, and then needs that of each other by itself.
 #[target_feature(enable = "neon")]
 #[inline]
 fn smull2(x: int8x16_t, w: int8x16_t) -> int16x8_t {
