@@ -16,6 +16,7 @@ use std::time::Duration;
 use pictures::{GOOD, assert_says, complaint, dataset, frame, program, put, scene, zoomgate};
 use zoomgate::error::{Error, ErrorKind};
 use zoomgate::frame::Frame;
+use zoomgate::frame::variation::Variation;
 use zoomgate::inspect::Inspect as _;
 use zoomgate::inspect::model::Model;
 use zoomgate::inspect::recipe::{KEEPSAKE_KEY, METADATA_KEY, Recipe};
@@ -26,7 +27,7 @@ use zoomgate::sim::render::Want;
 use zoomgate::teach::budget::affordable;
 use zoomgate::teach::dataset::{Dataset, Item};
 use zoomgate::teach::evaluate::lesson_picture;
-use zoomgate::teach::{Options, Picture, Silent, Taught, Variation, teach};
+use zoomgate::teach::{Options, Picture, Silent, Taught, teach};
 
 fn options(seed: u64) -> Options {
     Options { size: 64, prototypes: 24, steps: 12, seed, ..Options::default() }

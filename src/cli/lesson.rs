@@ -8,8 +8,9 @@ use serde::Serialize;
 use super::output::print_json;
 use super::progress::Bar;
 use super::report;
-use crate::config::teaching::{self, Teaching};
+use crate::config::teaching;
 use crate::error::{Error, ErrorKind, Result};
+use crate::frame::variation::Variation;
 use crate::inspect::CROPS_MAX;
 use crate::inspect::model::Model;
 use crate::inspect::recipe::Promise;
@@ -24,7 +25,7 @@ use crate::teach::open_set::{self, OpenSetReport};
 use crate::teach::promise::ONE_IN;
 use crate::teach::report::{EvalReport, TrialReport};
 use crate::teach::robustness;
-use crate::teach::{DIVIDED_MIN, Options, Register, Suspect, Taught, Variation, adapt, teach};
+use crate::teach::{DIVIDED_MIN, Options, Register, Suspect, Taught, adapt, teach};
 
 /// How much time a lesson may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -67,13 +68,6 @@ impl From<When> for Register {
             When::Always => Self::Always,
             When::Never => Self::Never,
         }
-    }
-}
-
-impl From<Teaching> for Variation {
-    fn from(said: Teaching) -> Self {
-        let Teaching { flips, rotation, shift, scale, brightness, contrast, gamma, blur, noise, jpeg } = said;
-        Self { flips, rotation, shift, scale, brightness, contrast, gamma, blur, noise, jpeg }
     }
 }
 
@@ -137,14 +131,15 @@ impl HowArgs {
         let Some(path) = self.config.as_deref().or(here.exists().then_some(here)) else {
             return Ok(Variation::default());
         };
-        let variation = Variation::from(teaching::load(path)?);
+        let variation = teaching::load(path)?;
         if variation != Variation::default() {
             log::info!("parts vary as {} says in [teach]", path.display());
         }
         Ok(variation)
     }
 
-    fn options(&self, seed: u64) -> Result<Options> {
+    /// Of the lesson with seed 0.
+    fn options(&self) -> Result<Options> {
         let (steps, turns) = self.effort.steps_and_turns();
         Ok(Options {
             size: self.size.into(),
@@ -152,7 +147,6 @@ impl HowArgs {
             crops: self.crops.into(),
             steps: self.steps.map_or(steps, |steps| steps as usize),
             turns,
-            seed,
             one_in: self.promise,
             register: self.register.into(),
             variation: self.variation()?,
@@ -282,7 +276,7 @@ pub fn run_teach(args: &TeachArgs) -> Result<()> {
 /// The lesson that the arguments ask for.
 fn taught(args: &TeachArgs) -> Result<Taught> {
     let lesson = |items: &[Item]| items.iter().map(lesson_picture).collect::<Vec<_>>();
-    let options = args.how.options(args.seed)?;
+    let options = Options { seed: args.seed, ..args.how.options()? };
     let dataset = match (&args.data, &args.good, &args.from, &args.bad) {
         (Some(dir), ..) => Dataset::open(dir)?,
         (_, Some(_), Some(_), _) => {
@@ -367,9 +361,10 @@ pub fn run_trial(args: &TrialArgs) -> Result<()> {
     let mut runs = Vec::new();
     // Curves and galleries are the first run's: its recipe and pictures are kept, the others only as figures.
     let mut first = None;
+    let options = args.how.options()?;
     for seed in args.first_seed..args.first_seed + args.seeds {
         let draw = dataset.draw_known(args.known, seed)?;
-        let options = args.how.options(seed)?;
+        let options = Options { seed, ..options.clone() };
         let mut trial = trial_run(&dataset.good, &draw.known, &draw.test, &backbone, &options, &bar)?;
         if args.perturb {
             let rows = robustness::perturbed(&trial.model, &draw.test, &trial.tested, seed, &bar)?;
@@ -394,10 +389,12 @@ pub fn run_trial(args: &TrialArgs) -> Result<()> {
 
 /// `trial --leave-kind-out`.
 fn run_open_set(args: &TrialArgs, dataset: &Dataset, backbone: &Backbone) -> Result<()> {
+    let options = args.how.options()?;
     let bar = Bar::new(args.json);
     let mut runs = Vec::new();
     for seed in args.first_seed..args.first_seed + args.seeds {
-        runs.extend(open_set::leave_each_out(dataset, args.known, backbone, &args.how.options(seed)?, &bar)?);
+        let options = Options { seed, ..options.clone() };
+        runs.extend(open_set::leave_each_out(dataset, args.known, backbone, &options, &bar)?);
     }
     drop(bar);
     let report = OpenSetReport::new(runs);
@@ -464,15 +461,4 @@ pub fn run_eval(args: &EvalArgs) -> Result<()> {
     }
     print!("{report}");
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_configuration_that_says_nothing_teaches_as_none_does() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        assert_eq!(Variation::from(teaching::load(file.path()).unwrap()), Variation::default());
-    }
 }

@@ -4,42 +4,18 @@ use std::path::Path;
 
 use super::raw::Raw;
 use super::{ConfigProblems, read};
-
-/// `[teach]` as used: how parts and their pictures may differ.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Teaching {
-    /// Whether parts come mirrored left to right, and top to bottom.
-    pub flips: [bool; 2],
-    /// Degrees by which they are turned.
-    pub rotation: f64,
-    /// Share of the picture's sides by which they are shifted.
-    pub shift: f64,
-    /// Share by which they are larger or smaller.
-    pub scale: f64,
-    /// Share by which pictures are brighter or darker.
-    pub brightness: f64,
-    /// Share by which their contrast is higher or lower.
-    pub contrast: f64,
-    /// Greys are bent to powers from `1 / (1 + gamma)` to `1 + gamma`.
-    pub gamma: f64,
-    /// Radius of what a point out of focus becomes, pixels.
-    pub blur: f64,
-    /// Standard deviation of noise, grey levels of 255.
-    pub noise: f64,
-    /// The least quality at which pictures are compressed as JPEG; 100 for not at all.
-    pub jpeg: u8,
-}
+use crate::frame::variation::Variation;
 
 /// `[teach]` of a file.
 ///
 /// # Errors
 /// All problems of `[teach]` at once; a file that cannot be read, or is no TOML, is one problem.
-pub fn load(path: &Path) -> Result<Teaching, ConfigProblems> {
+pub fn load(path: &Path) -> Result<Variation, ConfigProblems> {
     let all = |problems| ConfigProblems { file: path.display().to_string(), problems };
     of_text(&read(path).map_err(|problem| all(vec![problem]))?).map_err(all)
 }
 
-fn of_text(text: &str) -> Result<Teaching, Vec<super::Problem>> {
+fn of_text(text: &str) -> Result<Variation, Vec<super::Problem>> {
     let mut raw = Raw::read(text);
     let mut problems = std::mem::take(&mut raw.problems);
     let is_ours = |key: &str| key == "teach" || key.starts_with("teach.");
@@ -51,7 +27,7 @@ fn of_text(text: &str) -> Result<Teaching, Vec<super::Problem>> {
     let number = |name: &str| raw.number(&format!("teach.{name}")).expect("a key without problems has a value");
     let share = |name: &str| number(name) / 100.0;
     let flips = raw.text("teach.flips").expect("a key without problems has a value");
-    Ok(Teaching {
+    Ok(Variation {
         flips: [["horizontal", "both"], ["vertical", "both"]].map(|words| words.contains(&flips.as_str())),
         rotation: number("rotation_deg"),
         shift: share("shift_percent"),
@@ -73,11 +49,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_without_the_section_gives_the_defaults() {
-        let teaching = of_text("").unwrap();
-        assert_eq!((teaching.flips, teaching.shift, teaching.noise, teaching.jpeg), ([false; 2], 0.02, 4.0, 60));
-        for text in ["[teach]", "[camera]\nsource = 7\n[unknown]\nx = 1"] {
-            assert_eq!(of_text(text), Ok(teaching), "{text}");
+    fn a_file_without_the_section_teaches_as_none_does() {
+        for text in ["", "[teach]", "[camera]\nsource = 7\n[unknown]\nx = 1"] {
+            assert_eq!(of_text(text), Ok(Variation::default()), "{text}");
         }
     }
 
@@ -85,7 +59,7 @@ mod tests {
     fn every_key_is_heard() {
         let text = "[teach]\nflips = \"vertical\"\nrotation_deg = 3\nshift_percent = 1\nscale_percent = 2\n\
                     brightness_percent = 4\ncontrast_percent = 5\ngamma_percent = 6\nblur_px = 7\nnoise_levels = 8\njpeg_quality = 90";
-        let expected = Teaching {
+        let expected = Variation {
             flips: [false, true],
             rotation: 3.0,
             shift: 0.01,

@@ -6,6 +6,7 @@ pub mod motion;
 pub mod picture;
 pub mod pool;
 pub mod quality;
+pub mod variation;
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! The fit: from pictures to banks, templates, heads, weights and the crops' policy.
 
+use std::borrow::Cow;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -364,15 +366,15 @@ impl Lesson<'_> {
     }
 
     fn normality(&self, goods: &[Codes], rng: &mut ChaCha8Rng) -> Result<Normality> {
-        let mut goods = goods.to_vec();
+        let mut goods = Cow::Borrowed(goods);
         if self.options.variation.is_wide() {
-            goods.extend(self.codes("varying good parts", self.fit.len(), |i| {
+            goods.to_mut().extend(self.codes("varying good parts", self.fit.len(), |i| {
                 let mut rng = self.rng(40, i);
                 Ok(self.varied(&self.recorded(i, &mut rng)?, i, &mut rng))
             })?);
         }
         self.progress.stage("learning what is normal", 1);
-        let batch = |_: usize| Ok(goods.clone());
+        let batch = |_: usize| Ok(goods.to_vec());
         let all = Batches::whole(self.space.grid, &batch);
         Normality::fit(&self.space, &goods, Some(&all), &goods, self.options.prototypes, rng)
     }

@@ -48,7 +48,7 @@ mod survey;
 mod suspects;
 pub mod template;
 mod unseen;
-pub mod variation;
+mod variation;
 pub mod view;
 pub mod weights;
 
@@ -57,4 +57,3 @@ pub use effects::DIVIDED_MIN;
 pub use picture::Picture;
 pub use session::{Options, Progress, Register, Silent, Taught, teach};
 pub use suspects::{Suspect, Why};
-pub use variation::Variation;
