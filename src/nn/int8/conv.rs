@@ -5,12 +5,14 @@ use std::ops::Range;
 
 use super::epilogue::{Out, Target};
 use super::isa::Isa;
+use super::kernels::winograd::Winograd;
 use super::kernels::{STRIP, Strip};
 use super::layout::{Layout, Plan};
 use super::pack::{self, Packed};
 use super::plain;
 use super::rows::{Rows, SLACK, gather, gather_wide};
 use super::shape::{ConvError, ConvShape};
+use super::winograd;
 
 /// A quantised convolution: weights packed for one instruction set, the input's zero point folded into the bias.
 pub struct Conv {
@@ -20,8 +22,8 @@ pub struct Conv {
     layout: Layout,
     /// One for each block.
     packed: Vec<Packed>,
-    /// Weights as given, for the plain loop.
-    plain: Vec<i16>,
+    /// Weights of two bytes: as given for the plain loop, transformed for tiles.
+    wide: Vec<i16>,
 }
 
 /// Memory that runs need besides their arguments; one serves any number of convolutions, one after the other.
@@ -29,6 +31,7 @@ pub struct Conv {
 pub struct Scratch {
     ring: Vec<u8>,
     gathered: Vec<u8>,
+    tiles: Vec<i16>,
     acc: Vec<i32>,
     factors: Vec<f32>,
     least: Vec<f32>,
@@ -39,6 +42,7 @@ impl Scratch {
     pub fn bytes(&self) -> usize {
         self.ring.capacity()
             + self.gathered.capacity()
+            + self.tiles.capacity() * size_of::<i16>()
             + self.acc.capacity() * size_of::<i32>()
             + (self.factors.capacity() + self.least.capacity()) * size_of::<f32>()
     }
@@ -52,11 +56,19 @@ impl Scratch {
         }
         let padded = conv.layout.blocks.count * conv.layout.blocks.padded;
         let (lanes, _) = conv.layout.plan.lanes_and_flips(conv.isa.kernels());
-        grow(&mut self.ring, Rows::ring(&conv.shape));
         grow(&mut self.factors, 2 * padded);
         grow(&mut self.least, STRIP * lanes);
+        if conv.layout.plan != Plan::Winograd {
+            grow(&mut self.ring, Rows::ring(&conv.shape));
+        }
         match conv.layout.plan {
             Plan::Direct(_) | Plan::Depthwise => {}
+            Plan::Winograd => {
+                let [lines, tiles, sums] = winograd::needed(&conv.shape);
+                grow(&mut self.gathered, lines);
+                grow(&mut self.tiles, tiles);
+                grow(&mut self.acc, sums);
+            }
             Plan::Gathered => {
                 let bytes = if conv.isa.kernels().widens { 2 } else { 1 };
                 grow(&mut self.gathered, STRIP * conv.layout.window(conv.isa.kernels()) * bytes + SLACK);
@@ -102,8 +114,12 @@ impl Conv {
         let zero = i32::from(x_zero) - if flips { 128 } else { 0 };
         let packed = pack::blocks(&shape, parts, bias, zero, &layout, kernels);
         let sum = |i: usize| parts.iter().map(|part| i16::from(part[i])).sum();
-        let plain = if layout.plan == Plan::Plain { (0..count).map(sum).collect() } else { Vec::new() };
-        Ok(Self { shape, isa, zero: x_zero, layout, packed, plain })
+        let wide = match (layout.plan, &kernels.winograd) {
+            (Plan::Plain, _) => (0..count).map(sum).collect(),
+            (Plan::Winograd, Some(winograd)) => winograd::pack(&shape, parts, winograd.unit),
+            _ => Vec::new(),
+        };
+        Ok(Self { shape, isa, zero: x_zero, layout, packed, wide })
     }
 
     /// The geometry.
@@ -119,7 +135,7 @@ impl Conv {
     /// Bytes of packed weights and biases.
     pub fn bytes(&self) -> usize {
         let packed = self.packed.iter().map(|p| p.weights.len() + size_of_val(&p.bias[..]));
-        packed.sum::<usize>() + size_of_val(&self.plain[..])
+        packed.sum::<usize>() + size_of_val(&self.wide[..])
     }
 
     /// Convolves one image: `x` is u8, `[height, width, channels]`.
@@ -136,8 +152,8 @@ impl Conv {
 
     fn share(&self, x: &[u8], lines: Range<usize>, out: Out<'_>, scratches: &mut [Scratch]) {
         let [_, width] = self.pace();
-        // No share ends within a strip.
-        let whole = STRIP.div_ceil(width);
+        // No share ends within a strip, or a row of tiles.
+        let whole = STRIP.div_ceil(width).next_multiple_of(if self.layout.plan == Plan::Winograd { 2 } else { 1 });
         let count = scratches.len();
         let first = (lines.len() * (count / 2) / count).next_multiple_of(whole);
         if count == 1 || !(1..lines.len()).contains(&first) {
@@ -168,13 +184,17 @@ impl Conv {
         let shape = &self.shape;
         assert_eq!(x.len(), shape.input.iter().product::<usize>(), "the length of the input");
         scratch.fit(self);
-        let Scratch { ring, gathered, acc, factors, least } = scratch;
+        let Scratch { ring, gathered, tiles, acc, factors, least } = scratch;
         let kernels = self.isa.kernels();
         let Layout { plan, of, again, blocks, inputs } = &self.layout;
         let (lanes, _) = plan.lanes_and_flips(kernels);
         let [_, width] = self.pace();
         let pixels = [lines.len() * width, shape.outputs];
         let mut target = Target::new(out, pixels, *blocks, lanes, factors, least);
+        if let (Plan::Winograd, Some(kernels)) = (plan, &kernels.winograd) {
+            let memory = winograd::Memory { lines: gathered, tiles, sums: acc };
+            return self.in_tiles(x, lines, kernels, target, memory);
+        }
         let (before, ys, xs) = match self.is_flat() {
             true => (lines.start, 0..1, lines),
             false => (lines.start * width, lines, 0..width),
@@ -183,7 +203,7 @@ impl Conv {
         let copies = match plan {
             Plan::Direct(bytes) => *bytes > of.bytes,
             Plan::Gathered => !kernels.widens,
-            Plan::Depthwise | Plan::Plain => false,
+            Plan::Depthwise | Plan::Winograd | Plan::Plain => false,
         };
         let mut rows = Rows::new(shape, x, ring, self.zero, copies);
         for y in ys {
@@ -194,7 +214,7 @@ impl Conv {
                 for (block, packed) in self.packed.iter().enumerate() {
                     let mut sink = target.strip(first, pixels, block);
                     if *plan == Plan::Plain {
-                        let filters = plain::Filters { shape, weights: &self.plain, bias: &packed.bias };
+                        let filters = plain::Filters { shape, weights: &self.wide, bias: &packed.bias };
                         filters.strip(&rows, [y, x], pixels, acc, &mut sink);
                         continue;
                     }
@@ -210,10 +230,41 @@ impl Conv {
                             let bytes = packed.window * if kernels.widens { 2 } else { 1 };
                             kernels.dense(&strip(&[&gathered[..]], bytes, bytes), &mut sink);
                         }
-                        Plan::Plain => unreachable!("handled above"),
+                        Plan::Winograd | Plan::Plain => unreachable!("handled above"),
                     }
                 }
                 target.close(first, pixels);
+            }
+        }
+    }
+}
+
+impl Conv {
+    /// [`Conv::lines`], two at a time.
+    fn in_tiles(
+        &self,
+        picture: &[u8],
+        lines: Range<usize>,
+        kernels: &Winograd,
+        mut target: Target<'_>,
+        mut memory: winograd::Memory<'_>,
+    ) {
+        let (shape, bias) = (&self.shape, &self.packed[0].bias[..]);
+        let run = winograd::Run { shape, picture, zero: self.zero, weights: &self.wide, bias, kernels };
+        let [_, width] = self.pace();
+        let of_row = bias.len() / winograd::LANES * STRIP;
+        for y in lines.clone().step_by(2) {
+            for x in (0..width).step_by(STRIP) {
+                let pixels = STRIP.min(width - x);
+                let sums = run.strip([y, x], pixels, &mut memory);
+                for (y, sums) in (y..lines.end).zip(sums.chunks_exact(of_row).take(2)) {
+                    let first = (y - lines.start) * width + x;
+                    let mut sink = target.strip(first, pixels, 0);
+                    for (panel, sums) in sums.chunks_exact(STRIP).enumerate() {
+                        kernels.finish(&sums[..pixels], &mut sink, panel * winograd::LANES, shape.outputs);
+                    }
+                    target.close(first, pixels);
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ use super::kernels::{Kernels, SEGMENTS};
 use super::plain;
 use super::rows::Segments;
 use super::shape::ConvShape;
+use super::winograd;
 
 /// How windows reach the kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(super) enum Plan {
     Gathered,
     /// One filter a channel.
     Depthwise,
+    /// 3x3 windows in tiles.
+    Winograd,
     /// Windows of very many taps: a plain loop.
     Plain,
 }
@@ -35,6 +38,9 @@ impl Layout {
     /// `parts` are the weights, or several whose sum they are.
     pub(super) fn of(shape: &ConvShape, parts: &[&[i8]], kernels: &Kernels) -> Self {
         let taps = Segments::of(shape, shape.input[2], true);
+        if kernels.winograd.is_some() && winograd::suits(shape) {
+            return Self::new(shape, Plan::Winograd, taps, 1, kernels);
+        }
         if shape.is_depthwise() && taps.count <= SEGMENTS {
             let mut layout = Self::new(shape, Plan::Depthwise, taps, 1, kernels);
             layout.again = layout.repeated(shape, parts);
@@ -78,7 +84,7 @@ impl Layout {
         match self.plan {
             Plan::Direct(bytes) => self.segments() * bytes,
             Plan::Gathered => (self.segments() * self.of.bytes).next_multiple_of(kernels.unit),
-            Plan::Depthwise | Plan::Plain => self.segments(),
+            Plan::Depthwise | Plan::Winograd | Plan::Plain => self.segments(),
         }
     }
 
@@ -120,6 +126,7 @@ impl Plan {
         match self {
             Self::Direct(_) | Self::Gathered => (kernels.lanes, kernels.flips),
             Self::Depthwise => (kernels.depthwise_lanes, kernels.depthwise_flips),
+            Self::Winograd => (winograd::LANES, false),
             Self::Plain => (plain::LANES, false),
         }
     }

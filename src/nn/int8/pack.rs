@@ -6,7 +6,7 @@ use super::shape::ConvShape;
 
 /// Weights of an instruction set, of one block of outputs.
 pub(super) struct Packed {
-    /// Dense: `[outputs / lanes][window / unit][lanes][unit]`, where a kernel `raises` as unsigned bytes. Depthwise: `[tap][channel]`. Plain: none.
+    /// Dense: `[outputs / lanes][window / unit][lanes][unit]`, where a kernel `raises` as unsigned bytes. Depthwise: `[tap][channel]`. Others: none.
     pub weights: Vec<i8>,
     /// One for each output, padded with zeros to whole vectors.
     pub bias: Vec<i32>,
@@ -49,7 +49,7 @@ pub(super) fn blocks(
             Plan::Direct(bytes) => dense(shape, parts, block, layout, kernels, bytes),
             Plan::Gathered => dense(shape, parts, block, layout, kernels, layout.of.bytes),
             Plan::Depthwise => depthwise(shape, parts, layout),
-            Plan::Plain => Vec::new(),
+            Plan::Winograd | Plan::Plain => Vec::new(),
         };
         Packed { weights, bias: folded(shape, parts, bias, zero, block, layout), window, above_min }
     };

@@ -216,6 +216,37 @@ fn case() -> impl Strategy<Value = Case> {
     )
 }
 
+/// 3x3 windows a pixel apart, which some instruction sets take in tiles: edges of tiles, strips and shares.
+fn tiled_case() -> impl Strategy<Value = Case> {
+    let width = prop_oneof![3 => 5_usize..14, 1 => 30_usize..40, 1 => 60_usize..72];
+    let channels = || (1_usize..5).prop_map(|n| 16 * n);
+    let pads = || [0_usize..3, 0..3, 0..3, 0..3];
+    (channels(), 16_usize..70, 2_usize..9, width, pads(), any::<u8>(), values(), any::<u64>()).prop_filter_map(
+        "not valid",
+        |(channels, outputs, height, width, pads, x_zero, values, seed)| {
+            let shape = ConvShape {
+                input: [height, width, channels],
+                outputs,
+                kernel: [3, 3],
+                stride: [1, 1],
+                pads,
+                dilation: [1, 1],
+                groups: 1,
+            };
+            shape.validate().ok().map(|()| Case { shape, x_zero, values, seed })
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(fixed(150))]
+
+    #[test]
+    fn tiles_compute_the_definition(case in tiled_case()) {
+        check(&case);
+    }
+}
+
 proptest! {
     #![proptest_config(fixed(1500))]
 
@@ -289,6 +320,23 @@ fn weights_of_nine_bits_are_sums_of_signed_bytes() {
         assert!(sums.eq(of.iter().copied()), "{of:?}");
     }
     assert_eq!(parts(&all[127..383]).len(), 1, "-128 to 127 are whole");
+}
+
+/// The largest sums that tiles may have: four times them, and biases beyond that, stay exact or wrap.
+#[test]
+fn sums_of_tiles_are_exact_at_their_largest() {
+    for (x, w) in [(255, -128), (255, 127), (0, -128)] {
+        let shape = ConvShape {
+            input: [2, 5, 512],
+            outputs: 16,
+            kernel: [3, 3],
+            stride: [1, 1],
+            pads: [1; 4],
+            dilation: [1, 1],
+            groups: 1,
+        };
+        check(&Case { shape, x_zero: 255 - x, values: Values::Constant(x, w), seed: 3 });
+    }
 }
 
 #[test]

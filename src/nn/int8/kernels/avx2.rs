@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::super::epilogue::{Clamp, Sink};
 use super::portable::some_channels;
+use super::winograd::{GROUP, Lines, PLACES, TILES, Tiles, WORDS, Winograd, winograd_with};
 use super::{Kernels, STRIP, Strip, finish_with};
 
 /// Outputs of a vector.
@@ -23,6 +24,7 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     depthwise_lanes: LANES,
     depthwise_flips: false,
     depthwise,
+    winograd: Some(Winograd { unit: UNIT, transform, multiply, finish }),
 };
 
 #[target_feature(enable = "avx2")]
@@ -170,6 +172,158 @@ unsafe fn widened(x: *const u8) -> __m256i {
 unsafe fn widened_weights(w: *const i8) -> __m256i {
     // SAFETY: the caller's.
     _mm256_cvtepi8_epi32(unsafe { _mm_loadl_epi64(w.cast()) })
+}
+
+type W = __m256i;
+type S = __m256i;
+
+/// Products of 4 tiles by 2 panels, place by place, so that both stay in the first cache, then their sums.
+#[target_feature(enable = "avx2")]
+fn multiply(tiles: &Tiles<'_>, sums: &mut [[i32; LANES]]) {
+    let panels = tiles.panels();
+    let mut products = [[[[0; LANES]; TILES]; PLACES]; 2];
+    for panel in (0..panels).step_by(2) {
+        let some = panel..panels.min(panel + 2);
+        for place in 0..PLACES {
+            match some.len() {
+                1 => at_place::<1>(tiles, panel, place, &mut products),
+                _ => at_place::<2>(tiles, panel, place, &mut products),
+            }
+        }
+        for (panel, products) in some.zip(&products) {
+            let bias = &tiles.bias.as_chunks().0[panel];
+            sums_of(products, tiles.count, bias, &mut sums[panel * STRIP..], panels * STRIP);
+        }
+    }
+}
+
+/// The products of all tiles by `N` panels at a place.
+#[target_feature(enable = "avx2")]
+#[inline(never)]
+fn at_place<const N: usize>(
+    tiles: &Tiles<'_>,
+    panel: usize,
+    place: usize,
+    products: &mut [[[[i32; LANES]; TILES]; PLACES]; 2],
+) {
+    let weights = tiles.weights(panel..panel + N, place);
+    for tile in (0..tiles.count).step_by(PIXELS) {
+        let acc =
+            some_products::<N>(&tiles.group(place, tile / GROUP)[tile % GROUP * WORDS..], weights, tiles.channels);
+        for (acc, products) in acc.iter().zip(products.iter_mut()) {
+            for (acc, products) in acc.iter().zip(&mut products[place][tile..][..PIXELS]) {
+                // SAFETY: a vector is 8 sums.
+                unsafe { put_sums(products.as_mut_ptr(), *acc) };
+            }
+        }
+    }
+}
+
+/// The products of 4 tiles, of which `x` is the first one's words, by `N` panels.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn some_products<const N: usize>(x: &[i16], weights: &[i16], channels: usize) -> [[S; PIXELS]; N] {
+    const M: usize = PIXELS;
+    let of_panel = PLACES * LANES * channels;
+    assert!(x.len() >= (channels - WORDS) * GROUP + M * WORDS, "words of 4 tiles");
+    assert!(weights.len() >= (N - 1) * of_panel + LANES * channels, "weights of {N} panels");
+    let mut acc = [[_mm256_setzero_si256(); M]; N];
+    // SAFETY: there are as many words and weights, and channels are a multiple of `WORDS`.
+    unsafe {
+        let (mut x, mut weights) = (x.as_ptr(), weights.as_ptr());
+        for _ in 0..channels / WORDS {
+            for unit in 0..WORDS / UNIT {
+                let mut w = [_mm256_setzero_si256(); N];
+                for n in 0..N {
+                    w[n] = _mm256_loadu_si256(weights.add(n * of_panel + unit * LANES * UNIT).cast());
+                }
+                for m in 0..M {
+                    let x = _mm256_set1_epi32(x.add(m * WORDS + unit * UNIT).cast::<i32>().read_unaligned());
+                    for n in 0..N {
+                        acc[n][m] = _mm256_add_epi32(acc[n][m], _mm256_madd_epi16(x, w[n]));
+                    }
+                }
+            }
+            x = x.add(GROUP * WORDS);
+            weights = weights.add(LANES * WORDS);
+        }
+    }
+    acc
+}
+
+winograd_with!("avx2", 16);
+
+/// # Safety
+///
+/// There are 16 bytes from `x` on.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn words(x: *const u8) -> W {
+    // SAFETY: the caller's.
+    _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(x.cast()) })
+}
+
+/// # Safety
+///
+/// There are 8 words from `to` on, and a group further.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn put_words(to: *mut i16, words: W) {
+    // SAFETY: the caller's.
+    unsafe {
+        _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(words));
+        _mm_storeu_si128(to.add(GROUP * WORDS).cast(), _mm256_extracti128_si256::<1>(words));
+    }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn plus(a: W, b: W) -> W {
+    _mm256_add_epi16(a, b)
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn minus(a: W, b: W) -> W {
+    _mm256_sub_epi16(a, b)
+}
+
+/// # Safety
+///
+/// There are 8 sums from `from` on.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn sums(from: *const i32) -> S {
+    // SAFETY: the caller's.
+    unsafe { _mm256_loadu_si256(from.cast()) }
+}
+
+/// # Safety
+///
+/// There are 8 sums from `to` on.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn put_sums(to: *mut i32, sums: S) {
+    // SAFETY: the caller's.
+    unsafe { _mm256_storeu_si256(to.cast(), sums) }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn plus_sums(a: S, b: S) -> S {
+    _mm256_add_epi32(a, b)
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn minus_sums(a: S, b: S) -> S {
+    _mm256_sub_epi32(a, b)
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn quarter(sums: S) -> S {
+    _mm256_srai_epi32::<2>(sums)
 }
 
 finish_with!("avx2");

@@ -23,6 +23,7 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     depthwise_lanes: LANES,
     depthwise_flips: true,
     depthwise,
+    winograd: None,
 };
 
 #[target_feature(enable = "neon,i8mm")]

@@ -19,9 +19,11 @@ pub(in crate::nn) mod pointwise;
 pub(super) mod portable;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod vnni;
+pub(super) mod winograd;
 
 use super::epilogue::Sink;
 use super::pack::Packed;
+use winograd::Winograd;
 
 /// Most pixels of a strip. Weights are read once a strip, activations once a panel of weights; both stay in the cache.
 pub(super) const STRIP: usize = 32;
@@ -52,6 +54,8 @@ pub(super) struct Kernels {
     pub depthwise_flips: bool,
     /// Needs the instruction set; segments are the taps, each with all channels.
     pub depthwise: unsafe fn(&Strip<'_>, &mut Sink<'_>),
+    /// 3x3 windows in tiles, where words are multiplied as fast as bytes.
+    pub winograd: Option<Winograd>,
 }
 
 impl Kernels {

@@ -5,11 +5,13 @@ use std::arch::asm;
 
 use super::super::epilogue::{Clamp, Sink};
 use super::portable::some_channels;
+use super::winograd::{GROUP, Lines, PLACES, TILES, Tiles, WORDS, Winograd, winograd_with};
 use super::{Kernels, STRIP, Strip, finish_with};
 
 /// Outputs of a panel.
 const LANES: usize = 8;
-/// Pixels of a tile: with a panel, 16 vectors of partial sums, which stay in registers.
+/// Pixels of a tile: with a panel, 16 vectors of partial sums, which stay in registers. With 3 pixels and 24 of them the
+/// compiler spills: 5 % more instructions.
 const TILE: usize = 2;
 /// Activations of a vector.
 const UNIT: usize = 16;
@@ -26,6 +28,7 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     depthwise_lanes: LANES,
     depthwise_flips: true,
     depthwise,
+    winograd: Some(Winograd { unit: 1, transform, multiply, finish }),
 };
 
 #[target_feature(enable = "neon")]
@@ -238,6 +241,153 @@ fn add_words(acc: &mut [int32x4_t; 4], low: int16x8_t, high: int16x8_t) {
     acc[1] = vaddw_high_s16(acc[1], low);
     acc[2] = vaddw_s16(acc[2], vget_low_s16(high));
     acc[3] = vaddw_high_s16(acc[3], high);
+}
+
+type W = int16x8_t;
+type S = int32x4x2_t;
+
+/// Products of 8 tiles by a panel, place by place, so that both stay in the first cache, then their sums.
+#[target_feature(enable = "neon")]
+fn multiply(tiles: &Tiles<'_>, sums: &mut [[i32; LANES]]) {
+    let panels = tiles.panels();
+    let mut products = [[[0; LANES]; TILES]; PLACES];
+    for (panel, bias) in tiles.bias.as_chunks().0.iter().enumerate() {
+        for (place, products) in products.iter_mut().enumerate() {
+            at_place(tiles, panel, place, products);
+        }
+        sums_of(&products, tiles.count, bias, &mut sums[panel * STRIP..], panels * STRIP);
+    }
+}
+
+/// The products of all tiles by a panel at a place.
+#[target_feature(enable = "neon")]
+#[inline(never)]
+fn at_place(tiles: &Tiles<'_>, panel: usize, place: usize, products: &mut [[i32; LANES]; TILES]) {
+    let weights = tiles.weights(panel..panel + 1, place);
+    for (group, products) in products.as_chunks_mut::<GROUP>().0.iter_mut().enumerate() {
+        let x = tiles.group(place, group);
+        // A few tiles after the last one are multiplied as well: there is room for them.
+        match tiles.count.saturating_sub(group * GROUP) {
+            0 => return,
+            1 => some_products::<1>(x, weights, products),
+            2 => some_products::<2>(x, weights, products),
+            3..=4 => some_products::<4>(x, weights, products),
+            _ => some_products::<GROUP>(x, weights, products),
+        }
+    }
+}
+
+/// The products of the first `M` tiles of a group by a panel: SMLAL of four words by one of another vector.
+#[target_feature(enable = "neon")]
+#[inline]
+fn some_products<const M: usize>(x: &[i16], weights: &[i16], products: &mut [[i32; LANES]; GROUP]) {
+    let mut acc = [[vdupq_n_s32(0); 2]; M];
+    let (x, weights) = (x.as_chunks::<{ GROUP * WORDS }>().0, weights.as_chunks::<{ LANES * WORDS }>().0);
+    for (x, weights) in x.iter().zip(weights) {
+        // SAFETY: 8 vectors of 8 words each.
+        unsafe {
+            let mut word = [vdupq_n_s16(0); M];
+            for m in 0..M {
+                word[m] = vld1q_s16(x.as_ptr().add(m * WORDS));
+            }
+            macro_rules! channel {
+                ($lane:literal) => {
+                    let w = vld1q_s16(weights.as_ptr().add($lane * LANES));
+                    for m in 0..M {
+                        acc[m][0] = vmlal_laneq_s16::<$lane>(acc[m][0], vget_low_s16(w), word[m]);
+                        acc[m][1] = vmlal_high_laneq_s16::<$lane>(acc[m][1], w, word[m]);
+                    }
+                };
+            }
+            channel!(0);
+            channel!(1);
+            channel!(2);
+            channel!(3);
+            channel!(4);
+            channel!(5);
+            channel!(6);
+            channel!(7);
+        }
+    }
+    for m in 0..M {
+        // SAFETY: two vectors are 8 sums.
+        unsafe { put_sums(products[m].as_mut_ptr(), int32x4x2_t(acc[m][0], acc[m][1])) };
+    }
+}
+
+winograd_with!("neon", 8);
+
+/// # Safety
+///
+/// There are 8 bytes from `x` on.
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn words(x: *const u8) -> W {
+    // SAFETY: the caller's.
+    vreinterpretq_s16_u16(vmovl_u8(unsafe { vld1_u8(x) }))
+}
+
+/// # Safety
+///
+/// There are 8 words from `to` on.
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn put_words(to: *mut i16, words: W) {
+    // SAFETY: the caller's.
+    unsafe { vst1q_s16(to, words) }
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn plus(a: W, b: W) -> W {
+    vaddq_s16(a, b)
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn minus(a: W, b: W) -> W {
+    vsubq_s16(a, b)
+}
+
+/// # Safety
+///
+/// There are 8 sums from `from` on.
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn sums(from: *const i32) -> S {
+    // SAFETY: the caller's.
+    unsafe { int32x4x2_t(vld1q_s32(from), vld1q_s32(from.add(4))) }
+}
+
+/// # Safety
+///
+/// There are 8 sums from `to` on.
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn put_sums(to: *mut i32, sums: S) {
+    // SAFETY: the caller's.
+    unsafe {
+        vst1q_s32(to, sums.0);
+        vst1q_s32(to.add(4), sums.1);
+    }
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn plus_sums(a: S, b: S) -> S {
+    int32x4x2_t(vaddq_s32(a.0, b.0), vaddq_s32(a.1, b.1))
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn minus_sums(a: S, b: S) -> S {
+    int32x4x2_t(vsubq_s32(a.0, b.0), vsubq_s32(a.1, b.1))
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn quarter(sums: S) -> S {
+    int32x4x2_t(vshrq_n_s32::<2>(sums.0), vshrq_n_s32::<2>(sums.1))
 }
 
 finish_with!("neon");

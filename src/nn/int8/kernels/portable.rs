@@ -15,6 +15,7 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     depthwise_lanes: LANES,
     depthwise_flips: false,
     depthwise,
+    winograd: None,
 };
 
 fn dense(strip: &Strip<'_>, sink: &mut Sink<'_>) {

@@ -23,6 +23,7 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     depthwise_lanes: LANES,
     depthwise_flips: false,
     depthwise,
+    winograd: None,
 };
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
