@@ -71,7 +71,7 @@ impl Scratch {
             }
             Plan::Gathered => {
                 let bytes = if conv.isa.kernels().widens { 2 } else { 1 };
-                grow(&mut self.gathered, STRIP * conv.layout.window(conv.isa.kernels()) * bytes + SLACK);
+                grow(&mut self.gathered, (STRIP * conv.layout.window(conv.isa.kernels()) + SLACK) * bytes);
             }
             Plan::Plain => grow(&mut self.acc, padded),
         }
@@ -202,7 +202,7 @@ impl Conv {
         // Blocks of gathered windows and padded segments go beyond the end of a row.
         let copies = match plan {
             Plan::Direct(bytes) => *bytes > of.bytes,
-            Plan::Gathered => !kernels.widens,
+            Plan::Gathered => true,
             Plan::Depthwise | Plan::Winograd | Plan::Plain => false,
         };
         let mut rows = Rows::new(shape, x, ring, self.zero, copies);

@@ -132,15 +132,18 @@ pub(super) fn gather(segments: &[&[u8]], of: Segments, pixels: usize, window: us
     }
 }
 
-/// [`gather`], each activation as a little-endian u16; exactly the windows.
+/// [`gather`], each activation as a little-endian u16.
 pub(super) fn gather_wide(segments: &[&[u8]], of: Segments, pixels: usize, window: usize, into: &mut [u8]) {
     for pixel in 0..pixels {
         for (i, segment) in segments.iter().enumerate() {
-            let from = &segment[pixel * of.step..][..of.bytes];
-            let into = &mut into[2 * (pixel * window + i * of.bytes)..][..2 * of.bytes];
-            for (wide, x) in into.chunks_exact_mut(2).zip(from) {
-                wide[0] = *x;
-                wide[1] = 0;
+            let (mut from, mut to) = (pixel * of.step, pixel * window + i * of.bytes);
+            let end = from + of.bytes;
+            while from < end {
+                // Blocks of one length: for 9 bytes of a first layer's row, too, two instructions.
+                let block: &[u8; SLACK] = segment[from..].first_chunk().expect("slack after each row");
+                let wide = into[2 * to..][..2 * SLACK].as_chunks_mut().0;
+                wide.iter_mut().zip(block).for_each(|(wide, x)| *wide = [*x, 0]);
+                (from, to) = (from + SLACK, to + SLACK);
             }
         }
     }
