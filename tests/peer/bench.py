@@ -79,14 +79,18 @@ def timed(run, runs):
     return float(numpy.median(times[2:])) * 1e3
 
 
+def value(rank, picture):
+    """What an input of this rank gets: a picture, or where a zoomed view begins, which is anywhere."""
+    return picture if rank == 4 else numpy.array([4, 6])
+
+
 def in_onnxruntime(path, picture):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    # Where a zoomed view begins: anywhere.
-    inputs = {i.name: picture if len(i.shape) == 4 else numpy.array([4, 6]) for i in session.get_inputs()}
+    inputs = {i.name: value(len(i.shape), picture) for i in session.get_inputs()}
     return lambda: session.run(None, inputs)
 
 
@@ -94,9 +98,10 @@ def in_openvino(path, picture):
     how = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     core = openvino.Core()
     model = core.read_model(str(path))
-    model.reshape(list(picture.shape))
+    inputs = {i.get_any_name(): value(len(i.partial_shape), picture) for i in model.inputs}
+    model.reshape({name: list(value.shape) for name, value in inputs.items()})
     request = core.compile_model(model, "CPU", how).create_infer_request()
-    return lambda: request.infer([picture])
+    return lambda: request.infer(inputs)
 
 
 class Case:
