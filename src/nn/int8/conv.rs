@@ -237,9 +237,7 @@ impl Conv {
             }
         }
     }
-}
 
-impl Conv {
     /// [`Conv::lines`], two at a time.
     fn in_tiles(
         &self,

@@ -120,30 +120,31 @@ impl Segments {
 /// Reads and writes up to [`SLACK`] bytes after each segment: what stands between two windows is anything, its weights
 /// are 0.
 pub(super) fn gather(segments: &[&[u8]], of: Segments, pixels: usize, window: usize, into: &mut [u8]) {
-    for pixel in 0..pixels {
-        for (i, segment) in segments.iter().enumerate() {
-            let (mut from, mut to) = (pixel * of.step, pixel * window + i * of.bytes);
-            let end = from + of.bytes;
-            while from < end {
-                into[to..to + SLACK].copy_from_slice(&segment[from..from + SLACK]);
-                (from, to) = (from + SLACK, to + SLACK);
-            }
-        }
-    }
+    each_block(segments, of, pixels, window, |block, to| into[to..to + SLACK].copy_from_slice(block));
 }
 
 /// [`gather`], each activation as a little-endian u16.
 pub(super) fn gather_wide(segments: &[&[u8]], of: Segments, pixels: usize, window: usize, into: &mut [u8]) {
+    each_block(segments, of, pixels, window, |block, to| {
+        let wide = into[2 * to..][..2 * SLACK].as_chunks_mut().0;
+        wide.iter_mut().zip(block).for_each(|(wide, x)| *wide = [*x, 0]);
+    });
+}
+
+/// Windows in blocks of one length, which are an instruction or two each, and where each begins among all windows.
+#[inline(always)]
+fn each_block(
+    segments: &[&[u8]],
+    of: Segments,
+    pixels: usize,
+    window: usize,
+    mut block: impl FnMut(&[u8; SLACK], usize),
+) {
     for pixel in 0..pixels {
         for (i, segment) in segments.iter().enumerate() {
-            let (mut from, mut to) = (pixel * of.step, pixel * window + i * of.bytes);
-            let end = from + of.bytes;
-            while from < end {
-                // Blocks of one length: for 9 bytes of a first layer's row, too, two instructions.
-                let block: &[u8; SLACK] = segment[from..].first_chunk().expect("slack after each row");
-                let wide = into[2 * to..][..2 * SLACK].as_chunks_mut().0;
-                wide.iter_mut().zip(block).for_each(|(wide, x)| *wide = [*x, 0]);
-                (from, to) = (from + SLACK, to + SLACK);
+            for at in (0..of.bytes).step_by(SLACK) {
+                let from = segment[pixel * of.step + at..].first_chunk().expect("slack after each row");
+                block(from, pixel * window + i * of.bytes + at);
             }
         }
     }

@@ -216,6 +216,11 @@ fn case() -> impl Strategy<Value = Case> {
     )
 }
 
+/// A convolution of 3x3 windows a pixel apart.
+fn windows_of_3x3(input: [usize; 3], outputs: usize, pads: [usize; 4]) -> ConvShape {
+    ConvShape { input, outputs, kernel: [3, 3], stride: [1, 1], pads, dilation: [1, 1], groups: 1 }
+}
+
 /// 3x3 windows a pixel apart, which some instruction sets take in tiles: edges of tiles, strips and shares.
 fn tiled_case() -> impl Strategy<Value = Case> {
     let width = prop_oneof![3 => 5_usize..14, 1 => 30_usize..40, 1 => 60_usize..72];
@@ -224,15 +229,7 @@ fn tiled_case() -> impl Strategy<Value = Case> {
     (channels(), 16_usize..70, 2_usize..9, width, pads(), any::<u8>(), values(), any::<u64>()).prop_filter_map(
         "not valid",
         |(channels, outputs, height, width, pads, x_zero, values, seed)| {
-            let shape = ConvShape {
-                input: [height, width, channels],
-                outputs,
-                kernel: [3, 3],
-                stride: [1, 1],
-                pads,
-                dilation: [1, 1],
-                groups: 1,
-            };
+            let shape = windows_of_3x3([height, width, channels], outputs, pads);
             shape.validate().ok().map(|()| Case { shape, x_zero, values, seed })
         },
     )
@@ -326,15 +323,7 @@ fn weights_of_nine_bits_are_sums_of_signed_bytes() {
 #[test]
 fn sums_of_tiles_are_exact_at_their_largest() {
     for (x, w) in [(255, -128), (255, 127), (0, -128)] {
-        let shape = ConvShape {
-            input: [2, 5, 512],
-            outputs: 16,
-            kernel: [3, 3],
-            stride: [1, 1],
-            pads: [1; 4],
-            dilation: [1, 1],
-            groups: 1,
-        };
+        let shape = windows_of_3x3([2, 5, 512], 16, [1; 4]);
         check(&Case { shape, x_zero: 255 - x, values: Values::Constant(x, w), seed: 3 });
     }
 }
@@ -386,15 +375,7 @@ fn halves_go_to_even_and_far_results_saturate() {
 
 #[test]
 fn wrong_lengths_and_missing_instructions_are_refused() {
-    let shape = ConvShape {
-        input: [4, 4, 8],
-        outputs: 8,
-        kernel: [3, 3],
-        stride: [1, 1],
-        pads: [1; 4],
-        dilation: [1, 1],
-        groups: 1,
-    };
+    let shape = windows_of_3x3([4, 4, 8], 8, [1; 4]);
     let new = |weights: usize, bias: usize, isa| {
         Conv::new(shape.clone(), &vec![1; weights], &vec![0; bias], 0, isa).err().map(|e| e.to_string())
     };

@@ -1,5 +1,5 @@
 //! Tiles of 4x4 pixels for 2x2 outputs of 3x3 windows (see `src/nn/int8/winograd.rs`): what each instruction set does with
-//! them. A product of words takes half as long as two of bytes that have to be widened, and there are fewer of them.
+//! them.
 
 use std::ops::Range;
 
