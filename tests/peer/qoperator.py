@@ -119,7 +119,8 @@ def session(model, level, is_exact=True):
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = level
     options.log_severity_level = 3
-    # Without it, processors that lack VNNI add u8 x i8 products in 16 bits, which saturates.
+    # Without it, processors that lack VNNI add u8 x i8 products in 16 bits, which saturates. Nothing comes of it below
+    # ORT_ENABLE_EXTENDED: one of the optimisations makes the weights unsigned.
     if is_exact:
         options.add_session_config_entry("session.x64quantprecision", "1")
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -144,7 +145,10 @@ def alone(model, node, tensors):
     kept = [constants[name] for name in dict.fromkeys(node.input) if name in constants]
     graph = helper.make_graph([node], "one", [typed(n) for n in read], [typed(node.output[0])], kept)
     part = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    # A node alone leaves no more to optimise than its weights' sign.
+    is_unsigned = any(tensors[name].dtype == numpy.uint8 for name in read)
+    levels = onnxruntime.GraphOptimizationLevel
+    level = levels.ORT_ENABLE_EXTENDED if is_unsigned else levels.ORT_DISABLE_ALL
     return session(part, level).run(None, {name: tensors[name] for name in read})[0]
 
 
