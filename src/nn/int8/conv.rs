@@ -10,7 +10,7 @@ use super::kernels::{STRIP, Strip};
 use super::layout::{Layout, Plan};
 use super::pack::{self, Packed};
 use super::plain;
-use super::rows::{Rows, SLACK, gather, gather_wide};
+use super::rows::{Rows, SLACK, gather};
 use super::shape::{ConvError, ConvShape};
 use super::winograd;
 
@@ -70,8 +70,8 @@ impl Scratch {
                 grow(&mut self.acc, sums);
             }
             Plan::Gathered => {
-                let bytes = if conv.isa.kernels().widens { 2 } else { 1 };
-                grow(&mut self.gathered, (STRIP * conv.layout.window(conv.isa.kernels()) + SLACK) * bytes);
+                let kernels = conv.isa.kernels();
+                grow(&mut self.gathered, (STRIP * conv.layout.window(kernels) + SLACK) * kernels.bytes());
             }
             Plan::Plain => grow(&mut self.acc, padded),
         }
@@ -225,9 +225,8 @@ impl Conv {
                         Plan::Direct(bytes) => kernels.dense(&strip(segments, *bytes, of.step), &mut sink),
                         Plan::Depthwise => kernels.depthwise(&strip(segments, of.bytes, of.step), &mut sink),
                         Plan::Gathered => {
-                            let gather = if kernels.widens { gather_wide } else { gather };
-                            gather(segments, *of, pixels, packed.window, gathered);
-                            let bytes = packed.window * if kernels.widens { 2 } else { 1 };
+                            gather(segments, *of, pixels, packed.window, kernels, gathered);
+                            let bytes = packed.window * kernels.bytes();
                             kernels.dense(&strip(&[&gathered[..]], bytes, bytes), &mut sink);
                         }
                         Plan::Winograd | Plan::Plain => unreachable!("handled above"),

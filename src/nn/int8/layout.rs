@@ -55,7 +55,7 @@ impl Layout {
         if layout.segments() > SEGMENTS {
             return Self::new(shape, Plan::Plain, taps, 1, kernels);
         }
-        if !kernels.widens {
+        if kernels.widen.is_none() {
             let bytes = of.bytes.next_multiple_of(kernels.unit);
             let wasted = layout.segments() * bytes - (layout.segments() * of.bytes).next_multiple_of(kernels.unit);
             // What copying a segment costs, in multiplications; in those padding is cheap where units are short.

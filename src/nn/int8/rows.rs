@@ -1,6 +1,6 @@
 //! Input rows with their padding, as windows slide down the image.
 
-use super::kernels::SEGMENTS;
+use super::kernels::{Kernels, SEGMENTS};
 use super::shape::ConvShape;
 
 /// Bytes after a row that may be read, and after a gathered strip that may be written, by copies of whole blocks.
@@ -115,36 +115,30 @@ impl Segments {
     }
 }
 
-/// Copies the windows of `pixels` output pixels, each `window` bytes after the one before.
+/// Copies the windows of `pixels` output pixels, each `window` activations after the one before, as dense `kernels` read
+/// them.
 ///
-/// Reads and writes up to [`SLACK`] bytes after each segment: what stands between two windows is anything, its weights
-/// are 0.
-pub(super) fn gather(segments: &[&[u8]], of: Segments, pixels: usize, window: usize, into: &mut [u8]) {
-    each_block(segments, of, pixels, window, |block, to| into[to..to + SLACK].copy_from_slice(block));
-}
-
-/// [`gather`], each activation as a little-endian u16.
-pub(super) fn gather_wide(segments: &[&[u8]], of: Segments, pixels: usize, window: usize, into: &mut [u8]) {
-    each_block(segments, of, pixels, window, |block, to| {
-        let wide = into[2 * to..][..2 * SLACK].as_chunks_mut().0;
-        wide.iter_mut().zip(block).for_each(|(wide, x)| *wide = [*x, 0]);
-    });
-}
-
-/// Windows in blocks of one length, which are an instruction or two each, and where each begins among all windows.
-#[inline(always)]
-fn each_block(
+/// Reads and writes up to [`SLACK`] activations after each segment: what stands between two windows is anything, its
+/// weights are 0.
+pub(super) fn gather(
     segments: &[&[u8]],
     of: Segments,
     pixels: usize,
     window: usize,
-    mut block: impl FnMut(&[u8; SLACK], usize),
+    kernels: &Kernels,
+    into: &mut [u8],
 ) {
+    let are_side_by_side = segments.len() == 1 && [of.step, window] == [of.bytes; 2];
+    let (pixels, bytes) = if are_side_by_side { (1, pixels * window) } else { (pixels, of.bytes) };
+    let (blocks, wide) = (bytes.div_ceil(SLACK), kernels.bytes());
     for pixel in 0..pixels {
         for (i, segment) in segments.iter().enumerate() {
-            for at in (0..of.bytes).step_by(SLACK) {
-                let from = segment[pixel * of.step + at..].first_chunk().expect("slack after each row");
-                block(from, pixel * window + i * of.bytes + at);
+            // Blocks of one length are an instruction or two each.
+            let from = segment[pixel * of.step..][..blocks * SLACK].as_chunks().0;
+            let to = &mut into[(pixel * window + i * bytes) * wide..][..blocks * SLACK * wide];
+            match kernels.widen {
+                Some(_) => kernels.widen(from, to),
+                None => to.as_chunks_mut().0.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::super::epilogue::{Clamp, Sink};
+use super::super::rows::SLACK;
 use super::portable::some_channels;
 use super::winograd::{GROUP, Lines, PLACES, TILES, Tiles, WORDS, Winograd, winograd_with};
 use super::{Kernels, STRIP, Strip, finish_with};
@@ -13,13 +14,15 @@ const LANES: usize = 8;
 const UNIT: usize = 2;
 /// Pixels of a tile: with 2 panels, 8 accumulators, 2 weights and an activation stay in registers.
 const PIXELS: usize = 4;
+/// Pixels of which a vector of channels each is quantised together: their bytes fill a vector.
+const TOGETHER: usize = 4;
 
 pub(in super::super) static KERNELS: Kernels = Kernels {
     lanes: LANES,
     unit: UNIT,
     flips: false,
     raises: false,
-    widens: true,
+    widen: Some(widen),
     dense,
     depthwise_lanes: LANES,
     depthwise_flips: false,
@@ -28,33 +31,38 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
 };
 
 #[target_feature(enable = "avx2")]
-fn dense(strip: &Strip<'_>, sink: &mut Sink<'_>) {
-    strip.check_dense(LANES, UNIT, 2);
-    let panels = strip.outputs.div_ceil(LANES);
-    for panel in (0..panels).step_by(2) {
-        if panel + 1 < panels { some_panels::<2>(strip, sink, panel) } else { some_panels::<1>(strip, sink, panel) }
+fn widen(from: &[[u8; SLACK]], to: &mut [u8]) {
+    for (from, to) in from.iter().zip(to.as_chunks_mut::<{ 2 * SLACK }>().0) {
+        // SAFETY: half a vector becomes one.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), words(from.as_ptr())) };
     }
 }
 
-/// `N` panels of all pixels.
 #[target_feature(enable = "avx2")]
-fn some_panels<const N: usize>(strip: &Strip<'_>, sink: &mut Sink<'_>, panel: usize) {
-    let mut sums = [[[0; LANES]; PIXELS]; N];
-    for pixel in (0..strip.pixels).step_by(PIXELS) {
-        let pixels = PIXELS.min(strip.pixels - pixel);
-        tile::<N>(strip, panel, pixel, &mut sums);
-        for (n, sums) in sums.iter().enumerate() {
-            finish(&sums[..pixels], sink, pixel, (panel + n) * LANES, strip.outputs);
+fn dense(strip: &Strip<'_>, sink: &mut Sink<'_>) {
+    strip.check_dense(LANES, UNIT, 2);
+    let panels = strip.outputs.div_ceil(LANES);
+    let mut sums = [[[0; LANES]; STRIP]; 2];
+    for panel in (0..panels).step_by(2) {
+        let some = panels.min(panel + 2) - panel;
+        for pixel in (0..strip.pixels).step_by(PIXELS) {
+            match some {
+                1 => tile::<1>(strip, panel, pixel, &mut sums),
+                _ => tile::<2>(strip, panel, pixel, &mut sums),
+            }
+        }
+        for (n, sums) in sums[..some].iter().enumerate() {
+            finish(&sums[..strip.pixels], sink, 0, (panel + n) * LANES, strip.outputs);
         }
     }
 }
 
-/// The sums of 4 pixels by `N` panels.
+/// The sums of 4 pixels from `pixel` on by `N` panels.
 ///
 /// A function of its own, with loops of constant length only: so all accumulators are registers.
 #[target_feature(enable = "avx2")]
 #[inline(never)]
-fn tile<const N: usize>(strip: &Strip<'_>, panel: usize, pixel: usize, sums: &mut [[[i32; LANES]; PIXELS]; N]) {
+fn tile<const N: usize>(strip: &Strip<'_>, panel: usize, pixel: usize, sums: &mut [[[i32; LANES]; STRIP]; 2]) {
     const M: usize = PIXELS;
     let packed = strip.packed;
     let offsets: [usize; M] = strip.offsets(pixel);
@@ -92,9 +100,9 @@ fn tile<const N: usize>(strip: &Strip<'_>, panel: usize, pixel: usize, sums: &mu
         }
     }
     for n in 0..N {
-        for m in 0..M {
+        for (sums, acc) in sums[n][pixel..][..M].iter_mut().zip(acc[n]) {
             // SAFETY: a vector is 8 sums.
-            unsafe { _mm256_storeu_si256(sums[n][m].as_mut_ptr().cast(), acc[n][m]) };
+            unsafe { _mm256_storeu_si256(sums.as_mut_ptr().cast(), acc) };
         }
     }
 }
@@ -364,18 +372,19 @@ fn least(a: __m256, b: __m256) -> __m256 {
     _mm256_min_ps(a, b)
 }
 
-/// VCVTPS2DQ rounds half to even.
+/// VCVTPS2DQ rounds half to even, and makes what is far below the least byte, or not a number, the least whole number.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn quantise(sums: &[i32; LANES], scale: __m256, clamp: Clamp) -> [u8; LANES] {
-    let (low, high) = clamp.steps();
-    let steps = _mm256_max_ps(scaled(sums, scale), _mm256_set1_ps(low));
-    let steps = _mm256_cvtps_epi32(_mm256_min_ps(steps, _mm256_set1_ps(high)));
-    // With the zero point they are 0..=255, which packing with saturation keeps.
-    let steps = _mm256_add_epi32(steps, _mm256_set1_epi32(i32::from(clamp.zero)));
-    let words = _mm_packs_epi32(_mm256_castsi256_si128(steps), _mm256_extracti128_si256::<1>(steps));
-    let mut array = [0; LANES];
-    // SAFETY: the array has 8 bytes.
-    unsafe { _mm_storel_epi64(array.as_mut_ptr().cast(), _mm_packus_epi16(words, words)) };
+fn quantise(sums: &[[i32; LANES]; TOGETHER], scale: __m256, clamp: Clamp) -> [[u8; LANES]; TOGETHER] {
+    let (_, high) = clamp.steps();
+    let steps = |i: usize| _mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(high), scaled(&sums[i], scale)));
+    let zero = _mm256_set1_epi16(i16::from(clamp.zero));
+    let words = |i: usize| _mm256_adds_epi16(_mm256_packs_epi32(steps(i), steps(i + 1)), zero);
+    let bytes = _mm256_max_epu8(_mm256_packus_epi16(words(0), words(2)), _mm256_set1_epi8(clamp.low as i8));
+    // Packing keeps halves of vectors apart: 4 bytes of each pixel, then the 4 others of each.
+    let bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    let mut array = [[0; LANES]; TOGETHER];
+    // SAFETY: the array has a vector's length.
+    unsafe { _mm256_storeu_si256(array.as_mut_ptr().cast(), bytes) };
     array
 }

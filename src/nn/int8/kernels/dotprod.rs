@@ -22,7 +22,7 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     unit: UNIT,
     flips: false,
     raises: true,
-    widens: false,
+    widen: None,
     dense,
     depthwise_lanes: LANES,
     depthwise_flips: true,

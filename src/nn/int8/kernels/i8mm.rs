@@ -18,7 +18,7 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     unit: UNIT,
     flips: false,
     raises: false,
-    widens: false,
+    widen: None,
     dense,
     depthwise_lanes: LANES,
     depthwise_flips: true,

@@ -23,6 +23,7 @@ pub(super) mod winograd;
 
 use super::epilogue::Sink;
 use super::pack::Packed;
+use super::rows::SLACK;
 use winograd::Winograd;
 
 /// Most pixels of a strip. Weights are read once a strip, activations once a panel of weights; both stay in the cache.
@@ -34,6 +35,9 @@ pub(super) const SEGMENTS: usize = 32;
 /// By how much signed weights are stored higher where they are unsigned.
 pub(super) const RAISED: u8 = 1 << 7;
 
+/// Makes little-endian words of bytes.
+pub(super) type Widen = unsafe fn(&[[u8; SLACK]], &mut [u8]);
+
 /// The kernels of an instruction set and what they expect.
 pub(super) struct Kernels {
     /// Outputs of a panel of dense weights.
@@ -44,8 +48,8 @@ pub(super) struct Kernels {
     pub flips: bool,
     /// Whether dense weights are stored [`RAISED`] higher, as unsigned bytes.
     pub raises: bool,
-    /// Whether dense activations are gathered as little-endian u16.
-    pub widens: bool,
+    /// Where dense activations are read as little-endian u16: makes them. Needs the instruction set.
+    pub widen: Option<Widen>,
     /// Needs the instruction set; segments are parts of the window, contiguous in memory.
     pub dense: unsafe fn(&Strip<'_>, &mut Sink<'_>),
     /// Channels whose results [`Sink::Least`] keeps apart in depthwise convolutions.
@@ -59,9 +63,26 @@ pub(super) struct Kernels {
 }
 
 impl Kernels {
+    /// Bytes of an activation as the dense kernel reads it.
+    pub(super) fn bytes(&self) -> usize {
+        if self.widen.is_some() { 2 } else { 1 }
+    }
+
+    /// Activations as the dense kernel reads them.
+    ///
+    /// # Panics
+    ///
+    /// If it reads them as they are, or there is not room for all.
+    pub(super) fn widen(&self, from: &[[u8; SLACK]], to: &mut [u8]) {
+        assert!(to.len() >= self.bytes() * SLACK * from.len(), "room for activations");
+        let widen = self.widen.expect("a kernel of words");
+        // SAFETY: a table is reached only through a `Conv`, which exists only if the processor has the instruction set.
+        unsafe { widen(from, to) }
+    }
+
     /// Runs the dense kernel.
     pub(super) fn dense(&self, strip: &Strip<'_>, sink: &mut Sink<'_>) {
-        // SAFETY: a table is reached only through a `Conv`, which exists only if the processor has the instruction set.
+        // SAFETY: as above.
         unsafe { (self.dense)(strip, sink) }
     }
 
@@ -156,7 +177,7 @@ impl Strip<'_> {
 /// - `load(&[f32]) -> V` and `array(V) -> [f32; LANES]`,
 /// - `real(&[i32; LANES], scale: V, bias: V) -> V`,
 /// - `least(V, V) -> V`,
-/// - `quantise(&[i32; LANES], scale: V, Clamp) -> [u8; LANES]`.
+/// - `quantise(&[[i32; LANES]; TOGETHER], scale: V, Clamp) -> [[u8; LANES]; TOGETHER]`.
 ///
 /// A function of its own for each instruction set, where the results have all registers; compilers that vectorise plain
 /// loops inside kernels sometimes leave a call to code without the kernel's instructions.
@@ -174,14 +195,26 @@ macro_rules! finish_with {
                     let y = &mut y[pixel * *pitch + channel..][..(sums.len() - 1) * *pitch + LANES.min(left)];
                     if left >= LANES {
                         let mut to = y.as_mut_ptr();
-                        for sums in sums {
+                        let mut put = |bytes| {
                             // SAFETY: `y` has a vector after each pitch; what is after the last one is not written.
-                            unsafe { to.cast::<[u8; LANES]>().write_unaligned(quantise(sums, scale, clamp)) };
+                            unsafe { to.cast::<[u8; LANES]>().write_unaligned(bytes) };
                             to = to.wrapping_add(*pitch);
+                        };
+                        let (whole, rest) = sums.as_chunks();
+                        for sums in whole {
+                            for bytes in quantise(sums, scale, clamp) {
+                                put(bytes);
+                            }
+                        }
+                        if !rest.is_empty() {
+                            for bytes in &quantise(&padded(rest), scale, clamp)[..rest.len()] {
+                                put(*bytes);
+                            }
                         }
                     } else {
                         for (y, sums) in y.chunks_mut(*pitch).zip(sums) {
-                            y[..left].copy_from_slice(&quantise(sums, scale, clamp)[..left]);
+                            let [bytes, ..] = quantise(&padded(&[*sums]), scale, clamp);
+                            y[..left].copy_from_slice(&bytes[..left]);
                         }
                     }
                 }
@@ -209,6 +242,13 @@ macro_rules! finish_with {
                     }
                 }
             }
+        }
+
+        /// Fewer pixels than are quantised together, and zeros.
+        fn padded(sums: &[[i32; LANES]]) -> [[i32; LANES]; TOGETHER] {
+            let mut padded = [[0; LANES]; TOGETHER];
+            padded[..sums.len()].copy_from_slice(sums);
+            padded
         }
     };
 }

@@ -15,6 +15,8 @@ const LANES: usize = 8;
 const TILE: usize = 2;
 /// Activations of a vector.
 const UNIT: usize = 16;
+/// Pixels of which a vector of channels each is quantised together.
+const TOGETHER: usize = 1;
 /// Channels of a vector of activations.
 const CHANNELS: usize = 16;
 
@@ -23,7 +25,7 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     unit: UNIT,
     flips: true,
     raises: false,
-    widens: false,
+    widen: None,
     dense,
     depthwise_lanes: LANES,
     depthwise_flips: true,
@@ -436,7 +438,7 @@ fn least(a: float32x4x2_t, b: float32x4x2_t) -> float32x4x2_t {
 /// FCVTNS rounds half to even and, as all that follows, saturates.
 #[target_feature(enable = "neon")]
 #[inline]
-fn quantise(sums: &[i32; LANES], scale: float32x4x2_t, clamp: Clamp) -> [u8; LANES] {
+fn quantise([sums]: &[[i32; LANES]; TOGETHER], scale: float32x4x2_t, clamp: Clamp) -> [[u8; LANES]; TOGETHER] {
     let steps = scaled(sums, scale);
     let words = vqmovn_high_s32(vqmovn_s32(vcvtnq_s32_f32(steps.0)), vcvtnq_s32_f32(steps.1));
     let bytes = vqmovun_s16(vqaddq_s16(words, vdupq_n_s16(i16::from(clamp.zero))));
@@ -444,5 +446,5 @@ fn quantise(sums: &[i32; LANES], scale: float32x4x2_t, clamp: Clamp) -> [u8; LAN
     let mut array = [0; LANES];
     // SAFETY: the array has 8 bytes.
     unsafe { vst1_u8(array.as_mut_ptr(), bytes) };
-    array
+    [array]
 }

@@ -10,7 +10,7 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     unit: 1,
     flips: false,
     raises: false,
-    widens: false,
+    widen: None,
     dense,
     depthwise_lanes: LANES,
     depthwise_flips: false,

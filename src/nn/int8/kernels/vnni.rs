@@ -12,13 +12,15 @@ const LANES: usize = 16;
 const UNIT: usize = 4;
 /// Pixels of a tile: with 3 panels, 24 accumulators, 3 weights and an activation stay in registers.
 const PIXELS: usize = 8;
+/// Pixels of which a vector of channels each is quantised together.
+const TOGETHER: usize = 1;
 
 pub(in super::super) static KERNELS: Kernels = Kernels {
     lanes: LANES,
     unit: UNIT,
     flips: false,
     raises: false,
-    widens: false,
+    widen: None,
     dense,
     depthwise_lanes: LANES,
     depthwise_flips: false,
@@ -235,7 +237,7 @@ fn least(a: __m512, b: __m512) -> __m512 {
 /// VCVTPS2DQ rounds half to even.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 #[inline]
-fn quantise(sums: &[i32; LANES], scale: __m512, clamp: Clamp) -> [u8; LANES] {
+fn quantise([sums]: &[[i32; LANES]; TOGETHER], scale: __m512, clamp: Clamp) -> [[u8; LANES]; TOGETHER] {
     let (low, high) = clamp.steps();
     let steps = _mm512_max_ps(scaled(sums, scale), _mm512_set1_ps(low));
     let steps = _mm512_cvtps_epi32(_mm512_min_ps(steps, _mm512_set1_ps(high)));
@@ -243,5 +245,5 @@ fn quantise(sums: &[i32; LANES], scale: __m512, clamp: Clamp) -> [u8; LANES] {
     let mut array = [0; LANES];
     // SAFETY: the array has 16 bytes.
     unsafe { _mm_storeu_si128(array.as_mut_ptr().cast(), bytes) };
-    array
+    [array]
 }
