@@ -11,6 +11,7 @@
 //! x.q ─ MaxPool ─ y.q                                      the same
 //! x.q ─ DQ ─ AveragePool ─ Q ─ y.q                         one mean of each window
 //! x.q ─ DQ ─ GlobalAveragePool ─ Q ─ y.q                   one mean
+//! x.q ─ DQ ─ [· itself] ─ ReduceMean over the picture ─ y  one mean, or one of squares, that ends in floats
 //! x.q ─ DQ ─ Resize ─ Q ─ y.q                              cells repeated, or blended and rounded half to even
 //! x.q ─ Resize ─ y.q                                       cells repeated, or blended and cut off towards 0
 //! x.q ─ DQ ─ LeakyRelu | Sigmoid | … ─ Q ─ y.q             one table of 256 bytes
@@ -37,8 +38,8 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 
 use super::region::Form;
 pub(super) use ops::{
-    Becomes, Branch, Coordinates, Fused, FusedAdd, FusedAverage, FusedConv, FusedMean, FusedMul, FusedPool,
-    FusedResize, FusedSquares, FusedStack, FusedStore, FusedTable, Grid, Op, Usual,
+    Becomes, Branch, Coordinates, Fused, FusedAdd, FusedAverage, FusedConv, FusedMean, FusedMoment, FusedMul,
+    FusedPool, FusedResize, FusedSquares, FusedStack, FusedStore, FusedTable, Grid, Op, Usual,
 };
 use view::View;
 

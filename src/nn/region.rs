@@ -17,7 +17,7 @@ use super::team;
 pub(super) use form::Form;
 use form::Stored;
 pub(super) use op::{NAME, replace};
-use steps::{Add, AveragePool, MaxPool, Mean, Mul, Resize, Squares, Stack, Store};
+use steps::{Add, AveragePool, MaxPool, Mean, Moment, Mul, Resize, Squares, Stack, Store};
 
 /// Multiplications from which on a convolution is shared by a team: a tenth of a millisecond on one core of a small
 /// board, and some microseconds to wake a thread. Chosen.
@@ -90,6 +90,7 @@ enum Kind {
     /// Another byte for each byte.
     Table(Box<[u8; 256]>),
     Mean(Mean),
+    Moment(Moment),
     Store(Store),
     Squares(Squares),
     Stack(Stack),
@@ -108,6 +109,7 @@ impl Kind {
             Self::Resize(_) => "Resize",
             Self::Table(_) => "function",
             Self::Mean(_) => "mean",
+            Self::Moment(_) => "mean in floats",
             Self::Store(_) => "QuantizeLinear",
             Self::Squares(_) => "ReduceSumSquare",
             Self::Stack(_) => "Concat",
@@ -218,6 +220,10 @@ impl Step {
             Kind::Squares(squares) => {
                 let x = |i: usize| self.x.get(i).map_or(&[][..], |&(from, length)| &bytes[from][..length]);
                 squares.run(x(0), [x(1), x(2)], usual, &mut floats[to]);
+            }
+            Kind::Moment(moment) => {
+                let (from, length) = self.x[0];
+                moment.run(&bytes[from][..length], &mut floats[to]);
             }
             Kind::Store(store) => store.run(&floats[self.x[0].0], &mut bytes[to][..size]),
             _ => {

@@ -112,6 +112,15 @@ pub(in super::super) struct FusedMean {
     pub(in super::super) is_row: bool,
 }
 
+/// The mean of each channel, or of its square, over the whole picture, in floats.
+#[derive(Clone, Debug)]
+pub(in super::super) struct FusedMoment {
+    pub(in super::super) x: Grid,
+    pub(in super::super) is_squared: bool,
+    /// Whether the result is `[1, channels]`.
+    pub(in super::super) is_row: bool,
+}
+
 /// Floats put on a grid.
 #[derive(Clone, Debug)]
 pub(in super::super) struct FusedStore {
@@ -163,6 +172,7 @@ pub(in super::super) enum Op {
     Resize(FusedResize),
     Table(FusedTable),
     Mean(FusedMean),
+    Moment(FusedMoment),
     Store(FusedStore),
     Squares(FusedSquares),
     Stack(FusedStack),
@@ -185,7 +195,7 @@ impl Fused {
     pub(in super::super) fn makes_bytes(&self) -> bool {
         match &self.op {
             Op::Conv(conv) => matches!(conv.becomes, Becomes::Bytes { .. }),
-            Op::Squares(_) => false,
+            Op::Moment(_) | Op::Squares(_) => false,
             _ => true,
         }
     }

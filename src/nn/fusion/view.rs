@@ -106,7 +106,7 @@ impl<'a> View<'a> {
             "AveragePool" => self.average_pool(i),
             "Resize" => self.resize(i).or_else(|| self.resize_of_bytes(i)),
             "LeakyRelu" | "Sigmoid" | "HardSigmoid" | "Tanh" | "Relu" | "Clip" => self.table(i),
-            "GlobalAveragePool" | "ReduceMean" => self.mean(i),
+            "GlobalAveragePool" | "ReduceMean" => self.mean(i).or_else(|| self.moment(i)),
             "ReduceSumSquare" => self.squares(i),
             "Concat" => self.stack(i),
             _ => None,

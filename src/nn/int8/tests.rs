@@ -329,6 +329,17 @@ fn sums_of_tiles_are_exact_at_their_largest() {
 }
 
 #[test]
+fn sums_of_more_pixels_than_32_bits_hold_are_sums_of_parts() {
+    let x = vec![0; 3 * ((1 << 16) + 1)];
+    for isa in Isa::available() {
+        let mut y = [0.0; 3];
+        pointwise::squares(isa, 255, 1.0, &x, &mut y);
+        // What the floats nearest the two parts add up to.
+        assert_eq!(y, [(65025_u64 << 16) as f32 + 65025.0; 3], "{isa:?}");
+    }
+}
+
+#[test]
 fn accumulators_wrap() {
     let shape = ConvShape {
         input: [1, 1, 64],
@@ -429,7 +440,16 @@ fn bytes_are_added_averaged_and_stored_alike_on_every_instruction_set() {
         let multiplied: Vec<u8> = a.iter().zip(&b).map(product).map(on_grid).collect();
         let leaky = |v: &f32| if *v < 0.0 { v * 0.1 } else { *v };
         let stored: Vec<u8> = floats.iter().map(leaky).map(on_grid).collect();
+        let picture = a.repeat(9);
+        let from_zero = |c: usize| picture.iter().skip(c).step_by(length).map(|&x| i64::from(x) - i64::from(zero));
+        let sums: Vec<f32> = (0..length).map(|c| from_zero(c).sum::<i64>() as f32 * 0.37).collect();
+        let squares: Vec<f32> = (0..length).map(|c| from_zero(c).map(|d| d * d).sum::<i64>() as f32 * 0.37).collect();
         for isa in Isa::available() {
+            let mut real = vec![0.0; length];
+            pointwise::sums(isa, zero, 0.37, &picture, &mut real);
+            assert_eq!(bits(&real), bits(&sums), "{isa:?}");
+            pointwise::squares(isa, zero, 0.37, &picture, &mut real);
+            assert_eq!(bits(&real), bits(&squares), "{isa:?}");
             let mut y = vec![0; length];
             pointwise::add(isa, sum, &a, &b, &mut y);
             assert_eq!(y, added, "{isa:?}");
@@ -437,19 +457,19 @@ fn bytes_are_added_averaged_and_stored_alike_on_every_instruction_set() {
             assert_eq!(y, multiplied, "{isa:?}");
             pointwise::store(isa, Storing { scale, leak: 0.1, clamp }, &floats, &mut y);
             assert_eq!(y, stored, "{isa:?}");
-            let mut bits = |isa: Isa| {
+            let mut others = |isa: Isa| {
                 let [mut norm, mut distance] = [0.0, 0.0];
                 pointwise::norm(isa, zero, 0.25, &a, &mut norm);
                 pointwise::distance(isa, [3.0, 0.2], [&floats, &floats], &b, &mut distance);
                 let window = Window { rows: [1, 3], columns: [0, 2], width: 3, outside: length as u32 % 3 };
-                let (picture, to) = (a.repeat(9), Averaging { zero: 77, clamp });
+                let to = Averaging { zero: 77, clamp };
                 pointwise::average(isa, to, window, &picture, &floats, &mut y);
                 let mut blended = vec![0; length];
                 let to = Blending { from: 77, factor: 0.3, cuts: zero % 2 == 0, clamp };
                 pointwise::blend(isa, to, [&a, &b, &a, &b], [0.1, 0.5, 0.15, 0.25], &mut blended);
                 (norm.to_bits(), distance.to_bits(), y.clone(), blended)
             };
-            assert_eq!(bits(isa), bits(Isa::Portable), "{isa:?}");
+            assert_eq!(others(isa), others(Isa::Portable), "{isa:?}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::super::fusion::{Becomes, Fused, Op, Region};
 use super::super::int8::{Conv, Isa};
 use super::form::{Form, Shape, Stored, conv_shape};
-use super::steps::{Add, AveragePool, MaxPool, Mean, Mul, Resize, Squares, Stack, Store};
+use super::steps::{Add, AveragePool, MaxPool, Mean, Moment, Mul, Resize, Squares, Stack, Store};
 use super::{Border, Compiled, Kind, Step};
 
 impl Region {
@@ -97,6 +97,7 @@ impl Region {
             Op::Resize(resize) => Kind::Resize(Resize::new(resize, x[0], isa)),
             Op::Table(table) => Kind::Table(Box::new(table.table)),
             Op::Mean(mean) => Kind::Mean(Mean::new(mean, x[0], isa)),
+            Op::Moment(moment) => Kind::Moment(Moment::new(moment, x[0], isa)),
             Op::Store(store) => Kind::Store(Store::new(store, isa)),
             Op::Squares(squares) => Kind::Squares(Squares::new(squares, x[0], isa)),
             Op::Stack(stack) => Kind::Stack(Stack::new(stack, x, isa)),

@@ -1,8 +1,8 @@
 //! What tensors of a region look like, and which of them an operator takes.
 
 use super::super::fusion::{
-    Becomes, Fused, FusedAdd, FusedAverage, FusedConv, FusedMean, FusedMul, FusedPool, FusedResize, FusedStack,
-    FusedStore, FusedTable, Grid, Op,
+    Becomes, Fused, FusedAdd, FusedAverage, FusedConv, FusedMean, FusedMoment, FusedMul, FusedPool, FusedResize,
+    FusedStack, FusedStore, FusedTable, Grid, Op,
 };
 use super::super::int8::ConvShape;
 use super::steps::{AveragePool, MaxPool, Mean, Mul, Resize, Squares, Stack};
@@ -92,8 +92,8 @@ impl Fused {
                 Resize::shape(resize, shapes[0]).map(picture).ok_or_else(|| at(&"a picture too large, or of nothing"))
             }
             Op::Table(_) => Ok(x[0]),
-            Op::Mean(mean) => Mean::shape(shapes[0])
-                .map(|shape| Form { shape, is_row: mean.is_row })
+            Op::Mean(FusedMean { is_row, .. }) | Op::Moment(FusedMoment { is_row, .. }) => Mean::shape(shapes[0])
+                .map(|shape| Form { shape, is_row: *is_row })
                 .ok_or_else(|| at(&"a mean of nothing, or of too much")),
             Op::Store(_) => Ok(x[0]),
             Op::Squares(squares) => {
@@ -111,7 +111,7 @@ impl Fused {
                 Becomes::Bytes { grid, .. } => Stored::on(*grid),
                 Becomes::Floats { .. } | Becomes::Greatest { .. } => Stored::Float,
             },
-            Op::Squares(_) => Stored::Float,
+            Op::Moment(_) | Op::Squares(_) => Stored::Float,
             Op::Add(FusedAdd { y: grid, .. })
             | Op::Mul(FusedMul(FusedAdd { y: grid, .. }))
             | Op::MaxPool(FusedPool { grid, .. })
@@ -135,6 +135,7 @@ impl Fused {
             Op::Resize(resize) => resize.x,
             Op::Table(table) => table.x,
             Op::Mean(mean) => mean.x,
+            Op::Moment(moment) => moment.x,
             Op::Squares(squares) if at == 0 => squares.x,
             Op::Squares(_) => return Stored::Signed,
             Op::Stack(stack) => stack.branches[at].x,

@@ -4,7 +4,7 @@ mod pools;
 mod resize;
 mod stack;
 
-use super::super::fusion::{FusedAdd, FusedMean, FusedMul, FusedSquares, FusedStore, Grid, Usual};
+use super::super::fusion::{FusedAdd, FusedMean, FusedMoment, FusedMul, FusedSquares, FusedStore, Grid, Usual};
 use super::super::int8::pointwise::{self, Averaging, Storing, Sum, Window};
 use super::super::int8::{Clamp, Isa};
 use super::form::Shape;
@@ -130,6 +130,28 @@ impl Mean {
 
     pub(super) fn run(&self, x: &[u8], y: &mut [u8]) {
         pointwise::average(self.isa, self.to, self.window, x, &self.factor, y);
+    }
+}
+
+/// The mean of each channel over the whole picture, `sum * (sx / n)` of whole numbers around zero, or that of squares,
+/// `sum * (sx^2 / n)`.
+pub(super) struct Moment {
+    isa: Isa,
+    zero: u8,
+    is_squared: bool,
+    factor: f32,
+}
+
+impl Moment {
+    pub(super) fn new(moment: &FusedMoment, [height, width, _]: Shape, isa: Isa) -> Self {
+        let FusedMoment { x, is_squared, .. } = *moment;
+        let unit = if is_squared { x.scale * x.scale } else { x.scale };
+        Self { isa, zero: x.zero, is_squared, factor: unit / (height * width) as f32 }
+    }
+
+    pub(super) fn run(&self, x: &[u8], y: &mut [f32]) {
+        let moment = if self.is_squared { pointwise::squares } else { pointwise::sums };
+        moment(self.isa, self.zero, self.factor, x, y);
     }
 }
 

@@ -132,7 +132,7 @@ proptest! {
     fn networks_say_what_they_say_without_regions(seed in 0u64..1_000_000, size in 2usize..14) {
         let mut net = Network::new(seed);
         for _ in 0..size {
-            match net.rng.random_range(0..17) {
+            match net.rng.random_range(0..18) {
                 0..=3 => net.conv(),
                 4..=5 => net.add(),
                 6 => net.pool(),
@@ -141,6 +141,7 @@ proptest! {
                 11 => net.add_rows(),
                 12..=13 => net.squares(),
                 14..=15 => net.stack(),
+                16 => net.moment(),
                 _ => net.outside(),
             }
         }

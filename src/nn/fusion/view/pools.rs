@@ -3,7 +3,9 @@
 use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
 
-use super::super::{Branch, Coordinates, Fused, FusedAverage, FusedMean, FusedPool, FusedResize, FusedStack, Grid, Op};
+use super::super::{
+    Branch, Coordinates, Fused, FusedAverage, FusedMean, FusedMoment, FusedPool, FusedResize, FusedStack, Grid, Op,
+};
 use super::View;
 use super::attributes::{int, ints, pads, pair, string};
 
@@ -105,11 +107,7 @@ impl View<'_> {
     /// The mean over the whole picture.
     pub(super) fn mean(&self, i: usize) -> Option<Fused> {
         let node = &self.nodes[i];
-        let is_row = match node.op_type.as_str() {
-            "GlobalAveragePool" => false,
-            _ if matches!(ints(node, "axes")?, [2, 3] | [-2, -1]) => int(node, "keepdims", 1) == 0,
-            _ => return None,
-        };
+        let is_row = is_mean_to_row(node)?;
         let (x, grid) = self.stored(node.input.first()?)?;
         let closing = self.closing(&node.output[0])?;
         if !closing.is_open() {
@@ -117,6 +115,31 @@ impl View<'_> {
         }
         let op = Op::Mean(FusedMean { x: grid, y: closing.grid, is_row });
         Some(self.made(i, vec![x], closing.y, op, closing.nodes))
+    }
+
+    /// The mean over the whole picture, or that of squares, whose floats are read.
+    pub(super) fn moment(&self, i: usize) -> Option<Fused> {
+        let node = &self.nodes[i];
+        let is_row = is_mean_to_row(node)?;
+        let (of, y) = (node.input.first()?, node.output[0].clone());
+        let made = |x, grid, is_squared, nodes| {
+            Some(self.made(i, vec![x], y, Op::Moment(FusedMoment { x: grid, is_squared, is_row }), nodes))
+        };
+        if let Some((x, grid)) = self.stored(of) {
+            return made(x, grid, false, Vec::new());
+        }
+        let m = *self.maker.get(of.as_str()).filter(|_| self.is_alone(of))?;
+        let [a, b] = &self.nodes[m].input[..] else { return None };
+        let (x, grid) = self.stored(a).filter(|_| self.nodes[m].op_type == "Mul" && a == b)?;
+        made(x, grid, true, vec![m])
+    }
+}
+
+/// Whether what a node takes the mean of over the picture becomes a row; `None` where it does something else.
+fn is_mean_to_row(node: &NodeProto) -> Option<bool> {
+    match node.op_type.as_str() {
+        "GlobalAveragePool" => Some(false),
+        _ => matches!(ints(node, "axes")?, [2, 3] | [-2, -1]).then(|| int(node, "keepdims", 1) == 0),
     }
 }
 

@@ -10,9 +10,6 @@ use super::{Kernels, STRIP, Strip, finish_with};
 
 /// Outputs of a panel.
 const LANES: usize = 8;
-/// Pixels of a tile: with a panel, 16 vectors of partial sums, which stay in registers. With 3 pixels and 24 of them the
-/// compiler spills: 5 % more instructions.
-const TILE: usize = 2;
 /// Activations of a vector.
 const UNIT: usize = 16;
 /// Pixels of which a vector of channels each is quantised together.
@@ -33,28 +30,53 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     winograd: Some(Winograd { unit: 1, transform, multiply, finish }),
 };
 
+/// One output's weights times the activations of 3 pixels, added to the vectors of those numbers.
+macro_rules! output_of_3 {
+    ($a:literal, $b:literal, $c:literal) => {
+        concat!(
+            "ldr q3, [{w}], #16\n",
+            "smull v4.8h, v0.8b, v3.8b\n",
+            "smull v5.8h, v1.8b, v3.8b\n",
+            "smull v6.8h, v2.8b, v3.8b\n",
+            "smlal2 v4.8h, v0.16b, v3.16b\n",
+            "smlal2 v5.8h, v1.16b, v3.16b\n",
+            "smlal2 v6.8h, v2.16b, v3.16b\n",
+            concat!("sadalp v", $a, ".4s, v4.8h\n"),
+            concat!("sadalp v", $b, ".4s, v5.8h\n"),
+            concat!("sadalp v", $c, ".4s, v6.8h\n"),
+        )
+    };
+}
+
 #[target_feature(enable = "neon")]
 fn dense(strip: &Strip<'_>, sink: &mut Sink<'_>) {
     strip.check_dense(LANES, UNIT, 1);
     let mut sums = [[0; LANES]; STRIP];
     for panel in 0..strip.outputs.div_ceil(LANES) {
-        for pixel in (0..strip.pixels).step_by(TILE) {
+        let mut pixel = 0;
+        while pixel < strip.pixels {
             let sums = &mut sums[pixel..];
-            match (strip.packed.above_min, strip.pixels - pixel) {
+            pixel += match (strip.packed.above_min, strip.pixels - pixel) {
                 (true, 1) => tile::<true, 1>(strip, panel, pixel, sums),
-                (true, _) => tile::<true, TILE>(strip, panel, pixel, sums),
+                (true, 2) => tile::<true, 2>(strip, panel, pixel, sums),
+                (true, _) => tile_of_3(strip, panel, pixel, sums),
                 (false, 1) => tile::<false, 1>(strip, panel, pixel, sums),
-                (false, _) => tile::<false, TILE>(strip, panel, pixel, sums),
-            }
+                (false, _) => tile::<false, 2>(strip, panel, pixel, sums),
+            };
         }
         finish(&sums[..strip.pixels], sink, 0, panel * LANES, strip.outputs);
     }
 }
 
-/// The sums of `M` pixels by one panel. `PAIRS`: no weight is -128, so that two products fit into an i16.
+/// The sums of `M` pixels by one panel; how many pixels. `PAIRS`: no weight is -128, so that two products fit into an i16.
 #[target_feature(enable = "neon")]
 #[inline]
-fn tile<const PAIRS: bool, const M: usize>(strip: &Strip<'_>, panel: usize, pixel: usize, sums: &mut [[i32; LANES]]) {
+fn tile<const PAIRS: bool, const M: usize>(
+    strip: &Strip<'_>,
+    panel: usize,
+    pixel: usize,
+    sums: &mut [[i32; LANES]],
+) -> usize {
     let packed = strip.packed;
     let offsets: [usize; M] = strip.offsets(pixel);
     let flip = vdupq_n_u8(0x80);
@@ -91,11 +113,75 @@ fn tile<const PAIRS: bool, const M: usize>(strip: &Strip<'_>, panel: usize, pixe
             }
         }
     }
+    put_tile(strip, panel, &acc, sums)
+}
+
+/// [`tile`] of 3 pixels and pairs. Its 24 vectors of partial sums, 3 of activations, one of weights, 3 of products and that
+/// which flips are all registers there are: the compiler would spill.
+#[target_feature(enable = "neon")]
+#[inline]
+fn tile_of_3(strip: &Strip<'_>, panel: usize, pixel: usize, sums: &mut [[i32; LANES]]) -> usize {
+    assert!(strip.bytes > 0, "a window of nothing");
+    let packed = strip.packed;
+    let mut acc = [[vdupq_n_s32(0); LANES]; 3];
+    let [a, b, c] = &mut acc;
+    let mut weights = packed.weights[panel * LANES * packed.window..].as_ptr();
+    for segment in strip.segments {
+        // SAFETY: as in `tile`; there are 3 pixels from `pixel` on. Only registers that are named are written.
+        unsafe {
+            let first = segment.as_ptr().add(pixel * strip.step);
+            asm!(
+                "2:",
+                "ldr q0, [{x0}], #16",
+                "ldr q1, [{x1}], #16",
+                "ldr q2, [{x2}], #16",
+                "eor v0.16b, v0.16b, v7.16b",
+                "eor v1.16b, v1.16b, v7.16b",
+                "eor v2.16b, v2.16b, v7.16b",
+                output_of_3!(8, 16, 24),
+                output_of_3!(9, 17, 25),
+                output_of_3!(10, 18, 26),
+                output_of_3!(11, 19, 27),
+                output_of_3!(12, 20, 28),
+                output_of_3!(13, 21, 29),
+                output_of_3!(14, 22, 30),
+                output_of_3!(15, 23, 31),
+                "subs {k}, {k}, #16",
+                "b.ne 2b",
+                w = inout(reg) weights,
+                x0 = inout(reg) first => _,
+                x1 = inout(reg) first.add(strip.step) => _,
+                x2 = inout(reg) first.add(2 * strip.step) => _,
+                k = inout(reg) strip.bytes => _,
+                in("v7") vdupq_n_u8(0x80),
+                out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _, out("v6") _,
+                inout("v8") a[0], inout("v9") a[1], inout("v10") a[2], inout("v11") a[3],
+                inout("v12") a[4], inout("v13") a[5], inout("v14") a[6], inout("v15") a[7],
+                inout("v16") b[0], inout("v17") b[1], inout("v18") b[2], inout("v19") b[3],
+                inout("v20") b[4], inout("v21") b[5], inout("v22") b[6], inout("v23") b[7],
+                inout("v24") c[0], inout("v25") c[1], inout("v26") c[2], inout("v27") c[3],
+                inout("v28") c[4], inout("v29") c[5], inout("v30") c[6], inout("v31") c[7],
+                options(nostack, readonly)
+            );
+        }
+    }
+    put_tile(strip, panel, &acc, sums)
+}
+
+/// Adds the sums of each pixel and output, and the bias; how many pixels.
+#[target_feature(enable = "neon")]
+#[inline]
+fn put_tile<const M: usize>(
+    strip: &Strip<'_>,
+    panel: usize,
+    acc: &[[int32x4_t; LANES]; M],
+    sums: &mut [[i32; LANES]],
+) -> usize {
     for (sums, acc) in sums[..M].iter_mut().zip(acc) {
         for half in 0..2 {
             // SAFETY: `check_dense` found a bias for each lane of each panel, and half a panel is 4 sums.
             unsafe {
-                let bias = vld1q_s32(packed.bias.as_ptr().add(panel * LANES + half * 4));
+                let bias = vld1q_s32(strip.packed.bias.as_ptr().add(panel * LANES + half * 4));
                 let acc = &acc[4 * half..][..4];
                 let pairs = [vpaddq_s32(acc[0], acc[1]), vpaddq_s32(acc[2], acc[3])];
                 let sum = vaddq_s32(vpaddq_s32(pairs[0], pairs[1]), bias);
@@ -103,6 +189,7 @@ fn tile<const PAIRS: bool, const M: usize>(strip: &Strip<'_>, panel: usize, pixe
             }
         }
     }
+    M
 }
 
 /// Also the depthwise kernel of the later instruction sets: one product a channel and tap leaves SDOT nothing to add.

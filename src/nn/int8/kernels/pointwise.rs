@@ -11,6 +11,9 @@ const LANES: usize = 16;
 /// Bytes whose sum is less than 2^16.
 const BYTES_OF_A_WORD: usize = 257;
 
+/// Pixels whose squares' sum is less than 2^32.
+const PIXELS_OF_A_SUM: usize = 1 << 16;
+
 /// What two stored numbers mean, and what is stored of their sum or product.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nn) struct Sum {
@@ -149,6 +152,43 @@ widened! {
         }
         let tail = rest.iter().zip(mean_rest).zip(gain_rest).map(|((&x, &mean), &gain)| square(x, mean, gain));
         *y = sums.iter().sum::<f32>() + tail.sum::<f32>();
+    }
+}
+
+widened! {
+    /// For each channel the sum of `x - zero` over all pixels, times `factor`.
+    sums(zero: u8, factor: f32, x: &[u8], y: &mut [f32]) {
+        let from_zero = |sum, pixels| (i64::from(sum) - i64::from(zero) * pixels as i64) as f32;
+        each_sum(x, y, u32::from, |sum, pixels| from_zero(sum, pixels) * factor);
+    }
+}
+
+widened! {
+    /// For each channel the sum of `(x - zero)^2` over all pixels, times `factor`.
+    squares(zero: u8, factor: f32, x: &[u8], y: &mut [f32]) {
+        let square = |x: u8| u32::from(u16::from(x.abs_diff(zero)) * u16::from(x.abs_diff(zero)));
+        each_sum(x, y, square, |sum, _| sum as f32 * factor);
+    }
+}
+
+/// Adds what `of` says of each pixel, exactly, and then what `real` makes of so many pixels' sum.
+#[inline(always)]
+fn each_sum(x: &[u8], y: &mut [f32], of: impl Fn(u8) -> u32, real: impl Fn(u32, usize) -> f32) {
+    let channels = y.len();
+    y.fill(0.0);
+    for pixels in x.chunks((PIXELS_OF_A_SUM * channels).max(1)) {
+        // A piece of the channels at a time, so that sums stay in registers.
+        for (piece, y) in y.chunks_mut(LANES).enumerate() {
+            let mut sums = [0u32; LANES];
+            for pixel in pixels.chunks_exact(channels) {
+                let from = &pixel[piece * LANES..];
+                match from.first_chunk::<LANES>() {
+                    Some(from) => (0..LANES).for_each(|i| sums[i] += of(from[i])),
+                    None => sums.iter_mut().zip(from).for_each(|(sum, &x)| *sum += of(x)),
+                }
+            }
+            y.iter_mut().zip(sums).for_each(|(y, sum)| *y += real(sum, pixels.len() / channels));
+        }
     }
 }
 

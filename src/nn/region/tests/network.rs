@@ -128,6 +128,29 @@ impl Network {
         }
     }
 
+    /// A mean over the picture, or one of squares, of floats that are put on a grid a step later.
+    pub(super) fn moment(&mut self) {
+        let ((x, q, channels, _), name) = (self.pick(), self.name());
+        let mut x = self.graph.dequantize(&x, q, &format!("{name}.x"));
+        let mut largest = 255.0 * q.scale;
+        if self.rng.random_bool(0.5) {
+            x = self.graph.node("Mul", &[&x, &x], &format!("{name}.squared"), &[]);
+            largest *= largest;
+        }
+        let is_row = self.rng.random_bool(0.5);
+        let attrs = [Attr::Ints("axes", &[2, 3]), Attr::Int("keepdims", i64::from(!is_row))];
+        let y = self.graph.node("ReduceMean", &[&x], &format!("{name}.mean"), &attrs);
+        let share = self.graph.f32(&format!("{name}.share"), &[], &[10.0 / largest]);
+        let y = self.graph.node("Mul", &[&y, &share], &format!("{name}.part"), &[]);
+        let q = Quant { scale: 0.08, zero: 128 };
+        if is_row {
+            self.graph.fake_quantize(&y, q, &name);
+            self.rows.push((format!("{name}.q"), q, channels));
+        } else {
+            self.store(&y, &name, q, channels, 1);
+        }
+    }
+
     /// A row times a matrix.
     pub(super) fn product(&mut self) {
         let name = self.name();
