@@ -9,7 +9,7 @@ file with that pass's outputs alone, and without what the recipe keeps of its le
 
 Peers are onnxruntime (one thread, sequential, all optimisations), with the float file and the quantised one, and OpenVINO
 with the quantised one where it can be imported (one thread, one stream, f32 where it has a choice). On a processor without
-VNNI both add products of bytes in 16 bits, which saturates; there onnxruntime runs a second time with exact sums, as ours
+VNNI onnxruntime adds products of bytes in 16 bits, which saturates; there it runs a second time with exact sums, as ours
 are.
 """
 
@@ -92,7 +92,7 @@ def value(rank, picture):
 
 
 def saturates():
-    """Whether peers add products of u8 and i8 in 16 bits here."""
+    """Whether onnxruntime adds products of u8 and i8 in 16 bits here."""
     _, flags = processor()
     return "avx2" in flags and not {"avx_vnni", "avx512_vnni"}.intersection(flags)
 
