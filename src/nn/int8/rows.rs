@@ -133,13 +133,8 @@ pub(super) fn gather(
     let (blocks, wide) = (bytes.div_ceil(SLACK), kernels.bytes());
     for pixel in 0..pixels {
         for (i, segment) in segments.iter().enumerate() {
-            // Blocks of one length are an instruction or two each.
             let from = segment[pixel * of.step..][..blocks * SLACK].as_chunks().0;
-            let to = &mut into[(pixel * window + i * bytes) * wide..][..blocks * SLACK * wide];
-            match kernels.widen {
-                Some(_) => kernels.widen(from, to),
-                None => to.as_chunks_mut().0.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
-            }
+            kernels.put(from, &mut into[(pixel * window + i * bytes) * wide..][..blocks * SLACK * wide]);
         }
     }
 }

@@ -72,12 +72,16 @@ impl Kernels {
     ///
     /// # Panics
     ///
-    /// If it reads them as they are, or there is not room for all.
-    pub(super) fn widen(&self, from: &[[u8; SLACK]], to: &mut [u8]) {
+    /// If there is not room for all.
+    #[inline(always)]
+    pub(super) fn put(&self, from: &[[u8; SLACK]], to: &mut [u8]) {
         assert!(to.len() >= self.bytes() * SLACK * from.len(), "room for activations");
-        let widen = self.widen.expect("a kernel of words");
-        // SAFETY: a table is reached only through a `Conv`, which exists only if the processor has the instruction set.
-        unsafe { widen(from, to) }
+        match self.widen {
+            // SAFETY: a table is reached only through a `Conv`, which exists only if the processor has the instruction set.
+            Some(widen) => unsafe { widen(from, to) },
+            // Blocks of one length are an instruction or two each.
+            None => to.as_chunks_mut().0.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
+        }
     }
 
     /// Runs the dense kernel.

@@ -11,8 +11,8 @@ const LANES: usize = 16;
 /// Bytes whose sum is less than 2^16.
 const BYTES_OF_A_WORD: usize = 257;
 
-/// Pixels whose squares' sum is less than 2^32.
-const PIXELS_OF_A_SUM: usize = 1 << 16;
+/// Squares of bytes whose sum is less than 2^32; 66,051 of them fit.
+const SQUARES_OF_A_SUM: usize = 1 << 16;
 
 /// What two stored numbers mean, and what is stored of their sum or product.
 #[derive(Clone, Copy, Debug)]
@@ -127,9 +127,9 @@ widened! {
 widened! {
     /// The sum of `(x - zero)^2`, times `square`.
     norm(zero: u8, square: f32, x: &[u8], y: &mut f32) {
-        // Whole numbers, exact in any order; 66,051 of them fit.
-        let part = |x: &[u8]| x.iter().map(|&x| u32::from(x.abs_diff(zero)).pow(2)).sum::<u32>();
-        *y = x.chunks(1 << 16).map(|x| part(x) as f32).sum::<f32>() * square;
+        // Whole numbers, exact in any order.
+        let part = |x: &[u8]| x.iter().map(|&x| squared(x, zero)).sum::<u32>();
+        *y = x.chunks(SQUARES_OF_A_SUM).map(|x| part(x) as f32).sum::<f32>() * square;
     }
 }
 
@@ -166,9 +166,15 @@ widened! {
 widened! {
     /// For each channel the sum of `(x - zero)^2` over all pixels, times `factor`.
     squares(zero: u8, factor: f32, x: &[u8], y: &mut [f32]) {
-        let square = |x: u8| u32::from(u16::from(x.abs_diff(zero)) * u16::from(x.abs_diff(zero)));
-        each_sum(x, y, square, |sum, _| sum as f32 * factor);
+        each_sum(x, y, |x| squared(x, zero), |sum, _| sum as f32 * factor);
     }
+}
+
+/// `(x - zero)^2`, which 16 bits hold.
+#[inline(always)]
+fn squared(x: u8, zero: u8) -> u32 {
+    let distance = u16::from(x.abs_diff(zero));
+    u32::from(distance * distance)
 }
 
 /// Adds what `of` says of each pixel, exactly, and then what `real` makes of so many pixels' sum.
@@ -176,7 +182,7 @@ widened! {
 fn each_sum(x: &[u8], y: &mut [f32], of: impl Fn(u8) -> u32, real: impl Fn(u32, usize) -> f32) {
     let channels = y.len();
     y.fill(0.0);
-    for pixels in x.chunks((PIXELS_OF_A_SUM * channels).max(1)) {
+    for pixels in x.chunks((SQUARES_OF_A_SUM * channels).max(1)) {
         // A piece of the channels at a time, so that sums stay in registers.
         for (piece, y) in y.chunks_mut(LANES).enumerate() {
             let mut sums = [0u32; LANES];
