@@ -17,7 +17,7 @@ use zoomgate::error::{Error, ErrorKind};
 use zoomgate::gpio::filter::HeldOff;
 use zoomgate::gpio::recorded::Record;
 use zoomgate::gpio::{InputOptions, Inputs, Level, Outputs, Recorder, TriggerInput};
-use zoomgate::inspect::{Inspect, Inspection};
+use zoomgate::inspect::{Inspect, Inspection, Unseen};
 use zoomgate::pipeline::actuation::{Heartbeat, Light, Results, Trigger};
 use zoomgate::sim::camera::{EXPOSURE_DELAY, Mishap, SimCamera};
 use zoomgate::telemetry::Fault;
@@ -167,6 +167,10 @@ fn what_is_not_inspected_is_told_as_the_plant_wants_it_and_a_dry_run_tells_nothi
             let (mut wiring, watch) = rig.wire();
             struct Fails;
             impl Inspect for Fails {
+                fn look(&mut self, _frame: &zoomgate::frame::Frame) -> Option<Unseen> {
+                    None
+                }
+
                 fn inspect(&mut self, _frame: &zoomgate::frame::Frame) -> zoomgate::error::Result<Inspection> {
                     Err(Error::new(ErrorKind::Internal, "on purpose"))
                 }
@@ -188,6 +192,10 @@ fn the_heart_stops_when_something_needs_a_person_and_the_run_goes_on() {
     let mut seen = 0;
     struct Script<F>(F);
     impl<F: FnMut(&zoomgate::frame::Frame) -> zoomgate::error::Result<Inspection> + Send> Inspect for Script<F> {
+        fn look(&mut self, _frame: &zoomgate::frame::Frame) -> Option<Unseen> {
+            None
+        }
+
         fn inspect(&mut self, frame: &zoomgate::frame::Frame) -> zoomgate::error::Result<Inspection> {
             (self.0)(frame)
         }

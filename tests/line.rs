@@ -16,7 +16,7 @@ use zoomgate::error::{Error, ErrorKind, Result};
 use zoomgate::frame::Frame;
 use zoomgate::gpio::recorded::Record;
 use zoomgate::gpio::{self, InputOptions, Inputs, Level, LineFault, OutputLine, SafeLine};
-use zoomgate::inspect::{Inspect, Inspection};
+use zoomgate::inspect::{Inspect, Inspection, Unseen};
 use zoomgate::pipeline::Capacity;
 use zoomgate::pipeline::actuation::Trigger;
 use zoomgate::pipeline::inspection::InspectionCost;
@@ -34,6 +34,10 @@ struct InspectUntil<F> {
 }
 
 impl<F: FnMut(&Frame) -> Result<Inspection> + Send> Inspect for InspectUntil<F> {
+    fn look(&mut self, _frame: &Frame) -> Option<Unseen> {
+        None
+    }
+
     fn inspect(&mut self, frame: &Frame) -> Result<Inspection> {
         self.seen += 1;
         if self.seen == self.at { (self.then)(frame) } else { ByPixel.inspect(frame) }

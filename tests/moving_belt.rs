@@ -469,6 +469,10 @@ fn a_tripwire_makes_parts_of_a_film_of_the_belt_and_is_ready_when_it_knows_the_b
 struct Noting(Arc<std::sync::Mutex<Vec<Timestamp>>>);
 
 impl zoomgate::inspect::Inspect for Noting {
+    fn look(&mut self, _frame: &zoomgate::frame::Frame) -> Option<zoomgate::inspect::Unseen> {
+        None
+    }
+
     fn inspect(&mut self, frame: &zoomgate::frame::Frame) -> zoomgate::error::Result<zoomgate::inspect::Inspection> {
         self.0.lock().unwrap().push(frame.exposure_at);
         rig::ByPixel.inspect(frame)

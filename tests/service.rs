@@ -29,7 +29,7 @@ use zoomgate::daemon::{self, Service, Wiring};
 use zoomgate::decide::{Reason, Verdict};
 use zoomgate::error::{Error, ErrorKind, Result};
 use zoomgate::frame::Frame;
-use zoomgate::inspect::{Inspect, Inspection};
+use zoomgate::inspect::{Inspect, Inspection, Unseen};
 use zoomgate::pipeline::actuation::Trigger;
 use zoomgate::pipeline::inspection::InspectionCost;
 use zoomgate::sim::belt::Spacing;
@@ -141,6 +141,10 @@ struct Hanging {
 }
 
 impl Inspect for Hanging {
+    fn look(&mut self, _frame: &Frame) -> Option<Unseen> {
+        None
+    }
+
     fn inspect(&mut self, frame: &Frame) -> Result<Inspection> {
         self.seen += 1;
         if self.seen >= 3 {

@@ -22,7 +22,7 @@ use crate::decide::{Reason, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::quality::{Exposure, Quality};
 use crate::frame::{Frame, picture};
-use crate::inspect::{Inspect, Inspection};
+use crate::inspect::{Inspect, Inspection, Unseen};
 use crate::pipeline::Stop;
 use crate::pipeline::recording::PartRecord;
 use crate::telemetry::Counters;
@@ -355,6 +355,10 @@ impl Saver {
 }
 
 impl Inspect for Saver {
+    fn look(&mut self, _frame: &Frame) -> Option<Unseen> {
+        None
+    }
+
     fn inspect(&mut self, frame: &Frame) -> Result<Inspection> {
         // What follows are parts that were on the belt when there were enough, or when the disk failed.
         let is_wanted = self.told.saved.load(Ordering::SeqCst) < self.wanted && !self.has_failed;

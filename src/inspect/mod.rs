@@ -8,6 +8,7 @@ pub mod overlay;
 pub mod preprocess;
 pub mod recipe;
 pub mod register;
+pub mod sight;
 
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::frame::geometry::Roi;
 use crate::units::Score;
+
+pub use sight::{Blindness, Unseen};
 
 /// The most crops one inspection can hold.
 pub const CROPS_MAX: usize = 4;
@@ -88,6 +91,10 @@ pub struct Inspection {
 
 /// Anything that can inspect frames: the model, or a stand-in with a known answer in tests of the line.
 pub trait Inspect: Send {
+    /// Why this frame cannot be judged; `None` where it can. Asked before [`inspect`](Self::inspect), which is left out where
+    /// there is an answer.
+    fn look(&mut self, frame: &Frame) -> Option<Unseen>;
+
     /// Inspects one frame. Runs on the `insp` thread only; may take as long as it takes, the part's deadline is kept
     /// elsewhere.
     ///

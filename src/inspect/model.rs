@@ -10,7 +10,7 @@ use super::crop::{self, Chart, Map};
 use super::levels::Levels;
 use super::recipe::{KEEPSAKE_KEY, METADATA_KEY, Recipe};
 use super::register::Aligner;
-use super::{Evidence, Inspect, Inspection, StageTimes};
+use super::{Evidence, Inspect, Inspection, StageTimes, Unseen};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::frame::geometry::View;
@@ -353,6 +353,10 @@ impl Inspector {
 }
 
 impl Inspect for Inspector {
+    fn look(&mut self, _frame: &Frame) -> Option<Unseen> {
+        None
+    }
+
     fn inspect(&mut self, frame: &Frame) -> Result<Inspection> {
         self.inspect_with(frame, |_, _, _| {})
     }

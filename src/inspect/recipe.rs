@@ -9,6 +9,7 @@ use super::Evidence;
 use super::crop::CropPolicy;
 use super::levels::Light;
 use super::register::Registration;
+use super::sight::Sight;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The newest schema that this build reads; it writes it where parts are brought into line or crops lie on a chart, which
@@ -35,6 +36,9 @@ pub struct Recipe {
     /// What every frame's light is brought to; `None` in recipes of schema 1, which take frames as they are.
     #[serde(default)]
     pub light: Option<Light>,
+    /// What a frame must show to be judged; `None` in recipes of before, which judge every frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sight: Option<Sight>,
     /// What parts are brought into line with before they are looked at; `None` where they are taken as they lie.
     #[serde(default)]
     pub registration: Option<Registration>,

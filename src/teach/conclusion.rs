@@ -108,6 +108,7 @@ impl Lesson<'_> {
                 features: backbone.features().to_vec(),
             },
             light: self.options.light(),
+            sight: None,
             registration: aligner.map(|a| a.registration().clone()),
             crop: fitted.policy,
             constants: None,

@@ -15,7 +15,7 @@ use zoomgate::frame::Frame;
 use zoomgate::frame::geometry::Roi;
 use zoomgate::gpio::recorded::Record;
 use zoomgate::gpio::{Level, Outputs, Recorder};
-use zoomgate::inspect::{Crops, Inspect, Inspection};
+use zoomgate::inspect::{Crops, Inspect, Inspection, Unseen};
 use zoomgate::pipeline::actuation::{Panel, Sensors, Trigger};
 use zoomgate::pipeline::inspection::InspectionCost;
 use zoomgate::pipeline::recording::PartRecord;
@@ -53,6 +53,10 @@ impl PartSource for Pixels {
 pub struct ByPixel;
 
 impl Inspect for ByPixel {
+    fn look(&mut self, _frame: &Frame) -> Option<Unseen> {
+        None
+    }
+
     fn inspect(&mut self, frame: &Frame) -> Result<Inspection> {
         let mut crops = Crops::default();
         crops.push(Roi { x: 0, y: 0, width: 1, height: 1 });

@@ -17,6 +17,7 @@ fn recipe() -> Recipe {
         input: Input { height: 64, width: 64 },
         backbone: BackboneNote { name: "b".into(), digest: String::new(), features: vec![] },
         light: None,
+        sight: None,
         registration: None,
         crop: CropPolicy::default(),
         constants: None,
