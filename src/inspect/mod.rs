@@ -2,12 +2,14 @@
 
 pub mod aligned;
 pub mod crop;
+pub mod empty;
 pub mod levels;
 pub mod model;
 pub mod overlay;
 pub mod preprocess;
 pub mod recipe;
 pub mod register;
+pub mod scene;
 pub mod sight;
 
 use std::time::Duration;

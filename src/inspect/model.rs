@@ -10,7 +10,8 @@ use super::crop::{self, Chart, Map};
 use super::levels::Levels;
 use super::recipe::{KEEPSAKE_KEY, METADATA_KEY, Recipe};
 use super::register::Aligner;
-use super::{Evidence, Inspect, Inspection, StageTimes, Unseen};
+use super::scene::{self, Scene};
+use super::{Evidence, Inspect, Inspection, StageTimes, Unseen, empty};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::frame::geometry::View;
@@ -167,6 +168,8 @@ impl Model {
             grid: (0, 0),
             attention: Vec::new(),
             attention_grid: (0, 0),
+            looking: scene::Scratch::default(),
+            belt: empty::Buffers::default(),
         })
     }
 }
@@ -212,6 +215,8 @@ pub struct Inspector {
     grid: (usize, usize),
     attention: Vec<f32>,
     attention_grid: (usize, usize),
+    looking: scene::Scratch,
+    belt: empty::Buffers,
 }
 
 /// The raw evidences of a pass's score output: `[1, 1]` without known bads, else `[1, 3]`.
@@ -353,8 +358,10 @@ impl Inspector {
 }
 
 impl Inspect for Inspector {
-    fn look(&mut self, _frame: &Frame) -> Option<Unseen> {
-        None
+    fn look(&mut self, frame: &Frame) -> Option<Unseen> {
+        let sight = self.recipe.sight.as_ref()?;
+        let scene = Scene::of(frame, &mut self.looking);
+        sight.judge(&scene, |empty| empty.matches(frame, &mut self.belt))
     }
 
     fn inspect(&mut self, frame: &Frame) -> Result<Inspection> {

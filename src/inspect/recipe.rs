@@ -265,6 +265,11 @@ impl Recipe {
             );
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
+        if recipe.sight.as_ref().is_some_and(|sight| !sight.is_sound()) {
+            let message =
+                format!("what {origin} knows of frames that can be judged is damaged: teach again or restore the file");
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
         Ok(recipe)
     }
 
