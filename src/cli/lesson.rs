@@ -170,6 +170,10 @@ pub struct TeachArgs {
     /// A folder of known bad pictures; without it the recipe knows only what is normal.
     #[arg(long, value_name = "DIR", required_unless_present_any = ["data", "good"])]
     pub bad: Option<PathBuf>,
+    /// A folder of pictures of the empty belt, at least five: where a part is due and only the belt is seen, the part is
+    /// uninspected with the reason no_part, and `[safety] on_no_part` says what happens.
+    #[arg(long, value_name = "DIR", conflicts_with = "from")]
+    pub empty: Option<PathBuf>,
     /// A recipe to teach the defects of --bad as well: one to five pictures of a new kind, and none of the old ones.
     #[arg(long, value_name = "RECIPE.onnx", requires = "bad",
         conflicts_with_all = ["data", "backbone", "features", "input_range", "size", "prototypes", "promise", "register"])]
@@ -209,6 +213,8 @@ struct TeachReport<'a> {
     warnings: &'a [String],
     /// Pictures that do not look like what they were given as.
     suspects: &'a [Suspect],
+    /// Whether the recipe knows the empty belt.
+    knows_empty: bool,
 }
 
 /// Teaches and writes one recipe file.
@@ -232,6 +238,7 @@ pub fn run_teach(args: &TeachArgs) -> Result<()> {
         seconds: taught.took.as_secs_f64(),
         warnings: &taught.warnings,
         suspects: &taught.suspects,
+        knows_empty: r.sight.as_ref().is_some_and(|sight| sight.empty.is_some()),
     };
     if args.json {
         return print_json(&report);
@@ -250,6 +257,9 @@ pub fn run_teach(args: &TeachArgs) -> Result<()> {
         r.promise.confidence * 100.0,
         r.promise.held_out
     );
+    if report.knows_empty {
+        println!("knows the empty belt: write [safety] on_no_part, which says what happens where no part lies");
+    }
     match r.expected_escape {
         None if args.from.is_some() => println!(
             "how many bad parts would pass is not known: measure it with `zoomgate eval` on pictures that were not taught"
@@ -276,7 +286,8 @@ pub fn run_teach(args: &TeachArgs) -> Result<()> {
 /// The lesson that the arguments ask for.
 fn taught(args: &TeachArgs) -> Result<Taught> {
     let lesson = |items: &[Item]| items.iter().map(lesson_picture).collect::<Vec<_>>();
-    let options = Options { seed: args.seed, ..args.how.options()? };
+    let empty = args.empty.as_deref().map(Dataset::empty_folder).transpose()?.unwrap_or_default();
+    let options = Options { seed: args.seed, empty: lesson(&empty), ..args.how.options()? };
     let dataset = match (&args.data, &args.good, &args.from, &args.bad) {
         (Some(dir), ..) => Dataset::open(dir)?,
         (_, Some(_), Some(_), _) => {

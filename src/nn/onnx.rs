@@ -151,6 +151,14 @@ impl Graph {
         self.constant(name, dims, DataType::Float, data.iter().flat_map(|v| v.to_le_bytes()).collect())
     }
 
+    /// Gives a float constant of the same size other values; without one of that name nothing changes.
+    pub fn set_f32(&mut self, name: &str, data: &[f32]) {
+        if let Some(constant) = self.initializers.iter_mut().find(|t| t.name == name) {
+            debug_assert_eq!(constant.raw_data.len(), 4 * data.len(), "{name}");
+            constant.raw_data = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+        }
+    }
+
     /// A 64-bit integer constant (shapes).
     pub fn i64(&mut self, name: &str, data: &[i64]) -> String {
         self.constant(name, &[data.len()], DataType::Int64, data.iter().flat_map(|v| v.to_le_bytes()).collect())

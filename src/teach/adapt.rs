@@ -20,7 +20,7 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest as _, Sha256};
 
-use super::conclusion::{Measured, Passes, date, fuse, measure, written};
+use super::conclusion::{Measured, Passes, date, fuse, guard, measure, written};
 use super::features::{Codes, FeatureGraph, planar};
 use super::graph::{headless, rewrite};
 use super::head::{FitOptions, Head, Views};
@@ -158,6 +158,7 @@ pub fn adapt(
         space,
         extractor,
         chart: recipe.crop.chart,
+        sight: recipe.sight.clone(),
         screened: Screened::default(),
         prints: [Vec::new(), prints],
         options,
@@ -204,15 +205,17 @@ impl Adaptation<'_> {
             codes.chain(real(&self.kept.real[v]).take(CALIBRATION)).map(|c| planar(c, space.channels).pixels).collect()
         });
         let mut graph = rewrite(headless(&self.graph), space, [&full, &zoom], calibration)?;
-        let (passes, tail) = (Passes::new(&graph, space)?, Passes::behind_features(&graph, space)?);
+        let tail = Passes::behind_features(&graph, space)?;
 
         progress.stage("measuring kept good parts", 2 * self.kept.held.len() as u64);
         let held = &self.kept.held;
         let view = |codes: &Codes| Ok(planar(codes, space.channels));
-        let goods = measure(&tail.full, held.len(), |i| view(&held[i].full), *progress)?;
+        let mut goods = measure(&tail.full, held.len(), |i| view(&held[i].full), *progress)?;
         let crops: Vec<(usize, &Codes)> =
             held.iter().enumerate().flat_map(|(i, h)| h.zooms.iter().map(move |(codes, _)| (i, codes))).collect();
-        let zooms = measure(&tail.zoom, crops.len(), |c| view(crops[c].1), *progress)?;
+        let mut zooms = measure(&tail.zoom, crops.len(), |c| view(crops[c].1), *progress)?;
+        let is_bounded = self.lesson.options.ingredients.bounds;
+        let bounds = [goods.bound(is_bounded, true), zooms.bound(is_bounded, false)];
         let parts: Vec<usize> = crops.iter().map(|(i, _)| *i).collect();
         let effects = self.effects(&fresh, &tail, [&goods, &zooms])?;
         let bads = self.recipe.teaching.bad + self.lesson.bad.len();
@@ -223,6 +226,9 @@ impl Adaptation<'_> {
         let was = self.recipe.threshold;
         let one_in = self.recipe.promise.one_in;
         let Promised { threshold, mut promise } = promised(&scores, one_in, least(scores.len(), one_in));
+
+        guard(&mut graph, bounds, [&full_constants, &zoom_constants], &fused, threshold);
+        let passes = Passes::new(&graph, space)?;
 
         let mut recipe = self.recipe.clone();
         (recipe.full, recipe.zoom, recipe.fused) = (full_constants, zoom_constants, fused);

@@ -4,8 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
 
+use super::bounds::{Bounds, normality_mean};
 use super::features::{FeatureGraph, Seen};
-use super::graph::{self, ViewParts};
+use super::graph::{self, VIEWS, ViewParts};
 use super::lesson::{Fitted, Lesson};
 use super::promise::{Promised, least, promised};
 use super::second_look::SecondLook;
@@ -25,6 +26,9 @@ use crate::inspect::register::Aligner;
 use crate::nn::backbone::Backbone;
 use crate::nn::onnx::{self, Elem};
 use crate::nn::plan::Plan;
+
+/// The least weight of the normality evidence in a view that counts. Chosen: a deviation of rounding noise then weighs nothing.
+const WEIGHT_MIN: f32 = 0.01;
 
 /// Evidences that spread less than this over good parts are constant.
 const CONSTANT: f32 = 1e-3;
@@ -51,7 +55,9 @@ impl Lesson<'_> {
         let passes = Passes::new(&graph, &self.space)?;
         let held = &self.held;
         self.progress.stage("measuring held-out good parts", 2 * held.len() as u64);
-        let goods = measure(&passes.full, held.len(), |i| self.full_view(&self.good, held[i]), self.progress)?;
+        let mut goods = measure(&passes.full, held.len(), |i| self.full_view(&self.good, held[i]), self.progress)?;
+        let is_bounded = self.options.ingredients.bounds;
+        let full_bounds = goods.bound(is_bounded, true);
         let [full_weights, zoom_weights] = fitted.weights;
         let full = goods.constants(full_weights);
         let boxes = |i: usize| {
@@ -64,11 +70,12 @@ impl Lesson<'_> {
             let (i, view) = boxes[b];
             Ok(self.render(&self.good.part(held[i])?, &view))
         };
-        let zooms = measure(&passes.zoom, boxes.len(), zoomed, self.progress)?;
+        let mut zooms = measure(&passes.zoom, boxes.len(), zoomed, self.progress)?;
+        let bounds = [full_bounds, zooms.bound(is_bounded, false)];
         let zoom = zooms.constants(zoom_weights);
         let parts: Vec<usize> = boxes.iter().map(|(i, _)| *i).collect();
         let (fused, scores) = fuse([&full, &zoom], [&goods, &zooms], &parts);
-        Ok(Reckoned { graph, passes, goods, full, zoom, fused, scores })
+        Ok(Reckoned { graph, goods, full, zoom, bounds, fused, scores })
     }
 
     /// The `i`-th held-out good part, and where the zoom looks in it.
@@ -91,11 +98,13 @@ impl Lesson<'_> {
         digest: String,
         aligner: Option<&Aligner>,
     ) -> Result<Concluded> {
-        let Reckoned { mut graph, passes, goods, full, zoom, fused, scores } = reckoned;
+        let Reckoned { mut graph, goods, full, zoom, bounds, fused, scores } = reckoned;
         let located = |i: usize| self.located(fitted, &full, &goods, i);
         let all = [&scores, others].concat();
         let one_in = self.options.one_in;
         let Promised { threshold, promise } = promised(&all, one_in, least(all.len(), one_in));
+        let bounds = guard(&mut graph, bounds, [&full, &zoom], &fused, threshold);
+        let passes = Passes::new(&graph, &self.space)?;
         let keepsake = self.keepsake(fitted, located)?;
         let input = Input { height: self.size()[0], width: self.size()[1] };
         let mut recipe = Recipe {
@@ -108,7 +117,7 @@ impl Lesson<'_> {
                 features: backbone.features().to_vec(),
             },
             light: self.options.light(),
-            sight: None,
+            sight: self.sight.clone(),
             registration: aligner.map(|a| a.registration().clone()),
             crop: fitted.policy,
             constants: None,
@@ -130,7 +139,7 @@ impl Lesson<'_> {
             self_test: Vec::new(),
         };
         let SecondLook { expected_escape, suspects: doubts, mut warnings } =
-            self.second_look(fitted, &recipe, &scores, &passes.zoom)?;
+            self.second_look(fitted, &recipe, &scores, (&passes.zoom, &bounds[0]))?;
         recipe.expected_escape = expected_escape;
         let suspects: Vec<Suspect> = self.screened.suspects.iter().cloned().chain(doubts).collect();
         recipe.teaching.suspects = suspects.iter().map(|s| s.file.clone()).collect();
@@ -153,10 +162,11 @@ impl Lesson<'_> {
 /// A finished graph, what it says of held-out good parts, and the constants that follow.
 pub(super) struct Reckoned {
     graph: onnx::Graph,
-    passes: Passes,
     goods: Measured,
     full: ViewConstants,
     zoom: ViewConstants,
+    /// Of the full and of the zoomed view, without their guards: those follow from the threshold.
+    bounds: [Bounds; 2],
     fused: Standard,
     /// Of held-out good parts, in their own standard deviations.
     pub(super) scores: Vec<f32>,
@@ -178,6 +188,24 @@ pub(super) fn fuse(
     let fused = Standard::of(&sums);
     let scores = sums.iter().map(|&s| fused.z(s)).collect();
     (fused, scores)
+}
+
+/// The bounds of both views with their guards, which are written into the graph.
+pub(super) fn guard(
+    graph: &mut onnx::Graph,
+    bounds: [Bounds; 2],
+    views: [&ViewConstants; 2],
+    fused: &Standard,
+    threshold: f32,
+) -> [Bounds; 2] {
+    let least: [f32; 2] = std::array::from_fn(|v| bounds[v].least(views[v]));
+    let [full, zoom] = bounds;
+    let bounds =
+        [full.guarded(views[0], least[1], fused, threshold), zoom.guarded(views[1], least[0], fused, threshold)];
+    for (name, bounds) in VIEWS.into_iter().zip(&bounds) {
+        graph::set_bounds(graph, name, bounds);
+    }
+    bounds
 }
 
 /// The recipe's bytes, after its self-test has been measured and everything has passed the device's own checks.
@@ -265,6 +293,20 @@ pub(super) fn measure(
 }
 
 impl Measured {
+    /// The bounds of these (good) parts' evidences, which are within them from now on; none where that is left out.
+    ///
+    /// The mean over the map counts where it `is_whole`: a defect may fill a crop.
+    pub(super) fn bound(&mut self, is_bounded: bool, is_whole: bool) -> Bounds {
+        if !is_bounded {
+            return Bounds::NONE;
+        }
+        let parts = if self.evidences.iter().all(|e| e.known.is_some()) { 2 } else { 1 };
+        let means: Vec<f32> = self.maps.iter().map(|maps| normality_mean(maps, parts)).collect();
+        let bounds = if is_whole { Bounds::of_full(&self.evidences, &means) } else { Bounds::of_zoom(&self.evidences) };
+        self.evidences.iter_mut().zip(&means).for_each(|(e, &mean)| *e = bounds.apply(e, mean));
+        bounds
+    }
+
     /// Standardisation of every evidence over these (good) parts; weights as in [`weights`](super::weights).
     pub(super) fn constants(&self, weights: [f32; PER_VIEW]) -> ViewConstants {
         let has_head = self.evidences.iter().all(|e| e.known.is_some());
@@ -287,7 +329,11 @@ impl Measured {
                 .collect();
             EvidenceConstants { image, cell: Standard::of(&cells), weight }
         };
-        let normality = constants(0, &|e| e.normality);
+        let mut normality = constants(0, &|e| e.normality);
+        if weights[0] > 0.0 {
+            // Never nothing: through it what is unlike all good parts is rejected.
+            normality.weight = normality.weight.max(WEIGHT_MIN);
+        }
         let known = has_head.then(|| constants(1, &|e| e.known.unwrap_or(0.0)));
         let overall = has_head.then(|| image(2, &|e| e.overall.unwrap_or(0.0)));
         let mut view = ViewConstants { normality, known, overall, sum: Standard { mean: 0.0, std: 1.0 } };

@@ -191,6 +191,14 @@ impl Dataset {
         list(&absolute_folder(dir)?, Label::Bad, "bad")
     }
 
+    /// The pictures below a folder of the empty belt.
+    ///
+    /// # Errors
+    /// When it is missing or holds no pictures; names it.
+    pub fn empty_folder(dir: &Path) -> Result<Vec<Item>> {
+        list(&absolute_folder(dir)?, Label::Good, "empty")
+    }
+
     /// Checks that there are enough good pictures to teach.
     ///
     /// # Errors
@@ -451,7 +459,7 @@ fn no_pictures(dir: &Path) -> Error {
     Error::new(
         ErrorKind::NotFound,
         format!(
-            "{} holds no pictures ({}): give a folder of pictures to --good and --bad, or to --data one with train/good \
+            "{} holds no pictures ({}): give a folder of pictures to --good, --bad and --empty, or to --data one with train/good \
              and test/<kind of defect>, or with a split.csv",
             dir.display(),
             picture::EXTENSIONS.join(", ")

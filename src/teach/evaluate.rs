@@ -68,31 +68,35 @@ pub fn evaluate(model: &Model, test: &[Item], threshold: Option<f32>, progress: 
     progress.stage("testing", test.len() as u64);
     let pixels = Mutex::new(PixelAuroc::default());
     let has_masks = test.iter().any(|i| i.mask.is_some());
-    let (inspections, held): (Vec<Inspection>, Vec<Option<f64>>) =
+    let (looks, held): (Vec<(Inspection, bool)>, Vec<Option<f64>>) =
         inspect_each(model, test, progress, |inspector, i| {
             let frame = test[i].load()?;
+            let is_seen = inspector.look(&frame).is_none();
             let inspection = inspector.inspect(&frame)?;
             let mask = if has_masks { test[i].load_mask(&frame)? } else { None };
             let held = mask.as_ref().and_then(|m| held_by(&inspection, m));
             if has_masks {
                 count_pixels(inspector, test[i].label, mask, &frame, &pixels);
             }
-            Ok((inspection, held))
+            Ok(((inspection, is_seen), held))
         })?
         .into_iter()
         .unzip();
+    let (inspections, seen): (Vec<Inspection>, Vec<bool>) = looks.into_iter().unzip();
     let held: Vec<f64> = held.into_iter().flatten().map(|share| f64::from(u8::from(share >= HELD))).collect();
     log_evidences(test, &inspections);
     let scored: Vec<Scored<'_>> = test
         .iter()
         .zip(&inspections)
-        .map(|(item, i)| Scored {
+        .zip(&seen)
+        .map(|((item, i), &is_seen)| Scored {
             kind: &item.kind,
             label: item.label,
             score: i.score.0,
             normality: i.full.normality,
             full: i.score_full.0,
             zoom: i.score_zoom.map(|s| s.0),
+            is_seen,
         })
         .collect();
     let threshold = f64::from(threshold.unwrap_or(model.recipe().threshold));

@@ -2,13 +2,15 @@
 //!
 //! Outputs for `view` in `full`, `zoom`: `{view}_map` `[1, M, h, w]` f32 (channel 0 the normality map, channel 1 the
 //! head's logits where there is one, both in standard deviations of what is usual at that place), `{view}_score` `[1, E]`
-//! f32 (the raw evidences: means of each map's largest cells, then the whole view's log odds), `{view}_attention` `[1, 1, h/2, w/2]` f32 (how much each cell is attended to, on average over all
+//! f32 (the evidences: means of each map's largest cells, then the whole view's log odds, all within their
+//! bounds, `src/teach/bounds.rs`), `{view}_attention` `[1, 1, h/2, w/2]` f32 (how much each cell is attended to, on average over all
 //! cells; the distance map without a head). The two views share everything up to `x`.
 //!
 //! Where crops lie on a chart, the zoomed view has a second input, `zoom_at` `[2]` i64: the row and the column of the chart
 //! at which its picture begins. What is usual there is gathered from tables of the whole chart.
 
 use super::bank::Bank;
+use super::bounds::Bounds;
 use super::features::FeatureGraph;
 use super::head::{HIDDEN, Head, KEY, LEAK, Linear, top_cells};
 use super::overall::{FAR, Overall};
@@ -22,6 +24,9 @@ use crate::nn::plan::{AT, Plan};
 
 /// The views, as their parts of the graph are called.
 pub const VIEWS: [&str; 2] = ["full", "zoom"];
+
+/// The evidences of a view, in the order of [`super::weights`].
+const EVIDENCES: [&str; 3] = ["normality", "known", "overall"];
 
 /// Share of cells whose mean distance is the image's normality evidence.
 ///
@@ -194,10 +199,81 @@ fn write_outputs(g: &mut Graph, space: &FeatureGraph, v: &str, known: Option<&Kn
     }
     let (layers, evidences) = (maps.len(), scores.len());
     join(g, &maps, &format!("{v}_map"));
+    let cells = g.node(
+        "ReduceMean",
+        &[&distance],
+        &format!("{distance}.mean"),
+        &[Attr::Ints("axes", &[2, 3]), Attr::Int("keepdims", 0)],
+    );
+    for (evidence, score) in EVIDENCES.into_iter().zip(&mut scores).skip(1) {
+        *score = write_floor(g, v, evidence, score);
+    }
+    let guard = write_guard(g, v, &scores[1..]);
+    scores[0] = write_bounds(g, v, &scores[0], &cells, &guard);
     join(g, &scores, &format!("{v}_score"));
     g.output(&format!("{v}_map"), Elem::F32, &[1, layers, h, w]);
     g.output(&attention, Elem::F32, &[1, 1, h / 2, w / 2]);
     g.output(&format!("{v}_score"), Elem::F32, &[1, evidences]);
+}
+
+/// A tensor of a view's [`Bounds`].
+fn bound(v: &str, evidence: &str, what: &str) -> String {
+    format!("{v}.{evidence}.{what}")
+}
+
+/// An evidence `[1, 1]` that says no less than its floor. One that is not a number stays so.
+fn write_floor(g: &mut Graph, v: &str, evidence: &str, score: &str) -> String {
+    let name = |n: &str| bound(v, evidence, n);
+    let floor = g.f32(&name("floor"), &[1, 1], &Bounds::NONE.floor[..1]);
+    let is_below = g.node("Less", &[score, &floor], &name("is_below"), &[]);
+    g.node("Where", &[&is_below, &floor, score], &name("floored"), &[])
+}
+
+/// The least normality evidence of a view that is too far from usual, `[1, 1]`: less where its `others`, which are no less
+/// than their floors, say more.
+fn write_guard(g: &mut Graph, v: &str, others: &[String]) -> String {
+    let name = |n: &str| bound(v, "normality", n);
+    let mut guard = g.f32(&name("guard"), &[1, 1], &[Bounds::NONE.guard]);
+    for (evidence, score) in EVIDENCES.into_iter().skip(1).zip(others) {
+        let name = |n: &str| bound(v, evidence, n);
+        let rise = g.node("Sub", &[score, &name("floor")], &name("rise"), &[]);
+        let spared = g.f32(&name("spared"), &[1, 1], &Bounds::NONE.spared[..1]);
+        let spares = g.node("Mul", &[&rise, &spared], &name("spares"), &[]);
+        guard = g.node("Sub", &[&guard, &spares], &name("guard"), &[]);
+    }
+    guard
+}
+
+/// The normality evidence within its bounds, of which none is set yet ([`set_bounds`]): no less than its floor, and no less
+/// than `guard` where it or the mean over the map, all `[1, 1]`, is too far from usual.
+fn write_bounds(g: &mut Graph, v: &str, evidence: &str, mean: &str, guard: &str) -> String {
+    let name = |n: &str| bound(v, "normality", n);
+    let none = Bounds::NONE;
+    let floored = write_floor(g, v, "normality", evidence);
+    let both = g.node("Concat", &[evidence, mean], &name("both"), &[Attr::Int("axis", 1)]);
+    let usual = g.f32(&name("usual"), &[1, 2], &none.usual);
+    let inverse = g.f32(&name("inverse"), &[1, 2], &none.inverse);
+    let centred = g.node("Sub", &[&both, &usual], &name("unusual.centred"), &[]);
+    let far = g.node("Mul", &[&centred, &inverse], &name("unusual.both"), &[]);
+    let attrs = [Attr::Ints("axes", &[1]), Attr::Int("keepdims", 1)];
+    let unusual = g.node("ReduceMax", &[&far], &name("unusual"), &attrs);
+    let one = g.f32(&name("unusual.from"), &[1, 1], &[1.0]);
+    let is_far = g.node("Greater", &[&unusual, &one], &name("is_far"), &[]);
+    let guarded = g.node("Max", &[&floored, guard], &name("guarded"), &[]);
+    g.node("Where", &[&is_far, &guarded, &floored], &name("bounded"), &[])
+}
+
+/// Sets the bounds of a finished graph's view.
+pub(super) fn set_bounds(g: &mut Graph, v: &str, bounds: &Bounds) {
+    for (evidence, floor) in EVIDENCES.into_iter().zip(bounds.floor) {
+        g.set_f32(&bound(v, evidence, "floor"), &[floor]);
+    }
+    for (evidence, spared) in EVIDENCES.into_iter().skip(1).zip(bounds.spared) {
+        g.set_f32(&bound(v, evidence, "spared"), &[spared]);
+    }
+    g.set_f32(&bound(v, "normality", "usual"), &bounds.usual);
+    g.set_f32(&bound(v, "normality", "inverse"), &bounds.inverse);
+    g.set_f32(&bound(v, "normality", "guard"), &[bounds.guard]);
 }
 
 /// The places that a view's cells show, `[cells]` i64 into tables of all of them.

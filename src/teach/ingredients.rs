@@ -21,6 +21,10 @@ pub struct Ingredients {
     pub chart: bool,
     /// The recipe calculates in int8, and not in floats.
     pub int8: bool,
+    /// Evidences acquit only a little, and what is unlike all good parts is rejected whatever they say.
+    pub bounds: bool,
+    /// The recipe knows what a frame must show to be judged.
+    pub sight: bool,
 }
 
 impl Default for Ingredients {
@@ -35,13 +39,16 @@ impl Default for Ingredients {
             aim: true,
             chart: true,
             int8: true,
+            bounds: true,
+            sight: true,
         }
     }
 }
 
 impl Ingredients {
     /// Names that [`Ingredients::without`] knows.
-    pub const NAMES: [&str; 9] = ["zoom", "deviation", "pseudo", "cutmix", "overall", "light", "aim", "chart", "int8"];
+    pub const NAMES: [&str; 11] =
+        ["zoom", "deviation", "pseudo", "cutmix", "overall", "light", "aim", "chart", "int8", "bounds", "sight"];
 
     /// The same without one of [`Ingredients::NAMES`]; `None` for another name.
     #[must_use]
@@ -56,6 +63,8 @@ impl Ingredients {
             "aim" => &mut self.aim,
             "chart" => &mut self.chart,
             "int8" => &mut self.int8,
+            "bounds" => &mut self.bounds,
+            "sight" => &mut self.sight,
             _ => return None,
         };
         *part = false;

@@ -24,6 +24,7 @@ use crate::inspect::aligned::Part;
 use crate::inspect::crop::{self, Chart, CropPolicy, Map};
 use crate::inspect::levels::{Levels, Light};
 use crate::inspect::preprocess::Scratch;
+use crate::inspect::sight::Sight;
 
 /// Good parts, fitted or held out, that a head's usual logits and the weights are measured on.
 pub(super) const PROBES: usize = 64;
@@ -57,6 +58,8 @@ pub(super) struct Lesson<'a> {
     pub(super) screened: Screened,
     /// Fingerprints of the good and of the bad pictures.
     pub(super) prints: [Vec<String>; 2],
+    /// What a frame must show to be judged; `None` where that is left out.
+    pub(super) sight: Option<Sight>,
     pub(super) options: &'a Options,
     pub(super) progress: &'a dyn Progress,
 }

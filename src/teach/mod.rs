@@ -16,6 +16,7 @@
 
 pub mod adapt;
 pub mod bank;
+mod bounds;
 pub mod budget;
 mod conclusion;
 pub mod cutmix;
@@ -43,6 +44,7 @@ pub mod robustness;
 mod screen;
 mod second_look;
 pub mod session;
+mod sight;
 mod split_csv;
 mod survey;
 mod suspects;

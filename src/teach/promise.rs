@@ -45,7 +45,7 @@ pub fn least(goods: usize, one_in: u32) -> f32 {
 
 /// Deviations above which a share of `p` (up to a half) of a normal distribution lies, to 0.0005: Abramowitz and Stegun,
 /// "Handbook of Mathematical Functions", 26.2.23.
-fn normal_quantile(p: f64) -> f64 {
+pub(super) fn normal_quantile(p: f64) -> f64 {
     let t = (-2.0 * p.min(0.5).ln()).sqrt();
     let upper = 2.515_517 + t * (0.802_853 + t * 0.010_328);
     let lower = 1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308));

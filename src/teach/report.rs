@@ -32,6 +32,8 @@ pub struct Scored<'a> {
     pub full: f32,
     /// The zoomed views alone; `None` when the zoom was skipped.
     pub zoom: Option<f32>,
+    /// Whether a line would judge it at all.
+    pub is_seen: bool,
 }
 
 /// The figures of one run over a test set.
@@ -73,6 +75,11 @@ pub struct RunMetrics {
     pub crop_holds: Option<f64>,
     /// Share of the good pictures that would be rejected.
     pub overkill: Option<f64>,
+    /// Share of the good pictures that a line would not judge, since they show too little (see `inspect::sight`); in every
+    /// other figure they count by their score.
+    pub unseen_good: Option<f64>,
+    /// The same of the defective pictures.
+    pub unseen_bad: Option<f64>,
     /// Each kind of defect against all good pictures.
     pub by_kind: BTreeMap<String, KindMetrics>,
     /// Seconds that teaching took; null in `eval`.
@@ -93,6 +100,10 @@ impl RunMetrics {
         };
         let ranking = |value| metrics::auroc(&of(Label::Good, value), &of(Label::Bad, value));
         let (good, bad) = (of(Label::Good, |s| s.score), of(Label::Bad, |s| s.score));
+        let unseen = |label| {
+            let all = scored.iter().filter(|s| s.label == label);
+            metrics::mean(&all.map(|s| f64::from(u8::from(!s.is_seen))).collect::<Vec<_>>())
+        };
         let kinds = scored.iter().filter(|s| s.label == Label::Bad).map(|s| (s.kind, s.score));
         // NaN cannot reach the ranking: it is asked for only when every picture has a zoom.
         let all_zoomed = scored.iter().all(|s| s.zoom.is_some());
@@ -114,6 +125,8 @@ impl RunMetrics {
                 EQUAL_OVERKILL,
             ),
             overkill: metrics::overkill(&good, threshold),
+            unseen_good: unseen(Label::Good),
+            unseen_bad: unseen(Label::Bad),
             by_kind: metrics::by_kind(&good, kinds, threshold),
             ..Self::default()
         }
@@ -142,6 +155,8 @@ pub struct Summary {
     pub escape_1pct_full: Option<f64>,
     pub crop_holds: Option<f64>,
     pub overkill: Option<f64>,
+    pub unseen_good: Option<f64>,
+    pub unseen_bad: Option<f64>,
     pub by_kind: BTreeMap<String, KindSummary>,
     pub teach_s: Option<f64>,
 }
@@ -190,6 +205,8 @@ impl Summary {
             escape_1pct_full: over(|r| r.escape_1pct_full),
             crop_holds: over(|r| r.crop_holds),
             overkill: over(|r| r.overkill),
+            unseen_good: over(|r| r.unseen_good),
+            unseen_bad: over(|r| r.unseen_bad),
             by_kind: kinds.into_iter().map(|(kind, tested)| (kind.to_owned(), over_kind(tested))).collect(),
             teach_s: over(|r| r.teach_s),
         }
@@ -302,6 +319,13 @@ fn write_counts(f: &mut fmt::Formatter<'_>, s: &Summary) -> fmt::Result {
     )?;
     if s.zoomed.is_some_and(|share| share < 1.0) {
         writeln!(f, "looked at closer: {} of the pictures", decimals(s.zoomed, 3))?;
+    }
+    if [s.unseen_good, s.unseen_bad].into_iter().flatten().any(|share| share > 0.0) {
+        let [good, bad] = [s.unseen_good, s.unseen_bad].map(|share| decimals(share, 3));
+        writeln!(
+            f,
+            "not judged, since they show too little: {good} of the good pictures, {bad} of the defective ones"
+        )?;
     }
     writeln!(
         f,

@@ -10,6 +10,7 @@
 
 use rayon::prelude::*;
 
+use super::bounds::{Bounds, normality_mean};
 use super::conclusion::measure;
 use super::features::Codes;
 use super::graph::distance_cells;
@@ -44,7 +45,8 @@ pub(super) struct SecondLook {
 }
 
 impl Lesson<'_> {
-    /// Asks the finished recipe about the pictures it was made of; `held` are the scores of held-out good parts.
+    /// Asks the finished recipe about the pictures it was made of; `held` are the scores of held-out good parts, `zoom` is its
+    /// zoomed pass and `bounds` are its full view's.
     ///
     /// Cost: that of [`Lesson::unseen`], a bank's distances for each good part fitted on, a pass for one in twenty.
     pub(super) fn second_look(
@@ -52,7 +54,7 @@ impl Lesson<'_> {
         fitted: &Fitted,
         recipe: &Recipe,
         held: &[f32],
-        zoom: &Plan,
+        (zoom, bounds): (&Plan, &Bounds),
     ) -> Result<SecondLook> {
         let unseen = self.unseen(fitted)?;
         log::debug!("known bad parts by heads that have not seen them: {unseen:.2?}");
@@ -70,7 +72,7 @@ impl Lesson<'_> {
             ));
             found.add(&names, Why::RaisesThreshold);
         }
-        let rejected = self.rejected(fitted, recipe, zoom)?;
+        let rejected = self.rejected(fitted, recipe, zoom, bounds)?;
         let names: Vec<&str> = rejected.iter().map(|&n| self.good.name(self.fit[n])).filter(is_new).collect();
         if !names.is_empty() {
             found.warnings.push(format!(
@@ -84,7 +86,7 @@ impl Lesson<'_> {
     }
 
     /// Good parts fitted on that the recipe rejects by far, by their place in the fit.
-    fn rejected(&self, fitted: &Fitted, recipe: &Recipe, zoom: &Plan) -> Result<Vec<usize>> {
+    fn rejected(&self, fitted: &Fitted, recipe: &Recipe, zoom: &Plan, bounds: &Bounds) -> Result<Vec<usize>> {
         let space = &self.space;
         let (far, top) = (distance_cells(space.cells()), top_cells(space.cells()));
         let view = &fitted.full;
@@ -94,11 +96,12 @@ impl Lesson<'_> {
         };
         let evidence = |codes: &Codes| {
             let (normality, known) = maps(codes);
-            Evidence {
+            let raw = Evidence {
                 normality: top_mean(&normality, far),
                 known: known.map(|k| top_mean(&k, top)),
                 overall: view.known.as_ref().map(|k| k.overall.score(space, codes)),
-            }
+            };
+            bounds.apply(&raw, normality_mean(&normality, 1))
         };
         let full: Vec<Evidence> = self.screened.good.par_iter().map(evidence).collect();
         let mut highest: Vec<usize> = (0..full.len()).collect();

@@ -17,6 +17,7 @@ use super::lesson::{Lesson, calibration_views};
 use super::picture::{Picture, Shelf};
 use super::promise;
 use super::screen::Screened;
+use super::sight;
 use super::survey::{Seen, Survey, first};
 use super::suspects::Suspect;
 use crate::error::{Error, ErrorKind, Result};
@@ -67,6 +68,8 @@ pub struct Options {
     pub seed: u64,
     /// Parts of the method, of which some may be left out to measure them.
     pub ingredients: Ingredients,
+    /// Pictures of the empty belt, so that where no part lies is known; none where that is not taught.
+    pub empty: Vec<Picture>,
 }
 
 impl Default for Options {
@@ -83,6 +86,7 @@ impl Default for Options {
             variation: Variation::default(),
             seed: 0,
             ingredients: Ingredients::default(),
+            empty: Vec::new(),
         }
     }
 }
@@ -162,6 +166,8 @@ pub fn teach(
     }
     let (size, digest) = (survey.input(options.size), survey.digest(&good, &bad));
     let prints = survey.fingerprints();
+    let seen = options.ingredients.sight.then(|| sight::measure(&good, &bad, options, progress)).transpose()?;
+    let (seen, words) = seen.map_or((None, Vec::new()), |(sight, words)| (Some(sight), words));
     let aligner = alignment(&good, options.register, progress)?;
     let (good, bad) = (good.aligned(aligner.clone(), size), bad.aligned(aligner.clone(), size));
     let mut turns = splits(&good, options.held_out, options.turns, &mut rng).into_iter();
@@ -173,8 +179,10 @@ pub fn teach(
     let extractor = space.extractor()?;
     let screened = Screened::default();
     let chart = if options.ingredients.chart { Chart::new(space.grid, CropPolicy::default().side_min) } else { None };
-    let mut lesson = Lesson { good, bad, fit, held, space, extractor, chart, screened, prints, options, progress };
-    let mut warnings = lesson.screen()?;
+    let mut lesson =
+        Lesson { sight: seen, good, bad, fit, held, space, extractor, chart, screened, prints, options, progress };
+    let mut warnings = words;
+    warnings.extend(lesson.screen()?);
     let fitted = lesson.fit(&mut rng)?;
     let reckoned = lesson.reckon(&fitted)?;
     let mut others = Vec::new();

@@ -43,7 +43,8 @@ fn recipe() -> Recipe {
 const NASTY: &str = "<b>kratzer</b> & \"co\"";
 
 fn run() -> RunMetrics {
-    let scored = |kind, label, score| Scored { kind, label, score, normality: score, full: score, zoom: None };
+    let scored =
+        |kind, label, score| Scored { kind, label, score, normality: score, full: score, zoom: None, is_seen: true };
     let goods = (0..100).map(|i| scored("good", Label::Good, if i == 0 { 3.5 } else { i as f32 / 50.0 }));
     let bads = (0..20).map(|i| scored(NASTY, Label::Bad, if i < 5 { 1.0 } else { 9.0 }));
     let dents = (0..20).map(|_| scored("dent", Label::Bad, 8.0));
@@ -150,7 +151,15 @@ fn the_three_sentences_and_the_tables_are_the_figures() {
 fn another_threshold_promises_nothing_and_a_test_without_defects_says_so() {
     let recipe = recipe();
     let goods: Vec<Scored<'_>> = (0..9)
-        .map(|_| Scored { kind: "good", label: Label::Good, score: 0.0, normality: 0.0, full: 0.0, zoom: None })
+        .map(|_| Scored {
+            kind: "good",
+            label: Label::Good,
+            score: 0.0,
+            normality: 0.0,
+            full: 0.0,
+            zoom: None,
+            is_seen: true,
+        })
         .collect();
     let runs = [RunMetrics::measure(&goods, 2.0)];
     let facts = Facts { has_own_threshold: true, bad: vec![], misses: vec![], missed: 0, ..facts(&runs, &recipe) };

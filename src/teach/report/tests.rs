@@ -2,7 +2,7 @@ use super::*;
 
 fn scored(kind: &str, score: f32, zoom: Option<f32>) -> Scored<'_> {
     let label = if kind == "good" { Label::Good } else { Label::Bad };
-    Scored { kind, label, score, normality: -score, full: 0.0, zoom }
+    Scored { kind, label, score, normality: -score, full: 0.0, zoom, is_seen: true }
 }
 
 fn run(seed: u64, dent: f32) -> RunMetrics {
