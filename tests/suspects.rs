@@ -205,10 +205,12 @@ fn another_product_is_said_and_not_taught() {
         bench.put_other(&format!("bad/{i:03}.png"), i);
     }
     assert_says(&bench.refused(), &["4 of 4 bad pictures show another product", "bad/000.png", "that is taught"]);
-    // It need not be taught to be rejected.
+    // It need not be taught to be rejected by its score; stripes all over are not even judged.
     fs::rename(bench.at("bad"), bench.at("other")).unwrap();
-    bench.taught(&[]);
+    bench.taught(&["--without", "sight"]);
     assert_eq!(bench.verdict("other/000.png"), "reject");
+    bench.taught(&[]);
+    assert_eq!(bench.verdict("other/000.png"), "uninspected");
     for i in 0..8 {
         bench.put_other(&format!("good/other{i}.png"), i);
     }
