@@ -40,7 +40,7 @@ use crate::telemetry::{Counters, Counts, Latency};
 
 use open::{open_camera, open_events, open_panel, open_sensors, open_trigger, refuse_contradictions};
 
-pub use open::open_lines;
+pub use open::{open_lines, unwritten_policy, watch_camera};
 pub use signals::{SignalGuard, stop_on_signals};
 
 /// How far an exposure may be from where its trigger says. Chosen: half of the closest spacing that parts on a belt at
@@ -100,6 +100,8 @@ pub struct Wiring {
 pub struct Service {
     /// The recipe's file, for `status`.
     pub recipe: String,
+    /// Whether it knows what good pictures show.
+    pub knows_sight: bool,
     /// When what is stale.
     pub limits: Limits,
     /// Who is told that the run is ready, alive and stopping.
@@ -115,6 +117,7 @@ impl Service {
     pub fn from_config(config: &Config) -> Self {
         Self {
             recipe: config.model.recipe.display().to_string(),
+            knows_sight: false,
             limits: Limits::at_rate(config.camera.rate_hz, config.trigger.starts_at_an_edge()),
             notifier: watch::Notifier::from_environment(),
             status_socket: status::path(config.status.socket.as_deref()),
@@ -169,7 +172,7 @@ impl Wiring {
                 _ => None,
             },
             trigger,
-            inspect,
+            inspect: watch_camera(&config.camera.source, inspect),
             cost: InspectionCost::Measured,
             threshold: config.decision.threshold.unwrap_or(threshold),
             belt: match &config.encoder {
@@ -206,8 +209,8 @@ pub fn run(wiring: Wiring) -> Result<RunReport> {
     let started_at = clock.now();
     let tripwire = wiring.tripwire;
     let dry_run = !wiring.reject.enabled;
-    let Service { recipe, limits, notifier, status_socket, realtime } = wiring.service;
-    let about = About { recipe, threshold, dry_run, limits, started_at };
+    let Service { recipe, knows_sight, limits, notifier, status_socket, realtime } = wiring.service;
+    let about = About { recipe, knows_sight, threshold, dry_run, limits, started_at };
     let board = Arc::new(Board::new(about, Arc::clone(&counters)));
     if tripwire.is_some() {
         // Before any thread: `act` must not find the line ready in the meantime.

@@ -51,7 +51,14 @@ fn smallest(sizes: &[SizeOffer]) -> Option<((u32, u32), f64)> {
 fn open(node: &str, format: Option<PixelFormat>, size: (u32, u32), rate_hz: f64) -> Result<V4l2Camera<Device>> {
     let device = PathBuf::from(node);
     let stall = Duration::from_secs(5);
-    let settings = Settings { device: device.clone(), format, controls: Controls::default(), stall, buffers: 4 };
+    let settings = Settings {
+        device: device.clone(),
+        format,
+        controls: Controls::default(),
+        stall,
+        buffers: 4,
+        detect_frozen: true,
+    };
     let setup = Setup { device, size, stall, frames: 8 };
     V4l2Camera::open(Arc::new(MonotonicClock), Device::new(settings, size, rate_hz), setup)
 }
@@ -168,7 +175,14 @@ fn controls_are_set_with_their_automatic_off_and_what_is_lacking_is_told() {
     let has_focus = offer.controls.iter().any(|control| control.id == 0x009a_090a);
     let controls = Controls { gain: Some(wanted), focus: Some(1), ..Controls::default() };
     let stall = Duration::from_secs(5);
-    let settings = Settings { device: node.clone().into(), format: format.format(), controls, stall, buffers: 4 };
+    let settings = Settings {
+        device: node.clone().into(),
+        format: format.format(),
+        controls,
+        stall,
+        buffers: 4,
+        detect_frozen: true,
+    };
     let mut device = Device::new(settings, size, rate_hz);
     device.open().unwrap();
     let keys: Vec<&str> = device.deviations().iter().map(|deviation| deviation.key).collect();

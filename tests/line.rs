@@ -6,7 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use rig::{ByPixel, Rig, SIZE, THRESHOLD, Watch, is_defective, ms};
+use zoomgate::camera::convert::{Colour, Matrix, PixelFormat, Range};
+use zoomgate::camera::v4l2::timing::Stamp;
+use zoomgate::camera::v4l2::{Driver, Opened, RawFrame, Setup, V4l2Camera};
 use zoomgate::camera::{Camera, CameraFault, Grab};
 use zoomgate::clock::{Bell, Clock, MonotonicClock, Timestamp};
 use zoomgate::config::{self, Config};
@@ -15,13 +20,14 @@ use zoomgate::decide::{OnMissedReject, OnUninspected, Reason, Verdict};
 use zoomgate::error::{Error, ErrorKind, Result};
 use zoomgate::frame::Frame;
 use zoomgate::gpio::recorded::Record;
-use zoomgate::gpio::{self, InputOptions, Inputs, Level, LineFault, OutputLine, SafeLine};
-use zoomgate::inspect::{Inspect, Inspection, Unseen};
+use zoomgate::gpio::{self, InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine};
+use zoomgate::inspect::frozen::FrozenWatch;
+use zoomgate::inspect::{Blindness, Inspect, Inspection, Unseen};
 use zoomgate::pipeline::Capacity;
-use zoomgate::pipeline::actuation::Trigger;
+use zoomgate::pipeline::actuation::{Heartbeat, Trigger};
 use zoomgate::pipeline::inspection::InspectionCost;
 use zoomgate::reject::PulseOutcome;
-use zoomgate::sim::camera::{Mishap, SimCamera};
+use zoomgate::sim::camera::{EXPOSURE_DELAY, Mishap, SimCamera};
 use zoomgate::telemetry::Fault;
 use zoomgate::units::{FrameId, Score};
 use zoomgate::{camera, reject};
@@ -47,6 +53,30 @@ impl<F: FnMut(&Frame) -> Result<Inspection> + Send> Inspect for InspectUntil<F> 
 fn inspect_until(at: u64, then: impl FnMut(&Frame) -> Result<Inspection> + Send + 'static) -> Box<dyn Inspect> {
     Box::new(InspectUntil { at, seen: 0, then })
 }
+
+/// Says of each part's frame, in their order, what a closure says; judges the others as the rig does.
+struct Looks<F>(u64, F);
+
+impl<F: FnMut(u64) -> Option<Unseen> + Send> Inspect for Looks<F> {
+    fn look(&mut self, _frame: &Frame) -> Option<Unseen> {
+        self.0 += 1;
+        (self.1)(self.0)
+    }
+
+    fn inspect(&mut self, frame: &Frame) -> Result<Inspection> {
+        assert_eq!((self.1)(self.0), None, "a frame that shows nothing is never judged");
+        ByPixel.inspect(frame)
+    }
+}
+
+/// A rig whose `n`-th part, from 1, is seen as `look` says.
+fn with_looks(rig: Rig, look: impl FnMut(u64) -> Option<Unseen> + Send + 'static) -> (Wiring, Watch) {
+    let (mut wiring, watch) = rig.wire();
+    wiring.inspect = Box::new(Looks(0, look));
+    (wiring, watch)
+}
+
+const DARK: Option<Unseen> = Some(Unseen::Blind(Blindness::Dark));
 
 /// Replaces the rig's camera by one with mishaps.
 fn with_mishaps(rig: Rig, mishaps: impl FnMut(FrameId) -> Mishap + Send + 'static) -> (Wiring, Watch) {
@@ -276,6 +306,272 @@ fn a_failed_inspection_and_a_score_that_is_no_number_are_uninspected() {
         assert_eq!(counts.uninspected_for(reason), 1);
         assert_eq!(watch.one_record_each(10)[3].verdict, Verdict::Uninspected(reason));
         assert_eq!(watch.events_of("verdict").iter().filter(|e| e["reason"] == reason.as_str()).count(), 1);
+    }
+}
+
+#[test]
+fn a_frame_that_shows_nothing_is_uninspected_by_its_name_and_never_passes() {
+    for (n, blindness) in (0..).zip(Blindness::ALL) {
+        let (wiring, watch) =
+            with_looks(Rig::new(20, 20 + n), move |part| (part == 8).then_some(Unseen::Blind(blindness)));
+        let counts = daemon::run(wiring).unwrap().counts;
+        let eighth = watch.one_record_each(20)[7];
+        let reason = eighth.verdict.reason().unwrap();
+        assert_eq!(reason.blindness(), Some(blindness.as_str()));
+        assert_eq!((eighth.pulse, eighth.inspection), (Some(PulseOutcome::Fired), None), "as [safety] wants it");
+        assert_eq!((counts.uninspected(), counts.uninspected_for(reason), counts.fault(Fault::FrameBlind)), (1, 1, 1));
+        let verdict = watch.events_of("verdict").into_iter().find(|e| e["part"] == 8).unwrap();
+        assert_eq!(verdict["reason"], format!("blind_{}", blindness.as_str()));
+        let fault = &watch.events_of("fault")[0];
+        assert_eq!((&fault["code"], &fault["part"]), (&"CAM-04".into(), &8.into()));
+        assert!(!watch.was_ever_high("fault"), "one hand before the lens calls nobody");
+        assert_eq!(counts.fault(Fault::CameraBlind), 0);
+        assert_eq!(watch.edges("ready").iter().filter(|e| e.level == Level::High).count(), 1, "nor ends the readiness");
+    }
+}
+
+#[test]
+fn a_blind_camera_is_not_ready_calls_a_person_and_is_ready_with_the_first_part_it_sees() {
+    // Blind from part 10 to 19, and again for the last five.
+    let (mut wiring, watch) =
+        with_looks(Rig::new(40, 21), |n| if (10..20).contains(&n) || n > 35 { DARK } else { None });
+    wiring.panel.heartbeat =
+        Some(Heartbeat::new(watch.recorder.clone().request("heart", Level::Low).unwrap(), ms(100)));
+    let counts = daemon::run(wiring).unwrap().counts;
+    let records = watch.one_record_each(40);
+    for (n, record) in (1..).zip(&records) {
+        let is_blind = (10..20).contains(&n) || n > 35;
+        assert_eq!(record.verdict == Verdict::Uninspected(Reason::BlindDark), is_blind, "part {n}");
+        assert!(!is_blind || record.pulse.is_some_and(PulseOutcome::has_hit), "part {n} went on unseen");
+    }
+    assert_eq!((counts.fault(Fault::FrameBlind), counts.fault(Fault::CameraBlind)), (15, 2));
+    // Edges beside the levels at the request and at the end.
+    let ready: Vec<_> = watch.edges("ready").into_iter().map(|e| (e.at, e.level)).collect();
+    let levels: Vec<_> = ready.iter().map(|(_, level)| *level).collect();
+    let (up, down) = (Level::High, Level::Low);
+    assert_eq!(levels[..5], [down, up, down, up, down], "{ready:?}");
+    assert!(levels[5..].iter().all(|level| *level == down), "{ready:?}");
+    let settled = |part: usize| records[part - 1].settled_at;
+    assert_eq!((ready[2].0, ready[3].0, ready[4].0), (settled(12), settled(20), settled(38)));
+    // The person who was called is called until somebody resets, though the camera sees again.
+    let fault = watch.edges("fault");
+    assert_eq!((fault[1].at, fault[1].level), (settled(12), Level::High));
+    assert_eq!(fault.iter().filter(|e| e.level == Level::Low).count(), 2, "at the request and at the end: {fault:?}");
+    let beats = watch.edges("heart").into_iter().filter(|e| e.at > settled(12)).count();
+    assert!(beats <= 2, "the heart stops when something needs a person: {beats} edges");
+    let back = watch.events_of("sight_back");
+    assert_eq!((back.len(), &back[0]["blind"]), (1, &10.into()), "{back:?}");
+    watch.all_lines_are_safe();
+}
+
+#[test]
+fn after_a_reset_a_blind_camera_is_tried_again_and_the_next_blind_part_calls_again() {
+    let (mut wiring, watch) = with_looks(Rig::new(60, 22), |n| if n > 5 { DARK } else { None });
+    let reset_at = Timestamp(8_000_000_000);
+    let record = Record { at: reset_at, line: "reset".to_owned(), level: Level::High };
+    let mut recorder = watch.recorder.clone().playing(vec![record]);
+    wiring.sensors.reset = Some(recorder.request_input("reset", InputOptions::default()).unwrap());
+    let counts = daemon::run(wiring).unwrap().counts;
+    let records = watch.one_record_each(60);
+    assert_eq!(counts.fault(Fault::CameraBlind), 2);
+    let next = records.iter().map(|r| r.settled_at).find(|at| *at > reset_at).unwrap();
+    for line in ["ready", "fault"] {
+        let edges: Vec<_> =
+            watch.edges(line).into_iter().filter(|e| e.at >= reset_at).map(|e| (e.at, e.level)).collect();
+        let (at_reset, then) = if line == "ready" { (Level::High, Level::Low) } else { (Level::Low, Level::High) };
+        assert_eq!(edges[..2], [(reset_at, at_reset), (next, then)], "{line}: {edges:?}");
+    }
+    assert_eq!(counts.passes + counts.rejects, 5, "nothing unseen passes meanwhile");
+}
+
+#[test]
+fn a_blind_camera_in_a_dry_run_drives_nothing() {
+    let mut rig = Rig::new(20, 23);
+    rig.reject.enabled = false;
+    let (wiring, watch) = with_looks(rig, |n| if n % 5 == 0 { None } else { DARK });
+    assert_eq!(daemon::run(wiring).unwrap().counts.fault(Fault::CameraBlind), 4);
+    assert!(!watch.was_ever_high("ready") && !watch.was_ever_high("reject"));
+}
+
+#[test]
+fn an_empty_belt_meets_its_own_policy_and_is_no_fault_of_the_camera() {
+    use OnUninspected::{Pass, Reject, StopLine};
+    for (on_no_part, pulses, stops) in
+        [(Some(Reject), 1, false), (Some(Pass), 0, false), (Some(StopLine), 0, true), (None, 1, false)]
+    {
+        let mut rig = Rig::new(30, 24);
+        rig.safety.on_no_part = on_no_part;
+        // Five in a row, twice; one blind part in between.
+        let look = |n| match n {
+            5..10 | 21..26 => Some(Unseen::NoPart),
+            15 => DARK,
+            _ => None,
+        };
+        let (mut wiring, watch) = with_looks(rig, look);
+        wiring.alarms.uninspected_rate = Some(0.1);
+        wiring.alarms.uninspected_parts = 20;
+        let counts = daemon::run(wiring).unwrap().counts;
+        assert_eq!((counts.uninspected_for(Reason::NoPart), counts.uninspected_for(Reason::BlindDark)), (10, 1));
+        let records = watch.one_record_each(30);
+        for record in records.iter().filter(|r| r.verdict == Verdict::Uninspected(Reason::NoPart)) {
+            assert_eq!(record.pulse.iter().len(), pulses, "{on_no_part:?}");
+        }
+        assert!(records[14].pulse.is_some(), "a blind part meets on_uninspected");
+        assert_eq!(watch.was_ever_high("stop_line"), stops, "{on_no_part:?}");
+        assert_eq!(counts.fault(Fault::UninspectedRate), 0, "an empty belt raises no rate");
+        assert_eq!(watch.was_ever_high("fault"), stops, "{on_no_part:?}");
+        assert_eq!(watch.edges("ready").iter().filter(|e| e.level == Level::High).count(), 1);
+        let words: Vec<_> = watch.events_of("verdict").into_iter().filter(|e| e["reason"] == "no_part").collect();
+        assert_eq!(words.len(), 10);
+    }
+}
+
+#[test]
+fn an_eye_that_starts_parts_where_the_camera_sees_none_calls_a_person() {
+    // The clock alone starts parts on an empty belt, too.
+    for (by_clock, faults) in [(false, 1), (true, 0)] {
+        let mut rig = Rig::new(40, 25);
+        rig.safety.on_no_part = Some(OnUninspected::Pass);
+        let (mut wiring, watch) = with_looks(rig, |n| (n > 8).then_some(Unseen::NoPart));
+        if by_clock {
+            wiring.trigger = Trigger::EveryFrame;
+        }
+        let counts = daemon::run(wiring).unwrap().counts;
+        assert_eq!((counts.uninspected_for(Reason::NoPart), counts.fault(Fault::NothingTriggered)), (32, faults));
+        assert_eq!(watch.was_ever_high("fault"), faults > 0);
+        let tenth = watch.one_record_each(40)[17].settled_at;
+        assert!(watch.edges("fault").iter().all(|e| e.level == Level::Low || e.at == tenth), "with the tenth in a row");
+    }
+}
+
+/// A device that gives a picture for each instant; from the `frozen`-th to the `thawed`-th on always the same.
+struct Freezing {
+    clock: Arc<dyn Clock>,
+    exposures: Arc<[Timestamp]>,
+    next: usize,
+    frozen: std::ops::Range<usize>,
+    bytes: [u8; 12],
+}
+
+impl Driver for Freezing {
+    fn open(&mut self) -> Result<Opened> {
+        let colour = Colour { matrix: Matrix::Bt601, range: Range::Full };
+        Ok(Opened { format: PixelFormat::of_name("RGB3").unwrap(), colour, stride: 0 })
+    }
+
+    fn next(&mut self, timeout: Duration) -> std::io::Result<Option<RawFrame<'_>>> {
+        let until = self.clock.now() + timeout;
+        let Some(at) = self.exposures.get(self.next).copied().filter(|at| *at <= until) else {
+            self.clock.sleep_until(until);
+            return Ok(None);
+        };
+        self.clock.sleep_until(at);
+        if !self.frozen.contains(&self.next) {
+            self.bytes = [40; 12];
+            self.bytes[0] = if is_defective(self.next as u64) { 200 } else { 20 };
+            // The noise of a sensor, in the last pixel of all.
+            self.bytes[11] = 40 + self.next as u8;
+        }
+        let sequence = self.next as u32;
+        self.next += 1;
+        let micros = (at.0 / 1000) as i64;
+        let stamp = Stamp { is_monotonic: true, seconds: micros / 1_000_000, microseconds: micros % 1_000_000 };
+        Ok(Some(RawFrame { bytes: &self.bytes, sequence, stamp, is_corrupted: false }))
+    }
+
+    fn has_changed(&mut self) -> bool {
+        false
+    }
+
+    fn close(&mut self) {}
+}
+
+#[test]
+fn a_camera_that_gives_the_previous_parts_picture_again_is_frozen() {
+    for is_asked in [true, false] {
+        let rig = Rig::new(30, 26);
+        let exposures: Arc<[Timestamp]> = rig.arrivals().iter().map(|at| *at + EXPOSURE_DELAY).collect();
+        let (mut wiring, watch) = rig.wire();
+        let clock = Arc::clone(&wiring.clock);
+        let driver = Freezing { clock: Arc::clone(&clock), exposures, next: 0, frozen: 10..16, bytes: [0; 12] };
+        let setup = Setup { device: "film".into(), size: SIZE, stall: Duration::MAX, frames: 32 };
+        wiring.camera = Box::new(V4l2Camera::open(clock, driver, setup).unwrap());
+        if is_asked {
+            wiring.inspect = Box::new(FrozenWatch::new(wiring.inspect));
+        }
+        let counts = daemon::run(wiring).unwrap().counts;
+        let frozen = if is_asked { 6 } else { 0 };
+        assert_eq!(counts.uninspected_for(Reason::BlindFrozen), frozen, "{counts:?}");
+        assert_eq!(counts.fault(Fault::CameraBlind), u64::from(is_asked));
+        let records = watch.one_record_each(30);
+        for (n, record) in records.iter().enumerate() {
+            let is_frozen = is_asked && (10..16).contains(&n);
+            assert_eq!(record.verdict == Verdict::Uninspected(Reason::BlindFrozen), is_frozen, "part {}", n + 1);
+        }
+    }
+}
+
+/// What was not seen is never passed, whatever else happens on the line.
+#[test]
+fn whatever_a_camera_fails_to_see_no_part_of_it_passes() {
+    let mut unseen_parts = 0;
+    for seed in 0..40 {
+        let mut rig = Rig::new(80, seed);
+        let policies = [OnUninspected::Reject, OnUninspected::StopLine, OnUninspected::Pass];
+        let mut draw = ChaCha8Rng::seed_from_u64(seed);
+        rig.safety.on_uninspected = policies[draw.random_range(0..3)];
+        rig.safety.on_no_part = [None, Some(policies[draw.random_range(0..3)])][draw.random_range(0..2)];
+        // Some are late or pushed out, too; frames are lost and damaged.
+        rig.cost = InspectionCost::seeded(seed, ms(5)..=ms([30, 300, 700][draw.random_range(0..3)]));
+        rig.capacity = Capacity { jobs: draw.random_range(2..16), ledger: 64 };
+        rig.spacing.mean = ms(draw.random_range(80..260));
+        let (safety, share) = (rig.safety, draw.random_range(0.05..0.95));
+        let plan: Vec<Option<Unseen>> = (0..80)
+            .map(|_| {
+                let all = Blindness::ALL.map(Unseen::Blind).into_iter().chain([Unseen::NoPart]);
+                let all: Vec<_> = all.collect();
+                draw.random_bool(share).then(|| all[draw.random_range(0..all.len())])
+            })
+            .collect();
+        let mut mishaps = ChaCha8Rng::seed_from_u64(1000 + seed);
+        let (mut wiring, watch) = with_mishaps(rig, move |_| match mishaps.random_range(0..40) {
+            0 => Mishap::Lost,
+            1 => Mishap::Damaged,
+            _ => Mishap::None,
+        });
+        // Which part a frame is of, the plan is asked by its number: the n-th frame shows the n-th part.
+        let seen_as = plan.clone();
+        wiring.inspect = Box::new(ByFrame(move |id: FrameId| seen_as[id.0 as usize]));
+        let counts = daemon::run(wiring).unwrap().counts;
+        let records = watch.one_record_each(80);
+        assert_eq!(counts.passes + counts.rejects + counts.uninspected(), 80, "seed {seed}");
+        for (record, unseen) in records.iter().zip(&plan) {
+            let about = format!("seed {seed}, part {}, {unseen:?}: {:?}", record.part.id, record.verdict);
+            assert!(record.settled_at <= record.part.deadline, "{about}");
+            let Some(unseen) = unseen else { continue };
+            let Verdict::Uninspected(reason) = record.verdict else { panic!("{about}") };
+            let others = [Reason::Late, Reason::NoFrame, Reason::Overrun, Reason::Broken];
+            assert!(reason == zoomgate::pipeline::reason(*unseen) || others.contains(&reason), "{about}");
+            let is_no_part = reason == Reason::NoPart;
+            let policy = safety.on_no_part.filter(|_| is_no_part).unwrap_or(safety.on_uninspected);
+            assert_eq!(record.pulse.is_some(), policy == OnUninspected::Reject, "{about}");
+            unseen_parts += u64::from(!others.contains(&reason));
+        }
+        watch.all_lines_are_safe();
+    }
+    assert!(unseen_parts > 300, "only {unseen_parts} parts were looked at and not seen");
+}
+
+/// Says what a closure says of the frame of that number.
+struct ByFrame<F>(F);
+
+impl<F: FnMut(FrameId) -> Option<Unseen> + Send> Inspect for ByFrame<F> {
+    fn look(&mut self, frame: &Frame) -> Option<Unseen> {
+        (self.0)(frame.id)
+    }
+
+    fn inspect(&mut self, frame: &Frame) -> Result<Inspection> {
+        ByPixel.inspect(frame)
     }
 }
 

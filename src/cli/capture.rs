@@ -295,6 +295,13 @@ impl Told {
             Reason::Late => "pictures are written far too slowly: check the disk, or slow the belt",
             // The failure itself is told at the end; parts on the belt at the end are nobody's fault.
             Reason::InspectionFailed | Reason::NotFinite | Reason::Shutdown => return,
+            // A picture is saved whatever it shows: there is no recipe yet that could tell.
+            Reason::BlindDark
+            | Reason::BlindBright
+            | Reason::BlindFlat
+            | Reason::BlindBlurred
+            | Reason::BlindFrozen
+            | Reason::NoPart => return,
         };
         self.not_saved.fetch_add(1, Ordering::SeqCst);
         eprintln!("part {}: not saved: {why}", record.part.id);

@@ -74,7 +74,7 @@ pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<P
             "needs an output, and gpio.backend = \"none\" drives nothing; choose a backend or set it to false";
         problems.push(at("reject.enabled", message.into()));
     }
-    for policy in ["safety.on_uninspected", "safety.on_missed_reject"] {
+    for policy in ["safety.on_uninspected", "safety.on_missed_reject", "safety.on_no_part"] {
         if !is(policy, "stop_line") {
             continue;
         }

@@ -143,7 +143,7 @@ pub struct Decision {
 /// `[outputs]` as used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outputs {
-    /// High while parts are inspected and the reject output is armed.
+    /// High while parts are inspected and the reject output is armed; low while the camera is blind.
     pub ready: Option<String>,
     /// High while something needs a person.
     pub fault: Option<String>,

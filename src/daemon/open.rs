@@ -15,6 +15,9 @@ use crate::decide::{OnMissedReject, OnUninspected};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpio::filter::{HeldOff, Interval};
 use crate::gpio::{self, Cdev, InputOptions, Inputs, Level, Lines, Recorder, Unconnected};
+use crate::inspect::Inspect;
+use crate::inspect::frozen::FrozenWatch;
+use crate::inspect::recipe::Recipe;
 #[cfg(feature = "v4l2")]
 use crate::pipeline::Capacity;
 use crate::pipeline::actuation::{Heartbeat, Light, Panel, Results, Sensors, Trigger};
@@ -30,6 +33,7 @@ pub(super) fn refuse_contradictions(config: &Config) -> Result<()> {
         return Err(Error::new(ErrorKind::Config, EYE_WITHOUT_BELT));
     }
     let stops = config.safety.on_uninspected == OnUninspected::StopLine
+        || config.safety.on_no_part == Some(OnUninspected::StopLine)
         || config.safety.on_missed_reject == OnMissedReject::StopLine;
     if stops && config.outputs.stop_line.is_none() {
         let message = "[safety] asks to stop the line and [outputs] stop_line names no output: name one, or choose \
@@ -37,6 +41,27 @@ pub(super) fn refuse_contradictions(config: &Config) -> Result<()> {
         return Err(Error::new(ErrorKind::Config, message));
     }
     Ok(())
+}
+
+/// What is wrong with `safety.on_no_part`, which a recipe that knows the empty belt needs to be written; a sentence whose
+/// subject is that key.
+///
+/// The file alone cannot tell: `check`, `doctor` and `run` ask this once they have the recipe.
+pub fn unwritten_policy(config: &Config, recipe: &Recipe) -> Option<&'static str> {
+    let is_needed = recipe.sight.as_ref().is_some_and(|sight| sight.empty.is_some());
+    (is_needed && config.safety.on_no_part.is_none()).then_some(
+        "is required: the recipe of model.recipe was taught with `--empty`. Choose what happens where a part is due and \
+         the whole empty belt is seen: \"reject\" fires the actuator all the same, \"pass\" lets it go, \"stop_line\" asks \
+         the line to stop. Only the plant can choose",
+    )
+}
+
+/// The inspection as a camera of this kind needs it: one of the kernel may freeze, a replay repeats what it is given.
+pub fn watch_camera(camera: &Source, inspect: Box<dyn Inspect>) -> Box<dyn Inspect> {
+    match camera {
+        Source::V4l2(device) if device.detect_frozen => Box::new(FrozenWatch::new(inspect)),
+        Source::V4l2(_) | Source::Folder { .. } | Source::Simulated { .. } => inspect,
+    }
 }
 
 pub(super) type Arrivals = Arc<[Timestamp]>;
@@ -91,14 +116,14 @@ pub(super) fn open_camera(
 const FRAMES_BYTES_MAX: usize = 256 << 20;
 
 /// How many frames a run holds at the same time: those that wait for `act`, for their edge and for their inspection, the
-/// one that is inspected, and one to write into; as many of them as [`FRAMES_BYTES_MAX`] has room for.
+/// one that is inspected, the one before it, and one to write into; as many of them as [`FRAMES_BYTES_MAX`] has room for.
 #[cfg(feature = "v4l2")]
 fn frames_on_their_way(config: &Config) -> usize {
     let camera = &config.camera;
     let jobs = Capacity::between(config.reject.travel_time(), camera.rate_hz).jobs;
     let bytes = camera.width as usize * camera.height as usize * 3;
-    (crate::pipeline::FRAMES + jobs + crate::decide::part::EARLY_FRAMES + 2)
-        .min((FRAMES_BYTES_MAX / bytes.max(1)).max(4))
+    (crate::pipeline::FRAMES + jobs + crate::decide::part::EARLY_FRAMES + 3)
+        .min((FRAMES_BYTES_MAX / bytes.max(1)).max(5))
 }
 
 /// Opens the backend of the lines and requests none of them.

@@ -95,7 +95,11 @@ fn wire(
         sensors: Sensors::default(),
         confirm: None,
         alarms: Default::default(),
-        safety: Safety { on_uninspected: OnUninspected::Pass, on_missed_reject: OnMissedReject::Alarm },
+        safety: Safety {
+            on_uninspected: OnUninspected::Pass,
+            on_missed_reject: OnMissedReject::Alarm,
+            on_no_part: None,
+        },
         capacity: Capacity { jobs: capacity.jobs.min(JOBS), ..capacity },
         reject: config.reject.clone(),
         reject_line: Unconnected.request(&config.reject.line, Level::Low)?,

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::Verdict;
+use super::{Reason, Verdict};
 
 /// `[alarm]` as used; `None` where an alarm is off.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,8 +56,12 @@ impl Alarms {
     /// Counts a verdict and returns the alarm that it raises.
     ///
     /// An uninspected part neither continues a run of rejects nor ends it: nobody knows what it was. The rate counts
-    /// parts that have not come yet as inspected, so that one bad first part is no alarm.
+    /// parts that have not come yet as inspected, so that one bad first part is no alarm. Where the belt was seen to be
+    /// empty there was nothing to inspect: that counts as no part at all, and so neither raises the rate nor dilutes it.
     pub fn count(&mut self, verdict: Verdict) -> Option<Alarm> {
+        if verdict == Verdict::Uninspected(Reason::NoPart) {
+            return None;
+        }
         match verdict {
             Verdict::Pass => self.rejects = 0,
             Verdict::Reject => self.rejects += 1,
@@ -92,11 +96,12 @@ impl Alarms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::Reason;
 
     const PASS: Verdict = Verdict::Pass;
     const REJECT: Verdict = Verdict::Reject;
     const LATE: Verdict = Verdict::Uninspected(Reason::Late);
+    const EMPTY: Verdict = Verdict::Uninspected(Reason::NoPart);
+    const DARK: Verdict = Verdict::Uninspected(Reason::BlindDark);
 
     fn alarms(verdicts: &[Verdict]) -> Vec<(usize, Alarm)> {
         let settings = Settings { consecutive_rejects: Some(3), uninspected_rate: Some(0.5), uninspected_parts: 4 };
@@ -114,6 +119,9 @@ mod tests {
             ("a pass between", &[REJECT, REJECT, PASS, REJECT, REJECT], &[]),
             ("an uninspected part between says nothing", &[REJECT, LATE, REJECT, REJECT], &[(3, three)]),
             ("half of the last four", &[LATE, PASS, PASS, LATE, LATE], &[(3, half)]),
+            ("a blind camera watches nothing", &[DARK, PASS, DARK], &[(2, half)]),
+            ("an empty belt is no part", &[EMPTY, EMPTY, LATE, EMPTY, PASS, EMPTY, EMPTY, LATE], &[(7, half)]),
+            ("an empty belt says nothing of parts", &[REJECT, EMPTY, REJECT, REJECT], &[(3, three)]),
             ("far enough apart", &[LATE, PASS, PASS, PASS, LATE, PASS], &[]),
         ];
         for (name, verdicts, expected) in cases {

@@ -49,11 +49,23 @@ pub enum Reason {
     NotFinite,
     /// The run was aborted before its deadline.
     Shutdown,
+    /// The camera is blind: much less light than in any good picture.
+    BlindDark,
+    /// The camera is blind: clipped, or much more light than in any good picture.
+    BlindBright,
+    /// The camera is blind: nothing but noise in its frame.
+    BlindFlat,
+    /// The camera is blind: out of focus.
+    BlindBlurred,
+    /// The camera is blind: it gave the previous part's picture again.
+    BlindFrozen,
+    /// The frame shows the whole background and no part.
+    NoPart,
 }
 
 impl Reason {
     /// Every reason, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 14] = [
         Self::Late,
         Self::NoFrame,
         Self::FrameLost,
@@ -62,6 +74,12 @@ impl Reason {
         Self::InspectionFailed,
         Self::NotFinite,
         Self::Shutdown,
+        Self::BlindDark,
+        Self::BlindBright,
+        Self::BlindFlat,
+        Self::BlindBlurred,
+        Self::BlindFrozen,
+        Self::NoPart,
     ];
 
     /// Position in [`ALL`](Self::ALL), for counters.
@@ -80,7 +98,18 @@ impl Reason {
             Self::InspectionFailed => "inspection_failed",
             Self::NotFinite => "not_finite",
             Self::Shutdown => "shutdown",
+            Self::BlindDark => "blind_dark",
+            Self::BlindBright => "blind_bright",
+            Self::BlindFlat => "blind_flat",
+            Self::BlindBlurred => "blind_blurred",
+            Self::BlindFrozen => "blind_frozen",
+            Self::NoPart => "no_part",
         }
+    }
+
+    /// How the camera is blind (`dark | bright | flat | blurred | frozen`), where that is the reason.
+    pub fn blindness(self) -> Option<&'static str> {
+        self.as_str().strip_prefix("blind_")
     }
 }
 
@@ -148,5 +177,7 @@ mod tests {
         for (i, reason) in Reason::ALL.into_iter().enumerate() {
             assert_eq!(reason.index(), i);
         }
+        let blind = Reason::ALL.into_iter().filter_map(Reason::blindness);
+        assert_eq!(blind.collect::<Vec<_>>(), ["dark", "bright", "flat", "blurred", "frozen"]);
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{Reason, Verdict};
 
-/// What happens to a part that could not be inspected: the plant's written choice, never a default.
+/// What happens to a part that could not be inspected, or to one that is not there: the plant's written choice, never a
+/// default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnUninspected {
     /// Fire the reject pulse.
@@ -29,6 +30,8 @@ pub struct Safety {
     pub on_uninspected: OnUninspected,
     /// Policy for a missed reject.
     pub on_missed_reject: OnMissedReject,
+    /// Policy for [`Reason::NoPart`]; where none is written such a part is one that was not inspected.
+    pub on_no_part: Option<OnUninspected>,
 }
 
 /// What to do; all false means nothing.
@@ -48,7 +51,7 @@ impl Safety {
         match verdict {
             Verdict::Pass => true,
             Verdict::Reject | Verdict::Uninspected(Reason::Shutdown) => false,
-            Verdict::Uninspected(_) => self.on_uninspected == OnUninspected::Pass,
+            Verdict::Uninspected(reason) => self.policy(reason) == OnUninspected::Pass,
         }
     }
 
@@ -60,10 +63,17 @@ impl Safety {
         if reason == Reason::Shutdown {
             return Measures { fault: true, ..Measures::default() };
         }
-        match self.on_uninspected {
+        match self.policy(reason) {
             OnUninspected::Reject => Measures { reject: true, ..Measures::default() },
             OnUninspected::Pass => Measures::default(),
             OnUninspected::StopLine => Measures { stop_line: true, fault: true, reject: false },
+        }
+    }
+
+    fn policy(self, reason: Reason) -> OnUninspected {
+        match reason {
+            Reason::NoPart => self.on_no_part.unwrap_or(self.on_uninspected),
+            _ => self.on_uninspected,
         }
     }
 
@@ -79,19 +89,42 @@ mod tests {
 
     #[test]
     fn policies_become_measures() {
-        let with = |on_uninspected| Safety { on_uninspected, on_missed_reject: OnMissedReject::Alarm };
+        let on_missed_reject = OnMissedReject::Alarm;
+        let with = |on_uninspected| Safety { on_uninspected, on_missed_reject, on_no_part: None };
         for (policy, reason, reject, stop_line, fault) in [
             (OnUninspected::Reject, Reason::Late, true, false, false),
             (OnUninspected::Pass, Reason::Late, false, false, false),
             (OnUninspected::StopLine, Reason::NoFrame, false, true, true),
             (OnUninspected::Reject, Reason::Shutdown, false, false, true),
+            (OnUninspected::Reject, Reason::BlindDark, true, false, false),
+            (OnUninspected::Pass, Reason::NoPart, false, false, false),
         ] {
             let expected = Measures { reject, stop_line, fault };
             assert_eq!(with(policy).uninspected(reason), expected, "{policy:?} {reason}");
         }
-        let missed =
-            |on_missed_reject| Safety { on_uninspected: OnUninspected::Pass, on_missed_reject }.missed_reject();
+        let missed = |on_missed_reject| Safety { on_missed_reject, ..with(OnUninspected::Pass) }.missed_reject();
         assert!(missed(OnMissedReject::StopLine).stop_line && missed(OnMissedReject::StopLine).fault);
         assert!(!missed(OnMissedReject::Alarm).stop_line && missed(OnMissedReject::Alarm).fault);
+    }
+
+    #[test]
+    fn a_part_that_is_not_there_has_a_policy_of_its_own() {
+        let policies = [OnUninspected::Reject, OnUninspected::Pass, OnUninspected::StopLine];
+        let empty = Verdict::Uninspected(Reason::NoPart);
+        for (on_uninspected, on_no_part) in policies.iter().flat_map(|a| policies.iter().map(move |b| (*a, *b))) {
+            let safety =
+                Safety { on_uninspected, on_missed_reject: OnMissedReject::Alarm, on_no_part: Some(on_no_part) };
+            let as_all = Safety { on_uninspected: on_no_part, ..safety };
+            assert_eq!(safety.uninspected(Reason::NoPart), as_all.uninspected(Reason::Late));
+            assert_eq!(safety.releases(empty), on_no_part == OnUninspected::Pass);
+            for reason in Reason::ALL.into_iter().filter(|reason| *reason != Reason::NoPart) {
+                let without = Safety { on_no_part: None, ..safety };
+                assert_eq!(safety.uninspected(reason), without.uninspected(reason), "{reason}");
+                assert_eq!(
+                    safety.releases(Verdict::Uninspected(reason)),
+                    without.releases(Verdict::Uninspected(reason))
+                );
+            }
+        }
     }
 }

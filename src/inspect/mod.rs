@@ -3,8 +3,10 @@
 pub mod aligned;
 pub mod crop;
 pub mod empty;
+pub mod frozen;
 pub mod levels;
 pub mod model;
+pub mod notes;
 pub mod overlay;
 pub mod preprocess;
 pub mod recipe;

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::aligned::Aligning;
 use super::crop::{self, Chart, Map};
 use super::levels::Levels;
-use super::recipe::{KEEPSAKE_KEY, METADATA_KEY, Recipe};
+use super::recipe::{KEEPSAKE_KEY, Recipe};
 use super::register::Aligner;
 use super::scene::{self, Scene};
 use super::{Evidence, Inspect, Inspection, StageTimes, Unseen, empty};
@@ -62,13 +62,7 @@ impl Model {
         let mut model = onnx::decode(bytes, origin)?;
         // Nothing that inspects needs it, and every plan below copies the graph.
         surgery::take(&mut model, KEEPSAKE_KEY);
-        let text = onnx::metadata(&model, METADATA_KEY).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Refused,
-                format!("{origin} is an ONNX file but no zoomgate recipe (no `{METADATA_KEY}` notes): make one with `zoomgate teach`"),
-            )
-        })?;
-        let recipe = Recipe::parse(text, origin)?;
+        let recipe = super::notes::of(&model, origin)?;
         let bundled = Backbone::bundled()?;
         if recipe.backbone.name == bundled.name && recipe.backbone.digest != bundled.digest {
             return Err(Error::new(

@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::queue::Next;
-use super::{Scored, Shared};
+use super::{Outcome, Scored, Shared};
 use crate::inspect::Inspect;
 use crate::telemetry::Counters;
 use crate::units::PartId;
@@ -35,7 +35,8 @@ impl InspectionCost {
 
 /// Inspects until `act` closes the link.
 ///
-/// A part whose verdict is final already is skipped: inspecting it would only make the next one late.
+/// A part whose verdict is final already is skipped: inspecting it would only make the next one late. A frame is looked
+/// at before it is judged; one that shows nothing to judge never gets a score.
 pub fn inspection(shared: &Shared, inspect: &mut dyn Inspect, cost: &mut InspectionCost) {
     loop {
         let job = match shared.jobs.next() {
@@ -56,8 +57,11 @@ pub fn inspection(shared: &Shared, inspect: &mut dyn Inspect, cost: &mut Inspect
             Counters::add(&shared.counters.skipped);
             continue;
         }
-        let outcome = inspect.inspect(&job.frame);
-        if let InspectionCost::Modelled(cost) = cost {
+        let outcome = match inspect.look(&job.frame) {
+            Some(unseen) => Outcome::Unseen(unseen),
+            None => inspect.inspect(&job.frame).map_or_else(Outcome::Failed, Outcome::Judged),
+        };
+        if let (InspectionCost::Modelled(cost), Outcome::Judged(_) | Outcome::Failed(_)) = (&mut *cost, &outcome) {
             shared.clock.sleep_until(started_at + cost(job.part));
         }
         let scored = Scored { part: job.part, dequeued_at: job.frame.dequeued_at, started_at, outcome };

@@ -37,9 +37,10 @@ use std::time::Duration;
 
 use crate::camera::{BrokenFrame, CameraFault};
 use crate::clock::{Bell, Clock, Timestamp};
-use crate::error::{Error, ErrorKind, Result};
+use crate::decide::Reason;
+use crate::error::{Error, ErrorKind};
 use crate::frame::Frame;
-use crate::inspect::Inspection;
+use crate::inspect::{Blindness, Inspection, Unseen};
 use crate::telemetry::Counters;
 use crate::telemetry::board::Board;
 use crate::units::PartId;
@@ -107,8 +108,31 @@ pub struct Scored {
     pub dequeued_at: Timestamp,
     /// When its inspection started.
     pub started_at: Timestamp,
-    /// What was found.
-    pub outcome: Result<Inspection>,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What comes of a frame that was to be inspected.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It was judged.
+    Judged(Inspection),
+    /// It cannot be, and was not.
+    Unseen(Unseen),
+    /// The inspection failed.
+    Failed(Error),
+}
+
+/// Why a part whose frame shows this is not inspected, in the words of verdicts.
+pub fn reason(unseen: Unseen) -> Reason {
+    match unseen {
+        Unseen::Blind(Blindness::Dark) => Reason::BlindDark,
+        Unseen::Blind(Blindness::Bright) => Reason::BlindBright,
+        Unseen::Blind(Blindness::Flat) => Reason::BlindFlat,
+        Unseen::Blind(Blindness::Blurred) => Reason::BlindBlurred,
+        Unseen::Blind(Blindness::Frozen) => Reason::BlindFrozen,
+        Unseen::NoPart => Reason::NoPart,
+    }
 }
 
 /// A request to end the run, shared with signal handlers, web pages and tests; clones are the same request.
@@ -322,6 +346,14 @@ impl Thread {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_blindness_has_its_reason() {
+        for blindness in Blindness::ALL {
+            assert_eq!(reason(Unseen::Blind(blindness)).blindness(), Some(blindness.as_str()));
+        }
+        assert_eq!(reason(Unseen::NoPart).blindness(), None);
+    }
 
     #[test]
     fn capacities_follow_from_the_belt() {

@@ -47,6 +47,8 @@ pub enum Note {
     Belt { at: Timestamp, moving: bool },
     /// The camera delivers again.
     CameraBack { at: Timestamp, down: Duration },
+    /// The camera sees again, after so many blind parts.
+    SightBack { at: Timestamp, blind: u64 },
     /// A person reset faults and alarms.
     Acknowledged { at: Timestamp },
     /// The number on the recipe lines.
@@ -128,6 +130,7 @@ impl Recording {
             Note::CameraBack { at, down } => {
                 self.write(shared, &Event::CameraBack { t_ns: at.0, down_s: down.as_secs_f64() });
             }
+            Note::SightBack { at, blind } => self.write(shared, &Event::SightBack { t_ns: at.0, blind: *blind }),
             Note::Acknowledged { at } => self.write(shared, &Event::Acknowledged { t_ns: at.0 }),
             Note::RecipeSelected { at, number } => {
                 self.write(shared, &Event::RecipeSelected { t_ns: at.0, number: *number });
@@ -193,7 +196,7 @@ impl Told {
             Note::Fault { fault: Fault::Stalled, .. } => {}
             Note::Fault { fault, part, message, .. } => {
                 let about = part.map(|p| format!("part {p}: ")).unwrap_or_default();
-                // The first of a kind, and each time that the camera goes; the others are in the events and the counters.
+                // The first of a kind, and each time that the camera goes or is blind; the others are in the events and the counters.
                 let level = if self.is_news(*fault) { log::Level::Warn } else { log::Level::Debug };
                 log::log!(level, "{} {about}{message}", fault.code());
             }
@@ -201,13 +204,15 @@ impl Told {
                 let (code, how) = (Fault::MissedReject.code(), pulse.missed());
                 log::error!("{code} part {part} was to be rejected and {how}");
             }
+            Note::SightBack { blind, .. } => log::info!("the camera sees again after {blind} blind parts"),
             Note::CameraBack { down, .. } => log::info!("the camera is back after {:.1} s", down.as_secs_f64()),
             _ => {}
         }
     }
 
     fn is_news(&mut self, fault: Fault) -> bool {
-        !std::mem::replace(&mut self.0[fault as usize], true) || fault == Fault::Camera
+        let comes_back = matches!(fault, Fault::Camera | Fault::CameraBlind);
+        !std::mem::replace(&mut self.0[fault as usize], true) || comes_back
     }
 }
 

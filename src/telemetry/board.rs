@@ -4,6 +4,7 @@
 //! `rec` and readers take: `cap`, `insp` and `act` never wait here.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::watchdog::{Heartbeats, Limits};
 use super::{Counters, Latency};
 use crate::clock::Timestamp;
-use crate::decide::Verdict;
+use crate::decide::{Reason, Verdict};
 use crate::units::PartId;
 
 /// How many verdicts the board remembers.
@@ -22,6 +23,8 @@ pub const RECENT: usize = 16;
 pub struct About {
     /// The recipe's file, as the configuration names it; empty where a test brought its own inspection.
     pub recipe: String,
+    /// Whether the recipe knows what good pictures show, so that a blind camera is told.
+    pub knows_sight: bool,
     /// Scores at or above it reject.
     pub threshold: f32,
     /// Nothing fires.
@@ -67,6 +70,8 @@ pub struct Board {
     pub latency: Arc<Latency>,
     /// Progress.
     pub beats: Heartbeats,
+    /// How the last part was blind, in the low byte (one more than the reason's index), and how many in a row were.
+    blind: AtomicU64,
     recent: Mutex<VecDeque<Remembered>>,
     realtime: Mutex<Realtime>,
 }
@@ -91,6 +96,21 @@ impl Board {
         lock(&self.recent).iter().copied().collect()
     }
 
+    /// Notes that the last `in_a_row` parts were blind, the newest for `reason`; 0 where the last one was seen. Called by
+    /// `act`.
+    pub fn note_blind(&self, reason: Reason, in_a_row: u64) {
+        let reason = if in_a_row > 0 { reason.index() as u64 + 1 } else { 0 };
+        self.blind.store(in_a_row << 8 | reason, Ordering::Relaxed);
+    }
+
+    /// How the last part was blind, and how many in a row were.
+    pub fn blind(&self) -> (Option<Reason>, u64) {
+        let blind = self.blind.load(Ordering::Relaxed);
+        // One less than the byte, which is 0 where the last part was seen.
+        let reason = usize::try_from(blind & 0xFF).ok().and_then(|at| at.checked_sub(1));
+        (reason.and_then(|at| Reason::ALL.get(at).copied()), blind >> 8)
+    }
+
     /// Notes how the actuation thread is scheduled; called once, before it does anything else.
     pub fn note_realtime(&self, realtime: Realtime) {
         *lock(&self.realtime) = realtime;
@@ -110,6 +130,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_the_camera_is_blind_comes_back_as_it_was_noted() {
+        let board = Board::default();
+        assert_eq!(board.blind(), (None, 0));
+        for reason in Reason::ALL {
+            board.note_blind(reason, 1 << 40);
+            assert_eq!(board.blind(), (Some(reason), 1 << 40));
+        }
+        board.note_blind(Reason::BlindDark, 0);
+        assert_eq!(board.blind(), (None, 0));
+    }
 
     #[test]
     fn the_newest_verdicts_stay() {

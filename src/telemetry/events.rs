@@ -9,6 +9,7 @@
 //! | `missed_reject` | a known reject was not fired in its window, or was (`pulse` says so) and not seen at the bin |
 //! | `belt` | the measured belt has stopped, or moves again |
 //! | `camera_back` | the camera delivers again; `down_s` is for how long it did not |
+//! | `sight_back` | a camera that was blind for several parts sees again; `blind` is for how many parts it did not |
 //! | `acknowledged` | a person reset faults and alarms |
 //! | `recipe_selected` | the number on the recipe lines, at the start and when it changed |
 //! | `realtime` | once after `start`, where real-time scheduling or locked memory was asked for: what was permitted |
@@ -38,6 +39,8 @@ pub enum Event<'a> {
     Belt { t_ns: u64, moving: bool },
     /// The camera delivers again.
     CameraBack { t_ns: u64, down_s: f64 },
+    /// The camera sees again.
+    SightBack { t_ns: u64, blind: u64 },
     /// Faults and alarms were reset.
     Acknowledged { t_ns: u64 },
     /// What the recipe lines say.

@@ -25,8 +25,14 @@ pub enum Fault {
     Camera,
     /// Frames were exposed and never arrived, or found the link to `act` full.
     FramesLost,
+    /// A part's frame shows nothing that can be judged.
+    FrameBlind,
+    /// The frames of several parts in a row show nothing that can be judged; once when the camera goes blind.
+    CameraBlind,
     /// The trigger input can no longer be read.
     Trigger,
+    /// An edge starts parts, and the camera sees the empty belt; once for many in a row.
+    NothingTriggered,
     /// A part was pushed out before its inspection started.
     Overrun,
     /// An inspection failed, or its score is not a number.
@@ -67,11 +73,14 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault, in the order of the counters.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::FrameBroken,
         Self::Camera,
         Self::FramesLost,
+        Self::FrameBlind,
+        Self::CameraBlind,
         Self::Trigger,
+        Self::NothingTriggered,
         Self::Overrun,
         Self::Inspection,
         Self::ScoreLost,
@@ -98,7 +107,10 @@ impl Fault {
             Self::FrameBroken => "CAM-01",
             Self::Camera => "CAM-02",
             Self::FramesLost => "CAM-03",
+            Self::FrameBlind => "CAM-04",
+            Self::CameraBlind => "CAM-05",
             Self::Trigger => "TRG-01",
+            Self::NothingTriggered => "TRG-02",
             Self::Overrun => "INS-01",
             Self::Inspection => "INS-02",
             Self::ScoreLost => "INS-03",
@@ -126,7 +138,10 @@ impl Fault {
             Self::FrameBroken => "a frame is damaged or has another size",
             Self::Camera => "the camera does not deliver",
             Self::FramesLost => "frames were exposed and never arrived",
+            Self::FrameBlind => "a frame shows nothing that can be judged",
+            Self::CameraBlind => "the camera is blind",
             Self::Trigger => "the trigger input cannot be read",
+            Self::NothingTriggered => "parts are triggered and the belt is seen empty",
             Self::Overrun => "parts come faster than they are inspected",
             Self::Inspection => "an inspection fails, or its score is no number",
             Self::ScoreLost => "a score found its link full",
@@ -156,9 +171,10 @@ impl Fault {
         bytes.take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Whether the fault output shall call a person. A single damaged frame is the plant's policy's business.
+    /// Whether the fault output shall call a person. A single frame that is damaged or shows nothing is the plant's
+    /// policy's business.
     pub fn needs_person(self) -> bool {
-        self != Self::FrameBroken
+        !matches!(self, Self::FrameBroken | Self::FrameBlind)
     }
 }
 

@@ -8,6 +8,7 @@ use super::board::{Board, Realtime, Remembered};
 use super::watchdog::Stale;
 use super::{Counts, Fault, LatencyMs};
 use crate::clock::Timestamp;
+use crate::decide::Reason;
 
 /// Version of the object's fields; grows when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -43,6 +44,9 @@ pub struct Status {
     pub latency_ms: LatencyMs,
     /// The camera.
     pub camera: CameraNow,
+    /// Whether it sees; null from a daemon that does not ask.
+    #[serde(default)]
+    pub sight: Option<SightNow>,
     /// Scheduling of the actuation thread.
     pub realtime: Realtime,
     /// The last verdicts, the newest last.
@@ -121,6 +125,25 @@ pub struct CameraNow {
     pub last_frame_age_s: Option<f64>,
 }
 
+/// `sight` of [`Status`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SightNow {
+    /// Whether the recipe knows what good pictures show; without that every frame is judged, and it is to be taught again.
+    pub known: bool,
+    /// How the last part's frame was blind: `dark | bright | flat | blurred | frozen`; null where it was seen.
+    pub blind: Option<String>,
+    /// So many parts in a row were.
+    pub blind_in_a_row: u64,
+}
+
+impl SightNow {
+    fn of(board: &Board) -> Self {
+        let (reason, blind_in_a_row) = board.blind();
+        let blind = reason.and_then(Reason::blindness).map(str::to_owned);
+        Self { known: board.about.knows_sight, blind, blind_in_a_row }
+    }
+}
+
 impl Status {
     /// What the board says at `now`.
     pub fn of(board: &Board, now: Timestamp) -> Self {
@@ -161,6 +184,7 @@ impl Status {
                 state: beats.camera(limits, now).as_str().to_owned(),
                 last_frame_age_s: beats.frame.map(|at| now.since(at).as_secs_f64()),
             },
+            sight: Some(SightNow::of(board)),
             realtime: board.realtime(),
             recent: board.recent().into_iter().map(Recent::from).collect(),
         }
@@ -203,6 +227,9 @@ pub fn sentence(board: &Board, now: Timestamp) -> String {
         counts.rejects,
         counts.uninspected()
     );
+    if let SightNow { blind: Some(how), blind_in_a_row, .. } = SightNow::of(board) {
+        line.push_str(&format!(", blind ({how}, {blind_in_a_row} parts in a row)"));
+    }
     if counts.missed_rejects > 0 {
         line.push_str(&format!("; {} rejects missed", counts.missed_rejects));
     }
@@ -217,10 +244,12 @@ pub fn sentence(board: &Board, now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
     use crate::decide::Verdict;
+    use crate::telemetry::board::About;
     use crate::telemetry::{Counters, Stage};
 
     #[test]
@@ -236,6 +265,18 @@ mod tests {
         assert_eq!((status.counts.rejects, status.uptime_s), (1, 5.0));
         assert_eq!(status.faults[0].code, "CAM-02");
         assert!(status.latency_ms.p50.is_some_and(|ms| (3.0..3.3).contains(&ms)));
+    }
+
+    #[test]
+    fn sight_is_told_and_an_answer_without_it_is_understood() {
+        let board = Board::new(About { knows_sight: true, ..About::default() }, Arc::default());
+        let json = || serde_json::to_value(Status::of(&board, Timestamp::ZERO)).unwrap();
+        assert_eq!(json()["sight"], serde_json::json!({ "known": true, "blind": null, "blind_in_a_row": 0 }));
+        board.note_blind(Reason::BlindFrozen, 3);
+        assert_eq!(json()["sight"], serde_json::json!({ "known": true, "blind": "frozen", "blind_in_a_row": 3 }));
+        let mut before = json();
+        before.as_object_mut().unwrap().remove("sight");
+        assert_eq!(serde_json::from_value::<Status>(before).unwrap().sight, None);
     }
 
     #[test]
@@ -267,8 +308,9 @@ mod tests {
         let board = Board::default();
         Counters::add(&board.counters.parts);
         board.counters.count_fault(Fault::Line);
+        board.note_blind(Reason::BlindDark, 4);
         let line = sentence(&board, Timestamp::ZERO);
         assert!(!line.contains('\n') && line.contains("1 parts") && line.contains("ACT-02"), "{line}");
-        assert!(line.contains("camera never seen"), "{line}");
+        assert!(line.contains("camera never seen, blind (dark, 4 parts in a row)"), "{line}");
     }
 }

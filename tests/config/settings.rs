@@ -34,7 +34,7 @@ fn every_value_reaches_its_setting() {
         outputs = { ready = "a", fault = "b", stop_line = "c", result = "d", result_valid = "e", result_valid_ms = 30,
                     heartbeat = "f", heartbeat_ms = 250, light = "g", light_delay_ms = 1.5, light_width_ms = 2.5 }
         gpio = { backend = "recorded", edges = "/tmp/e.jsonl", inputs = "i.jsonl" }
-        safety = { on_uninspected = "stop_line", on_missed_reject = "stop_line" }
+        safety = { on_uninspected = "stop_line", on_missed_reject = "stop_line", on_no_part = "pass" }
         record.events = "v.jsonl"
         realtime = { priority = 7, lock_memory = false }
         status.socket = "s.sock"
@@ -106,7 +106,11 @@ fn every_value_reaches_its_setting() {
             backend: gpio::Backend::Recorded { path: "/tmp/e.jsonl".into(), inputs: Some("etc/i.jsonl".into()) },
             chip: None,
         },
-        safety: Safety { on_uninspected: OnUninspected::StopLine, on_missed_reject: OnMissedReject::StopLine },
+        safety: Safety {
+            on_uninspected: OnUninspected::StopLine,
+            on_missed_reject: OnMissedReject::StopLine,
+            on_no_part: Some(OnUninspected::Pass),
+        },
         record: config::Record { events: Some("etc/v.jsonl".into()) },
         realtime: config::Realtime { priority: Some(7), lock_memory: false },
         status: config::Status { socket: Some("etc/s.sock".into()) },
@@ -140,7 +144,7 @@ fn every_value_reaches_its_setting() {
     assert_eq!(config.camera.source, camera::Source::Simulated { seed: 9, parts: 8, defect_rate: 0.25 });
     assert_eq!((config.trigger, config.gpio.backend), (Trigger::Simulated, gpio::Backend::None));
     assert_eq!(config.safety.on_uninspected, OnUninspected::Pass);
-    assert_eq!(config.safety.on_missed_reject, OnMissedReject::Alarm);
+    assert_eq!((config.safety.on_missed_reject, config.safety.on_no_part), (OnMissedReject::Alarm, None));
     assert_eq!((config.outputs, config.record.events, config.decision.threshold), Default::default());
     assert!(!config.reject.enabled);
     assert_eq!((config.realtime.priority, config.realtime.lock_memory, config.status.socket), (None, true, None));
@@ -200,7 +204,7 @@ fn a_camera_of_this_machine_takes_its_keys_or_is_not_in_this_build() {
     let text = r#"
         camera = { source = "v4l2", width_px = 1280, height_px = 720, rate_hz = 30, device = "/dev/v4l/by-id/usb-a",
                    format = "Y16", exposure_us = 5000, gain = 3, white_balance_k = 4600, focus = 20,
-                   power_line_hz = 50, stall_ms = 700, buffers = 6 }
+                   power_line_hz = 50, stall_ms = 700, buffers = 6, detect_frozen = false }
         trigger.source = "every_frame"
         reject = { travel_mm = 700, belt_speed_mm_s = 250, pulse_width_ms = 10 }
         gpio.backend = "none"
@@ -224,6 +228,7 @@ fn a_camera_of_this_machine_takes_its_keys_or_is_not_in_this_build() {
         },
         stall: Duration::from_millis(700),
         buffers: 6,
+        detect_frozen: false,
     };
     assert_eq!(config.camera.source, camera::Source::V4l2(expected));
     for (from, to, key) in [

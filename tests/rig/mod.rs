@@ -122,7 +122,11 @@ impl Rig {
                 window: ms(5),
                 on_overlap: OnOverlap::Merge,
             },
-            safety: Safety { on_uninspected: OnUninspected::Reject, on_missed_reject: OnMissedReject::Alarm },
+            safety: Safety {
+                on_uninspected: OnUninspected::Reject,
+                on_missed_reject: OnMissedReject::Alarm,
+                on_no_part: None,
+            },
             capacity: Capacity { jobs: 16, ledger: 64 },
             cost: InspectionCost::Modelled(Box::new(|_| ms(30))),
         }

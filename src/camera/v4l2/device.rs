@@ -288,6 +288,7 @@ mod tests {
             controls: Controls::default(),
             stall: Duration::from_secs(2),
             buffers: 4,
+            detect_frozen: true,
         };
         let error = Device::new(settings, (640, 480), 30.0).open().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
@@ -302,6 +303,7 @@ mod tests {
             controls: Controls::default(),
             stall: Duration::from_secs(2),
             buffers: 4,
+            detect_frozen: true,
         };
         let error = Device::new(settings, (640, 480), 30.0).open().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);

@@ -57,4 +57,6 @@ pub struct Settings {
     pub stall: Duration,
     /// Buffers that the driver fills; one of them is always ours.
     pub buffers: u32,
+    /// Whether a new frame with the previous part's bytes is taken for a frozen camera's.
+    pub detect_frozen: bool,
 }

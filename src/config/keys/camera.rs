@@ -192,4 +192,14 @@ pub(super) const KEYS: &[Key] = &[
         doc: "Buffers that the driver fills; more of them bridge longer pauses of this machine.",
         hint: "",
     },
+    Key {
+        path: "camera.detect_frozen",
+        kind: Kind::Boolean,
+        absent: Absent::Default("true"),
+        active: None,
+        only_with: Some(("camera.source", "v4l2")),
+        doc: "A part whose new frame has the very bytes of the previous part's was not seen: the camera is frozen, since \
+              no two exposures of a sensor are equal. With false it may give a picture again, as test patterns do.",
+        hint: "",
+    },
 ];

@@ -10,7 +10,7 @@ pub(super) const KEYS: &[Key] = &[
         absent: Absent::Unset { means: "without it the line is not driven", example: "\"ready\"" },
         active: None,
         only_with: None,
-        doc: "High while parts are inspected and the reject output is armed.",
+        doc: "High while parts are inspected and the reject output is armed; low while the camera is blind.",
         hint: "",
     },
     Key {

@@ -71,6 +71,19 @@ pub(super) const KEYS: &[Key] = &[
         hint: "",
     },
     Key {
+        path: "safety.on_no_part",
+        kind: Kind::Choice { offered: &["reject", "pass", "stop_line"], later: &[] },
+        absent: Absent::Unset {
+            means: "required where the recipe was taught with `--empty`, which alone can tell; without effect elsewhere",
+            example: "\"reject\"",
+        },
+        active: None,
+        only_with: None,
+        doc: "A part is due and the whole empty belt is seen: \"reject\" fires the actuator all the same, \"pass\" lets \
+              it go, \"stop_line\" asks the line to stop.",
+        hint: "",
+    },
+    Key {
         path: "alarm.consecutive_rejects",
         kind: Kind::Integer { min: 2, max: 1000000, unit: "parts" },
         absent: Absent::Unset { means: "without it there is no such alarm", example: "10" },

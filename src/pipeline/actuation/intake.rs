@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Actuation, Trigger};
+use super::{Actuation, Trigger, sight};
 use crate::camera::BrokenFrame;
 use crate::clock::{Offset, Timestamp};
 use crate::decide::part::EARLY_FRAMES;
@@ -18,7 +18,7 @@ use crate::gpio::Level;
 use crate::inspect::Inspection;
 use crate::pipeline::queue::Next;
 use crate::pipeline::recording::Note;
-use crate::pipeline::{Captured, Job, Scored};
+use crate::pipeline::{Captured, Job, Outcome, Scored, reason};
 use crate::reject;
 use crate::telemetry::{Counters, Fault, Stage};
 use crate::units::{FrameId, PartId};
@@ -184,7 +184,8 @@ impl Actuation {
     pub(super) fn take_scores(&mut self) {
         while let Next::Item(Scored { part, dequeued_at, started_at, outcome }) = self.shared.scores.next() {
             match outcome {
-                Ok(inspection) => {
+                Outcome::Judged(inspection) => {
+                    self.note_sight(None);
                     self.record_times(&inspection);
                     self.latency.record(Stage::Queue, started_at.since(dequeued_at));
                     let verdict = decide(inspection.score, self.threshold);
@@ -195,11 +196,22 @@ impl Actuation {
                         }
                     }
                 }
-                Err(error) => {
+                Outcome::Unseen(unseen) => self.take_unseen(part, reason(unseen)),
+                Outcome::Failed(error) => {
                     self.refuse(part, Reason::InspectionFailed, Fault::Inspection, story(&error));
                 }
             }
         }
+    }
+
+    /// A part's frame shows nothing that could be judged.
+    fn take_unseen(&mut self, part: PartId, reason: Reason) {
+        match sight::story(reason) {
+            Some(story) => self.refuse(part, reason, Fault::FrameBlind, story),
+            // An empty belt is no fault: whether it should be is for the trigger to say, and for many in a row.
+            None => _ = self.settle(part, Verdict::Uninspected(reason), None),
+        }
+        self.note_sight(Some(reason));
     }
 
     /// The part that a frame shows: a new one where every frame is a part.

@@ -9,6 +9,7 @@ mod intake;
 mod outlet;
 mod panel;
 mod sensors;
+mod sight;
 mod strobe;
 
 use std::collections::VecDeque;
@@ -28,6 +29,7 @@ use crate::reject::{self, Actuator, Belt, Confirmations, Schedule};
 use crate::telemetry::{Counters, Fault, Latency};
 use crate::units::FrameId;
 use sensors::{Hit, Watched};
+use sight::Sight;
 
 pub use panel::{Heartbeat, Light, Panel, Results};
 pub use sensors::Sensors;
@@ -90,6 +92,7 @@ pub struct Actuation {
     watched: Watched,
     confirmations: Option<Confirmations<Hit>>,
     alarms: Alarms,
+    sight: Sight,
     safety: Safety,
     threshold: f32,
     ledger: Ledger,
@@ -107,7 +110,7 @@ pub struct Actuation {
     /// Frames that came before the edge of their part, if they are any part's; and the last edges.
     early: VecDeque<Frame>,
     edges: VecDeque<Timestamp>,
-    /// Parts are seen; the ready output says so unless the run is dry.
+    /// Parts are seen, as far as the trigger goes; the ready output says so unless the camera is blind or the run is dry.
     is_ready: bool,
     /// The fault output was asked for.
     needs_person: bool,
@@ -127,6 +130,7 @@ impl Actuation {
         Self {
             confirmations: confirm.map(|confirm| Confirmations::new(&confirm, settings.belt_speed)),
             alarms: Alarms::new(alarms),
+            sight: Sight::default(),
             sensors,
             watched: Watched::default(),
             schedule: Schedule::new(&settings),
@@ -221,9 +225,7 @@ impl Actuation {
             return;
         }
         self.is_ready = true;
-        if self.settings.enabled {
-            self.raise(Panel::ready, true);
-        }
+        self.show_ready();
     }
 
     fn consider_stopping(&mut self, cap_finished: bool) {

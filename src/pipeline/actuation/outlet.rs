@@ -52,7 +52,7 @@ impl Actuation {
     /// Does to the other outputs what is due.
     pub(super) fn drive_panel(&mut self) {
         let now = self.shared.clock.now();
-        while let Some(outcome) = self.panel.step(now, self.is_ready && !self.needs_person) {
+        while let Some(outcome) = self.panel.step(now, self.is_ready && !self.sight.is_blind() && !self.needs_person) {
             if let Err(fault) = outcome {
                 self.fault(Fault::Line, None, fault.to_string());
             }

@@ -9,7 +9,7 @@ use crate::gpio::{Level, LineFault, SafeLine};
 /// The outputs beside the reject line; `None` where not wired. Their safe level is low.
 #[derive(Debug, Default)]
 pub struct Panel {
-    /// High while parts are seen, inspected and the reject output is armed.
+    /// High while parts are seen, inspected and the reject output is armed; low while the camera is blind.
     pub ready: Option<SafeLine>,
     /// High while something needs a person; stays so until the run ends.
     pub fault: Option<SafeLine>,

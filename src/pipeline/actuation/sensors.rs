@@ -253,6 +253,9 @@ impl Actuation {
     fn acknowledge(&mut self) {
         self.alarms.acknowledge();
         self.watched.parts_standing = 0;
+        if self.sight.acknowledge() {
+            self.show_ready();
+        }
         self.needs_person = self.watched.bin_is_full || self.watched.camera_is_down;
         self.raise(Panel::stop_line, false);
         self.raise(Panel::fault, self.needs_person);
