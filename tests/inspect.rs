@@ -41,8 +41,9 @@ fn a_line_a_picture_with_every_field_and_an_overlay() {
     assert_eq!(names, ["part-00.png", "part-01.png", "part-00-2.png"].map(|n| text(&overlays.join(n)).to_owned()));
     for line in &lines {
         let expected =
-            "schema file score threshold verdict crops score_full score_zoom evidence evidence_zoom overlay ms";
+            "schema file score threshold verdict unseen crops score_full score_zoom evidence evidence_zoom overlay ms";
         assert_eq!(keys(line), expected.split(' ').collect());
+        assert_eq!(line["unseen"], Value::Null);
         assert_eq!(keys(&line["evidence"]), ["normality", "known", "overall"].into());
         assert_eq!(keys(&line["ms"]), ["decode", "convert", "full", "zoom", "passes", "total"].into());
         let crop = &line["crops"][0];

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 use lesson::{SIZE, json_lines, write_parts, write_recipe, zoomgate};
 use serde_json::Value;
+use zoomgate::inspect::recipe::{METADATA_KEY, Recipe};
+use zoomgate::inspect::sight::{Empty, Sight};
+use zoomgate::nn::onnx;
 
 /// A configuration with `camera` in its `[camera]` section besides the size.
 fn config(folder: &Path, camera: &str, trigger: &str) -> String {
@@ -79,6 +82,58 @@ fn without_a_recipe_it_says_how_to_make_one() {
         assert!(said.contains(word), "{word}: {said}");
     }
     assert!(!dir.path().join("edges.jsonl").exists(), "no line is requested for a run that cannot inspect");
+}
+
+/// The test recipe, as if `--empty` had been given.
+fn write_recipe_that_knows_the_empty_belt(folder: &Path) {
+    let mut model = onnx::decode(lesson::recipe(), "the recipe").unwrap();
+    let notes = model.metadata_props.iter_mut().find(|p| p.key == METADATA_KEY).unwrap();
+    let mut recipe = Recipe::parse(&notes.value, "the recipe").unwrap();
+    recipe.sight = Some(Sight { empty: Some(Empty {}) });
+    notes.value = serde_json::to_string(&recipe).unwrap();
+    fs::write(folder.join("recipe.onnx"), onnx::encode(&model)).unwrap();
+}
+
+#[test]
+fn a_recipe_that_knows_the_empty_belt_needs_a_policy_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), "source = \"simulated\"\nparts = 3\nrate_hz = 10.0", "simulated");
+    let with_policy = |policy: &str| {
+        let text =
+            fs::read_to_string(&config).unwrap().replace("[safety]", &format!("[safety]\non_no_part = {policy}"));
+        let path = dir.path().join("with.toml");
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let written = with_policy("\"pass\"");
+    // Without a recipe, and with one that does not know the empty belt, it may be written or not.
+    for recipe in [false, true] {
+        if recipe {
+            write_recipe(dir.path());
+        }
+        for file in [&config, &written] {
+            let output = zoomgate(["check", file]);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+    write_recipe_that_knows_the_empty_belt(dir.path());
+    let of_check = zoomgate(["check", &config]);
+    let of_run = zoomgate(["run", "--config", &config]);
+    for (output, code) in [(of_check, 2), (of_run, 2), (zoomgate(["doctor", "--config", &config]), 1)] {
+        assert_eq!(output.status.code(), Some(code));
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        // Folded where it is told to people.
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        for words in ["safety.on_no_part", "taught with `--empty`", "Only the plant can choose"] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+    }
+    assert!(!dir.path().join("edges.jsonl").exists(), "no line is requested for a run that is refused");
+    assert!(zoomgate(["check", &written]).status.success());
+    let output = zoomgate(["run", "--config", &written]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = zoomgate(["check", &with_policy("\"stop_line\"")]);
+    assert_eq!(report.status.code(), Some(2), "a policy that stops the line needs its output");
 }
 
 #[test]

@@ -360,7 +360,9 @@ fn a_slow_or_hostile_client_of_the_status_socket_holds_nothing_up() {
     let status = ask(&socket);
     assert_eq!((status["schema"].as_u64(), &status["state"]), (Some(1), &"running".into()), "{status}");
     assert!(status["counts"]["parts"].as_u64().is_some_and(|n| n > 0), "{status}");
-    for key in ["uptime_s", "pulses", "faults", "latency_ms", "camera", "threshold", "recipe", "realtime", "recent"] {
+    for key in
+        ["uptime_s", "pulses", "faults", "latency_ms", "camera", "threshold", "recipe", "realtime", "recent", "sight"]
+    {
         assert!(!status[key].is_null(), "{key}: {status}");
     }
     let report = run.join().unwrap().unwrap();

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::config::{self, ConfigProblems, Problem, render};
+use crate::daemon;
 use crate::error::{Error, ErrorKind, Result};
+use crate::inspect::notes;
 
 /// Arguments of `zoomgate check`.
 #[derive(Clone, Debug, clap::Args)]
@@ -19,7 +21,8 @@ pub struct Args {
     pub json: bool,
 }
 
-/// Checks the file and says so on stdout; warnings of a good file go there too.
+/// Checks the file and says so on stdout; warnings of a good file go there too. Where the recipe that it names can be read,
+/// what that asks of the file is checked with it; a recipe that is not there yet is no mistake.
 ///
 /// # Errors
 /// Kind `Config` with every problem as its message; with `--json` stdout has the object even then.
@@ -32,7 +35,20 @@ pub fn run(args: &Args) -> Result<()> {
 /// # Errors
 /// As [`run`]; also when `out` cannot be written.
 pub fn report(args: &Args, out: &mut dyn Write) -> Result<()> {
-    let findings = config::examine_file(&args.file);
+    let mut findings = config::examine_file(&args.file);
+    if let Ok(config) = &findings.config
+        && let Ok(recipe) = notes::load(&config.model.recipe)
+        && let Some(what) = daemon::unwritten_policy(config, &recipe)
+    {
+        let problem = Problem {
+            line: None,
+            key: Some("safety.on_no_part".to_owned()),
+            message: what.to_owned(),
+            suggestion: None,
+            value: None,
+        };
+        findings.config = Err(ConfigProblems { file: findings.file.clone(), problems: vec![problem] });
+    }
     let text = if args.json {
         let problems = findings.config.as_ref().err().map_or(&[][..], |problems| &problems.problems);
         let report =

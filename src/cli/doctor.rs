@@ -18,7 +18,8 @@ pub struct Args {
     /// Print one JSON object on stdout; with --live one a line.
     #[arg(long)]
     pub json: bool,
-    /// Show sharpness, light and frame rate of the camera while it is aimed and focused, until Ctrl-C.
+    /// Show sharpness, light and frame rate of the camera while it is aimed and focused, until Ctrl-C; and whether the recipe,
+    /// where there is one, could judge what is seen.
     #[arg(long)]
     pub live: bool,
     /// With --live: end after so many seconds.

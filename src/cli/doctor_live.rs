@@ -8,10 +8,12 @@ use std::time::Duration;
 use super::doctor::Args;
 use super::output::print_json;
 use crate::clock::{Bell, Clock, MonotonicClock};
-use crate::config;
+use crate::config::{self, Config};
 use crate::daemon::{self, setup};
-use crate::doctor::live::{self, Reading};
+use crate::doctor::live::{self, Reading, Watched};
 use crate::error::{Error, Result};
+use crate::inspect::model::Model;
+use crate::inspect::{Inspect, notes};
 use crate::pipeline::Stop;
 
 /// The bar of the sharpness.
@@ -32,12 +34,15 @@ pub fn run(args: &Args) -> Result<()> {
     let in_place = !args.json && std::io::stdout().is_terminal();
     let period = if in_place { live::LOOK } else { Duration::from_secs(1) };
     let until = args.for_seconds.map(|seconds| clock.now() + Duration::from_secs_f64(seconds));
+    let mut recipe = recipe(&config);
+    let inspect = recipe.as_mut().map(|inspect| &mut **inspect as &mut dyn Inspect);
     let mut say = |reading: &Reading| match (args.json, in_place) {
         (true, _) => print_json(reading),
         (false, true) => print(&format!("\r{}\x1b[K", line(reading))),
         (false, false) => print(&format!("{}\n", line(reading))),
     };
-    let outcome = live::watch(&mut *camera, &*clock, &bell, &stop, until, period, &mut say);
+    let outcome =
+        live::watch(Watched { camera: &mut *camera, inspect }, &*clock, &bell, &stop, until, period, &mut say);
     if in_place {
         print("\n")?;
     }
@@ -46,6 +51,15 @@ pub fn run(args: &Args) -> Result<()> {
         eprintln!("best sharpness {best:.1} in {} frames, {} lost", last.frames, last.lost);
     }
     Ok(())
+}
+
+/// The configured recipe, where there is one that knows what good pictures show: a camera is aimed before it is taught.
+fn recipe(config: &Config) -> Option<Box<dyn Inspect>> {
+    notes::load(&config.model.recipe).ok()?.sight?;
+    let inspector = Model::load(&config.model.recipe).and_then(|model| model.inspector());
+    let inspector =
+        inspector.inspect_err(|error| log::warn!("frames are not asked whether they can be judged: {error}"));
+    Some(daemon::watch_camera(&config.camera.source, Box::new(inspector.ok()?)))
 }
 
 fn print(text: &str) -> Result<()> {
@@ -78,6 +92,9 @@ fn line(reading: &Reading) -> String {
     if reading.lost > 0 {
         line.push_str(&format!(", {} lost", reading.lost));
     }
+    if let Some(unseen) = reading.unseen {
+        line.push_str(&format!("  NOT JUDGED: {}", unseen.replace('_', " ")));
+    }
     line
 }
 
@@ -100,9 +117,12 @@ mod tests {
             clipped_bright: Some(0.021),
             clipped_dark: Some(0.0),
             exposure: Some("too_bright"),
+            unseen: None,
         };
         let expected = "sharp  12.3 |######----| best 20.5  too bright: mean 118, clip 2.1 %, black 0.0 %  30.0 Hz";
         assert_eq!(line(&reading), expected);
+        let blind = Reading { unseen: Some("blind_bright"), ..reading.clone() };
+        assert!(line(&blind).ends_with("30.0 Hz  NOT JUDGED: blind bright"));
         assert!(line(&Reading { lost: 2, ..reading.clone() }).ends_with("30.0 Hz, 2 lost"));
         assert_eq!(line(&Reading { sharpness: None, best: None, ..reading.clone() }), "no frame yet");
         assert!(line(&Reading { silent_s: Some(3.2), ..reading }).starts_with("no frame for 3 s: check"));

@@ -1,4 +1,6 @@
 //! `zoomgate inspect`: pictures in, one JSON line each out; overlays and model inputs on request.
+//!
+//! A picture that shows nothing to judge is uninspected, as its part would be in a run, and no failure.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -10,11 +12,12 @@ use serde::Serialize;
 use super::output::{print_json, write_json_line};
 use super::overlay;
 use crate::camera::folder::pictures_below;
-use crate::decide::decide;
+use crate::decide::{Reason, Verdict, decide};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, picture};
 use crate::inspect::model::{Inspector, Model};
-use crate::inspect::{Evidence, Inspection};
+use crate::inspect::{Evidence, Inspect as _, Inspection, StageTimes};
+use crate::pipeline;
 use crate::storage;
 use crate::telemetry::events::Crop;
 
@@ -106,11 +109,15 @@ struct Desk {
 /// One picture and what was found in it.
 struct Looked {
     frame: Frame,
-    found: Inspection,
+    /// Or why it was not judged.
+    found: std::result::Result<Inspection, Reason>,
     decode_ms: f64,
-    /// Model inputs with their names and where they begin, kept only where they are dumped.
-    inputs: Vec<(String, Vec<u8>, [usize; 2])>,
+    /// Kept only where they are dumped.
+    inputs: Vec<ModelInput>,
 }
+
+/// A model input: its name, its pixels and where it begins.
+type ModelInput = (String, Vec<u8>, [usize; 2]);
 
 impl Looked {
     fn at(path: &Path, desk: &mut Desk) -> Result<Self> {
@@ -118,13 +125,16 @@ impl Looked {
         let frame = picture::load(path)?;
         let decode_ms = start.elapsed().as_secs_f64() * 1e3;
         let mut inputs = Vec::new();
+        if let Some(unseen) = desk.inspector.look(&frame) {
+            return Ok(Self { frame, found: Err(pipeline::reason(unseen)), decode_ms, inputs });
+        }
         let is_dumped = desk.dump.is_some();
         let found = desk.inspector.inspect_with(&frame, |name, input, at| {
             if is_dumped {
                 inputs.push((name.to_owned(), input.to_vec(), at));
             }
         })?;
-        Ok(Self { frame, found, decode_ms, inputs })
+        Ok(Self { frame, found: Ok(found), decode_ms, inputs })
     }
 }
 
@@ -132,34 +142,49 @@ impl Desk {
     /// Writes what was asked for, then the line that names it.
     fn report(&mut self, file: &str, path: &Path, looked: &Looked) -> Result<()> {
         let Looked { frame, found, .. } = looked;
-        let verdict = decide(found.score, self.threshold).as_str();
+        let verdict = match found {
+            Ok(found) => decide(found.score, self.threshold),
+            Err(reason) => Verdict::Uninspected(*reason),
+        };
+        let found = found.as_ref();
         let stem = path.file_stem().map_or_else(|| "picture".into(), |s| s.to_string_lossy().into_owned());
-        if let Some(dump) = &mut self.dump {
-            dump.write(file, &stem, looked, &self.inspector, (verdict, self.threshold))?;
+        if let (Some(dump), Ok(found)) = (&mut self.dump, found) {
+            dump.write(file, &stem, (found, &looked.inputs), &self.inspector, (verdict.as_str(), self.threshold))?;
         }
         let overlay = match &mut self.overlays {
             None => None,
             Some(overlays) => {
-                let drawn = overlay::draw(&self.inspector, frame, found, self.threshold, file, "");
+                let drawn = match found {
+                    Ok(found) => overlay::draw(&self.inspector, frame, found, self.threshold, file, ""),
+                    Err(reason) => overlay::draw_unseen(frame, *reason, self.threshold, file),
+                };
                 let path = overlays.free_name(&stem);
                 picture::save_png(&path, &drawn)?;
                 Some(path.display().to_string())
             }
         };
+        print_json(&Line::of(file, looked, verdict, self.threshold, overlay))
+    }
+}
+
+impl<'a> Line<'a> {
+    fn of(file: &'a str, looked: &Looked, verdict: Verdict, threshold: f32, overlay: Option<String>) -> Self {
         let ms = |d: std::time::Duration| d.as_secs_f64() * 1e3;
-        let times = found.times;
+        let found = looked.found.as_ref().ok();
+        let times = found.map_or_else(StageTimes::default, |found| found.times);
         let crop = |r: &crate::frame::geometry::Roi| Crop { x: r.x, y: r.y, width: r.width, height: r.height };
-        print_json(&Line {
+        Self {
             schema: 1,
             file,
-            score: found.score.0,
-            threshold: self.threshold,
-            verdict,
-            crops: found.crops.as_slice().iter().map(crop).collect(),
-            score_full: found.score_full.0,
-            score_zoom: found.score_zoom.map(|s| s.0),
-            evidence: Evidences::of(&found.full),
-            evidence_zoom: found.zoom.as_ref().map(Evidences::of),
+            score: found.map(|f| f.score.0),
+            threshold,
+            verdict: verdict.as_str(),
+            unseen: looked.found.as_ref().err().map(|reason| reason.as_str()),
+            crops: found.iter().flat_map(|f| f.crops.as_slice()).map(crop).collect(),
+            score_full: found.map(|f| f.score_full.0),
+            score_zoom: found.and_then(|f| f.score_zoom).map(|s| s.0),
+            evidence: found.map(|f| Evidences::of(&f.full)),
+            evidence_zoom: found.and_then(|f| f.zoom.as_ref()).map(Evidences::of),
             overlay,
             ms: Times {
                 decode: looked.decode_ms,
@@ -169,7 +194,7 @@ impl Desk {
                 passes: ms(times.passes),
                 total: looked.decode_ms + ms(times.total),
             },
-        })
+        }
     }
 }
 
@@ -177,13 +202,16 @@ impl Desk {
 struct Line<'a> {
     schema: u32,
     file: &'a str,
-    score: f32,
+    /// Null where the picture was not judged, as are all that follow from it.
+    score: Option<f32>,
     threshold: f32,
     verdict: &'a str,
+    /// Why it was not judged, in the words of events: `blind_dark`, `no_part` and so on.
+    unseen: Option<&'a str>,
     crops: Vec<Crop>,
-    score_full: f32,
+    score_full: Option<f32>,
     score_zoom: Option<f32>,
-    evidence: Evidences,
+    evidence: Option<Evidences>,
     evidence_zoom: Option<Evidences>,
     overlay: Option<String>,
     ms: Times,
@@ -299,13 +327,13 @@ impl Dump {
         &mut self,
         file: &str,
         stem: &str,
-        looked: &Looked,
+        (found, inputs): (&Inspection, &[ModelInput]),
         inspector: &Inspector,
         (verdict, threshold): (&str, f32),
     ) -> Result<()> {
         let size = inspector.recipe().input;
         let mut names = Vec::new();
-        for (view, input, _) in &looked.inputs {
+        for (view, input, _) in inputs {
             let name = format!("{stem}.{}.{view}.npy", self.count);
             storage::write_atomic(
                 &self.folder.join(&name),
@@ -317,10 +345,9 @@ impl Dump {
         self.count += 1;
         let (full, zoom) = names.split_first().expect("an inspection begins with the full view");
         let raw = |e: &Evidence| std::iter::once(e.normality).chain(e.known).chain(e.overall).collect::<Vec<_>>();
-        let found = &looked.found;
         let dumped = Dumped {
             file,
-            inputs: Inputs { full, zoom, zoom_at: looked.inputs.iter().skip(1).map(|(_, _, at)| *at).collect() },
+            inputs: Inputs { full, zoom, zoom_at: inputs.iter().skip(1).map(|(_, _, at)| *at).collect() },
             score: found.score.0,
             score_full: found.score_full.0,
             score_zoom: found.score_zoom.map(|s| s.0),
@@ -363,6 +390,21 @@ mod tests {
         let header = std::str::from_utf8(&file[10..10 + length]).unwrap();
         assert!(header.starts_with("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 3, 16, 1024), }"));
         assert!(header.ends_with('\n'));
+    }
+
+    #[test]
+    fn a_picture_that_was_not_judged_has_every_field_and_a_picture_of_itself() {
+        let frame = Frame::still(8, 6, vec![3; 144]);
+        let looked = Looked { frame, found: Err(Reason::BlindDark), decode_ms: 1.5, inputs: Vec::new() };
+        let line = Line::of("a.png", &looked, Verdict::Uninspected(Reason::BlindDark), 3.0, None);
+        let line = serde_json::to_value(&line).unwrap();
+        assert_eq!((&line["verdict"], &line["unseen"]), (&"uninspected".into(), &"blind_dark".into()));
+        for key in ["score", "score_full", "score_zoom", "evidence", "evidence_zoom"] {
+            assert_eq!(line.get(key), Some(&serde_json::Value::Null), "{key}");
+        }
+        assert_eq!((&line["crops"], &line["ms"]["total"]), (&serde_json::json!([]), &1.5.into()));
+        let drawn = overlay::draw_unseen(&looked.frame, Reason::BlindDark, 3.0, "a.png");
+        assert!(drawn.width > 8 && drawn.rgb.len() == (drawn.width * drawn.height * 3) as usize);
     }
 
     #[test]

@@ -66,7 +66,7 @@ enum Command {
     /// Measure a recipe on a folder of labelled pictures.
     #[cfg(feature = "teach")]
     Eval(lesson::EvalArgs),
-    /// Inspect pictures: a JSON line for each, and a picture of the verdict.
+    /// Inspect pictures: a JSON line for each, and a picture of the verdict; what shows nothing to judge is `uninspected`.
     Inspect(inspect::Args),
     /// Time a recipe or another model on this machine, and see what runs each of its nodes.
     Bench(bench::Args),

@@ -1,6 +1,6 @@
 //! An inspection as a picture: what the model saw, laid over the frame by [`crate::inspect::overlay`].
 
-use crate::decide::{Verdict, decide};
+use crate::decide::{Reason, Verdict, decide};
 use crate::frame::Frame;
 use crate::inspect::Inspection;
 use crate::inspect::model::Inspector;
@@ -35,5 +35,13 @@ pub fn draw(inspector: &Inspector, frame: &Frame, found: &Inspection, threshold:
         Caption { verdict: word, tone, score: Some(found.score.0), threshold, evidence: &evidence, file, note };
     let attention = inspector.attention(frame).map(heat);
     let picture = overlay::draw(frame, Some(heat(inspector.heat(frame))), &zooms, attention, &caption);
+    Frame::still(picture.width(), picture.height(), picture.into_raw())
+}
+
+/// Draws a frame that was not judged, as it is, and why.
+pub fn draw_unseen(frame: &Frame, reason: Reason, threshold: f32, file: &str) -> Frame {
+    let (verdict, tone, note) = ("UNINSPECTED", Tone::Unsure, reason.as_str());
+    let caption = Caption { verdict, tone, score: None, threshold, evidence: &[], file, note };
+    let picture = overlay::draw(frame, None, &[], None, &caption);
     Frame::still(picture.width(), picture.height(), picture.into_raw())
 }

@@ -32,18 +32,28 @@ pub struct RunArgs {
 /// Runs the daemon that the configuration describes, on the real clock, until its camera ends or a signal asks it to.
 ///
 /// # Errors
-/// Kind `Config` with every mistake of the configuration; those of the recipe, the wiring and the run.
+/// Kind `Config` with every mistake of the configuration, or where the recipe needs a policy that is not written; those of the recipe, the wiring and the run.
 pub fn run(args: &RunArgs) -> Result<()> {
     let config = config::load(&args.config)?;
     super::logging::set_level(config.log_level);
     let model = open_recipe(&config.model.recipe)?;
+    if let Some(what) = daemon::unwritten_policy(&config, model.recipe()) {
+        return Err(Error::new(ErrorKind::Config, format!("{}: safety.on_no_part {what}", args.config.display())));
+    }
+    let knows_sight = model.recipe().sight.is_some();
+    if !knows_sight {
+        let recipe = config.model.recipe.display();
+        log::warn!(
+            "{recipe} does not know what good pictures show, so that a blind camera's are judged: teach it again"
+        );
+    }
     let threshold = config.decision.threshold.unwrap_or(model.recipe().threshold);
     let model = if config.zoom_always { model } else { model.with_lazy_zoom(threshold) };
     let model = model.with_threads(config.model.threads)?;
     let inspect = Box::new(model.inspector()?);
     let clock = Arc::new(MonotonicClock);
     let mut wiring = Wiring::from_config(&config, clock, inspect, model.recipe().threshold, scene(&config.camera))?;
-    wiring.service = Service::from_config(&config);
+    wiring.service = Service { knows_sight, ..Service::from_config(&config) };
     let _signals = daemon::stop_on_signals(&wiring.stop)?;
     let report = daemon::run(wiring)?;
     let summary = Summary::of(&report);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::daemon::status::DEFAULT;
 use crate::error::{Error, ErrorKind, Result};
-use crate::telemetry::status::{SCHEMA, Status};
+use crate::telemetry::status::{SCHEMA, SightNow, Status};
 
 /// How long the daemon may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -123,6 +123,18 @@ fn for_people(status: &Status) -> String {
     );
     let age = status.camera.last_frame_age_s.map(|s| format!(", last frame {s:.1} s ago")).unwrap_or_default();
     line("camera", format!("{}{age}, {} frames", status.camera.state.replace('_', " "), c.frames));
+    match &status.sight {
+        Some(SightNow { blind: Some(how), blind_in_a_row, .. }) => {
+            line("", format!("blind: {how}, {blind_in_a_row} parts in a row"));
+        }
+        Some(SightNow { known: false, .. }) => {
+            line(
+                "",
+                "the recipe does not know what good pictures show, a blind one is judged: teach it again".to_owned(),
+            );
+        }
+        _ => {}
+    }
     if let (Some(p50), Some(p99)) = (status.latency_ms.p50, status.latency_ms.p99) {
         line("latency", format!("{p50:.1} ms from frame to verdict, 99 of 100 within {p99:.1} ms"));
     }
@@ -145,9 +157,12 @@ fn for_people(status: &Status) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::clock::Timestamp;
-    use crate::telemetry::board::Board;
+    use crate::decide::Reason;
+    use crate::telemetry::board::{About, Board};
 
     #[test]
     fn answers_of_others_and_of_newer_daemons_are_refused() {
@@ -163,5 +178,19 @@ mod tests {
             assert_eq!(understand(answer, Path::new("s")).unwrap_err().kind(), kind, "{answer}");
         }
         assert!(for_people(&understand(&good, Path::new("s")).unwrap()).starts_with("state       starting"));
+    }
+
+    #[test]
+    fn a_blind_camera_and_a_recipe_that_cannot_tell_are_said() {
+        let about = |knows_sight| About { knows_sight, ..About::default() };
+        let told = |knows_sight, dark| {
+            let board = Board::new(about(knows_sight), Arc::default());
+            board.note_blind(Reason::BlindDark, dark);
+            for_people(&Status::of(&board, Timestamp::ZERO))
+        };
+        for (knows_sight, dark, words) in [(true, 4, "blind: dark, 4 parts in a row"), (false, 0, "teach it again")] {
+            assert!(told(knows_sight, dark).contains(words), "{}", told(knows_sight, dark));
+            assert!(!told(true, 0).contains(words));
+        }
     }
 }

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use super::{Finding, Subject};
 use crate::config::render;
+use crate::daemon;
 use crate::gpio::Backend;
 use crate::inspect::model::Model;
+use crate::inspect::notes;
 
 /// Below this nothing is left for the next shift. Chosen: a day of events at 10 parts a second has about 250 MB.
 const FREE_BYTES_WARN: u64 = 1 << 30;
@@ -44,6 +46,29 @@ pub(super) fn recipe(subject: &Subject) -> Finding {
             error.to_string(),
             format!("teach it with `zoomgate teach`, or set [model] recipe to another one than {}", path.display()),
         ),
+    }
+}
+
+/// Whether the recipe can tell a blind camera, and whether the plant has said what happens where it sees no part.
+pub(super) fn sight(subject: &Subject) -> Finding {
+    let Some(config) = subject.config() else { return Finding::without_config() };
+    let path = config.model.recipe.display();
+    let Ok(recipe) = notes::load(&config.model.recipe) else {
+        return Finding::warn("not checked: it needs a recipe that can be read", "mend the recipe first");
+    };
+    if let Some(what) = daemon::unwritten_policy(config, &recipe) {
+        return Finding::fail(
+            format!("safety.on_no_part {what}"),
+            "write [safety] on_no_part = \"reject\", \"pass\" or \"stop_line\"",
+        );
+    }
+    match &recipe.sight {
+        None => Finding::warn(
+            format!("{path} does not know what good pictures show, so that a blind camera's are judged as parts"),
+            "teach it again with `zoomgate teach`",
+        ),
+        Some(sight) if sight.empty.is_some() => Finding::ok(format!("{path} tells a blind camera and an empty belt")),
+        Some(_) => Finding::ok(format!("{path} tells a blind camera")),
     }
 }
 

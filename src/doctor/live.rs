@@ -1,7 +1,8 @@
 //! Sharpness, light and frame rate of the camera while a person aims and focuses it.
 //!
 //! Looks at frames as they come, for as long as asked; what is seen goes to a closure, several times a second. Only the
-//! camera is opened: no trigger, no output, no recipe.
+//! camera is opened: no trigger, no output. Where there is a recipe that can tell, it says of each frame that is measured
+//! whether it could be judged.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,9 +11,11 @@ use serde::Serialize;
 
 use crate::camera::{Camera, Grab};
 use crate::clock::{Bell, Clock, Timestamp};
+use crate::decide::Reason;
 use crate::error::{Error, Result};
 use crate::frame::Quality;
-use crate::pipeline::Stop;
+use crate::inspect::Inspect;
+use crate::pipeline::{self, Stop};
 use crate::units::FrameId;
 
 /// From one measured frame to the next. Chosen: a hand on a lens follows five figures a second, and a camera of any rate
@@ -50,19 +53,31 @@ pub struct Reading {
     pub clipped_dark: Option<f32>,
     /// `good`, `too_bright` or `too_dark`.
     pub exposure: Option<&'static str>,
+    /// Why a part in this frame would not be inspected, in the words of verdicts (`blind_dark`); null where it would be, and
+    /// where no recipe can tell.
+    pub unseen: Option<&'static str>,
+}
+
+/// What is looked at, and what can say whether it could be judged.
+pub struct Watched<'a> {
+    /// The camera.
+    pub camera: &'a mut dyn Camera,
+    /// The recipe, where there is one that can tell.
+    pub inspect: Option<&'a mut dyn Inspect>,
 }
 
 /// Told of each reading.
 pub type Say<'a> = &'a mut dyn FnMut(&Reading) -> Result<()>;
 
 /// Looks until `stop` is requested, `until` has come or the camera ends; tells `say` every `period`, [`LOOK`] at least.
+/// `inspect` is asked whether a frame could be judged.
 ///
 /// Returns the last reading.
 ///
 /// # Errors
 /// When the camera fails, and whatever `say` gives.
 pub fn watch(
-    camera: &mut dyn Camera,
+    Watched { camera, mut inspect }: Watched<'_>,
     clock: &dyn Clock,
     bell: &Bell,
     stop: &Stop,
@@ -89,6 +104,7 @@ pub fn watch(
                 }
                 next_look = now + LOOK;
                 seen.look(Quality::of(&frame));
+                seen.unseen = inspect.as_mut().and_then(|inspect| inspect.look(&frame)).map(pipeline::reason);
                 if now >= next_word {
                     next_word = now + period.max(LOOK);
                     say(&seen.reading(now.since(started_at), None))?;
@@ -122,6 +138,7 @@ struct Seen {
     exposures: VecDeque<Timestamp>,
     last: Option<Quality>,
     best: f32,
+    unseen: Option<Reason>,
 }
 
 impl Seen {
@@ -159,6 +176,7 @@ impl Seen {
             clipped_bright: self.last.map(|q| q.bright),
             clipped_dark: self.last.map(|q| q.dark),
             exposure: self.last.map(|q| q.exposure().as_str()),
+            unseen: self.unseen.map(Reason::as_str),
         }
     }
 }
@@ -172,6 +190,7 @@ mod tests {
     use crate::clock::{Seat, SimClock};
     use crate::error::ErrorKind;
     use crate::frame::Frame;
+    use crate::inspect::{Blindness, Inspection, Unseen};
 
     const MS: u64 = 1_000_000;
 
@@ -211,6 +230,19 @@ mod tests {
         }
     }
 
+    /// A recipe that knows light below a level as dark.
+    struct DarkBelow(f32);
+
+    impl Inspect for DarkBelow {
+        fn look(&mut self, frame: &Frame) -> Option<Unseen> {
+            (Quality::of(frame).mean < self.0).then_some(Unseen::Blind(Blindness::Dark))
+        }
+
+        fn inspect(&mut self, _frame: &Frame) -> Result<Inspection> {
+            Err(Error::new(ErrorKind::Internal, "nobody asked for a verdict"))
+        }
+    }
+
     fn watched(until_ms: Option<u64>, period: Duration, ends_at: u64) -> (Result<Reading>, Vec<Reading>) {
         let clock: Arc<dyn Clock> = Arc::new(SimClock::new());
         let seat = Seat::reserve(&clock, "live");
@@ -218,7 +250,9 @@ mod tests {
         let mut lens = Lens { clock: Arc::clone(&clock), next: 0, ends_at };
         let mut readings = Vec::new();
         let until = until_ms.map(|ms| Timestamp(ms * MS));
-        let outcome = watch(&mut lens, &*clock, &Bell::new(), &Stop::new(), until, period, &mut |reading| {
+        let (mut recipe, bell, stop) = (DarkBelow(140.0), Bell::new(), Stop::new());
+        let watched = Watched { camera: &mut lens, inspect: Some(&mut recipe) };
+        let outcome = watch(watched, &*clock, &bell, &stop, until, period, &mut |reading| {
             readings.push(reading.clone());
             Ok(())
         });
@@ -239,6 +273,16 @@ mod tests {
         assert_eq!(last.lost, 3);
         assert!((last.rate_hz.unwrap() - 20.0).abs() < 0.1, "{last:?}");
         assert_eq!(last.exposure, Some("good"));
+    }
+
+    #[test]
+    fn a_frame_that_a_recipe_could_not_judge_is_named() {
+        let (_, readings) = watched(Some(4000), LOOK, u64::MAX);
+        for reading in &readings {
+            let expected = (reading.brightness.unwrap() < 140.0).then_some("blind_dark");
+            assert_eq!(reading.unseen, expected, "{reading:?}");
+        }
+        assert!(readings.iter().any(|r| r.unseen.is_some()) && readings.iter().any(|r| r.unseen.is_none()));
     }
 
     #[test]

@@ -122,6 +122,7 @@ const fn check(name: &'static str, examine: fn(&Subject) -> Finding) -> Check {
 pub const CHECKS: &[Check] = &[
     check("config", files::config),
     check("recipe", files::recipe),
+    check("sight", files::sight),
     check("camera", line::camera),
     check("outputs", line::outputs),
     check("devices", line::devices),
