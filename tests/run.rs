@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use lesson::{SIZE, json_lines, write_parts, write_recipe, zoomgate};
 use serde_json::Value;
+use zoomgate::inspect::empty::Empty;
 use zoomgate::inspect::recipe::{METADATA_KEY, Recipe};
-use zoomgate::inspect::sight::{Empty, Sight};
 use zoomgate::nn::onnx;
 
 /// A configuration with `camera` in its `[camera]` section besides the size.
@@ -89,7 +89,10 @@ fn write_recipe_that_knows_the_empty_belt(folder: &Path) {
     let mut model = onnx::decode(lesson::recipe(), "the recipe").unwrap();
     let notes = model.metadata_props.iter_mut().find(|p| p.key == METADATA_KEY).unwrap();
     let mut recipe = Recipe::parse(&notes.value, "the recipe").unwrap();
-    recipe.sight = Some(Sight { empty: Some(Empty {}) });
+    let sight = recipe.sight.as_mut().unwrap();
+    let ranges = sight.good;
+    let belt = vec![9; 3];
+    sight.empty = Some(Empty { columns: 1, rows: 1, belt, tolerance: 4.0, light: [0.9, 1.1], ranges });
     notes.value = serde_json::to_string(&recipe).unwrap();
     fs::write(folder.join("recipe.onnx"), onnx::encode(&model)).unwrap();
 }

@@ -11,6 +11,7 @@
 
 use rayon::prelude::*;
 
+use super::bounds::floor;
 use super::features::Codes;
 use super::graph::distance_cells;
 use super::head::top_cells;
@@ -37,8 +38,12 @@ impl Lesson<'_> {
         let mut scores = vec![0.0; self.bad.len()];
         for half in 0..2 {
             let bads: Vec<(usize, &Codes)> = seen.bad.iter().enumerate().filter(|(b, _)| b % 2 != half).collect();
-            let goods = self.evidences(fitted, half, &self.good, &goods)?;
-            let found = fused(&goods, &self.evidences(fitted, half, &self.bad, &bads)?, &fitted.weights);
+            let mut of_goods = self.evidences(fitted, half, &self.good, &goods)?;
+            let mut of_bads = self.evidences(fitted, half, &self.bad, &bads)?;
+            if self.options.ingredients.bounds {
+                bound(&mut of_goods, &mut of_bads);
+            }
+            let found = fused(&of_goods, &of_bads, &fitted.weights);
             bads.iter().zip(found).for_each(|((b, _), score)| scores[*b] = score);
         }
         Ok(scores)
@@ -76,6 +81,17 @@ impl Lesson<'_> {
             ]
         };
         Ok((0..pictures.len()).into_par_iter().map(evidences).collect())
+    }
+}
+
+/// Evidences acquit no more than the recipe's do: no less than the floors that `goods` give.
+fn bound(goods: &mut [Evidences], bads: &mut [Evidences]) {
+    for e in 0..2 * PER_VIEW {
+        let least = floor(&goods.iter().map(|g| g.as_flattened()[e]).collect::<Vec<_>>());
+        for part in goods.iter_mut().chain(bads.iter_mut()) {
+            let value = &mut part.as_flattened_mut()[e];
+            *value = value.max(least);
+        }
     }
 }
 
