@@ -4,6 +4,8 @@
 //! process or a power cut leaves the old file untouched; only a killed process or a power cut can leave a
 //! `.NAME.*.zgtmp` behind, which nothing reads and anyone may delete.
 
+pub mod record;
+
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};

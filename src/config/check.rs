@@ -3,10 +3,13 @@
 //! Each rule names both keys and says what to change. A rule that needs a broken value is skipped: the value's own
 //! problem is enough.
 
+use std::path::Path;
+
 use super::Problem;
 use super::keys::KEYS;
 use super::raw::{Raw, Value};
 use crate::decide::part::EARLY_FRAMES;
+use crate::storage::record;
 
 /// The least time between a part's trigger and its deadline that leaves room to inspect it. Chosen: well below what
 /// any board needs, so that only a slip of the pen (metres for millimetres) is refused; `bench` gives the true figure.
@@ -36,6 +39,19 @@ const INPUT_LINES: [&str; 10] = [
     "inputs.recipe_eight",
 ];
 const FILES: [&str; 5] = ["model.recipe", "gpio.edges", "gpio.inputs", "record.events", "status.socket"];
+
+/// Each file that is named and used must be a plain one, or not there yet.
+pub(super) fn files(raw: &Raw, folder: &Path, problems: &mut Vec<Problem>) {
+    for path in FILES.into_iter().filter(|path| *path != "status.socket") {
+        if let Some(name) = used_name(raw, path)
+            && let Some(what) = record::not_plain(&folder.join(&name))
+        {
+            let value = raw.written(path).map(|written| written.text.clone());
+            let message = format!("is {what}; name a plain file");
+            problems.push(Problem { value, ..Problem::at(raw.line(path), path, message) });
+        }
+    }
+}
 
 /// Tries every rule between keys.
 pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {

@@ -5,7 +5,8 @@
 //!                └──────────── problems, all at once, by line ────┘
 //! ```
 //!
-//! Reads one file and nothing else: whether the recipe exists or a line is free is asked by those who open them.
+//! Reads one file and nothing else: whether the recipe exists or a line is free is asked by those who open them. Only
+//! what a file's name stands for is looked up: a pipe or a device would hold up whoever opens it.
 //! A bad file yields no [`Config`] at all, so that nothing runs on half of one.
 
 mod build;
@@ -155,6 +156,23 @@ pub struct Outputs {
     pub heartbeat: Option<HeartbeatLine>,
     /// Strobes at each trigger edge.
     pub light: Option<LightLine>,
+}
+
+impl Outputs {
+    /// The names of those that are wired.
+    pub fn lines(&self) -> Vec<&str> {
+        let result = self.result.as_ref();
+        let all = [
+            self.ready.as_deref(),
+            self.fault.as_deref(),
+            self.stop_line.as_deref(),
+            result.map(|result| result.line.as_str()),
+            result.and_then(|result| result.valid.as_deref()),
+            self.heartbeat.as_ref().map(|heartbeat| heartbeat.line.as_str()),
+            self.light.as_ref().map(|light| light.line.as_str()),
+        ];
+        all.into_iter().flatten().collect()
+    }
 }
 
 /// The lines that tell a controller each part's result.
@@ -322,12 +340,14 @@ pub fn examine_file(path: &Path) -> Findings {
 
 /// As [`parse`], with the warnings.
 pub fn examine(text: &str, origin: &Path) -> Findings {
+    let folder = origin.parent().unwrap_or(Path::new(""));
     let mut raw = raw::Raw::read(text);
     let mut problems = std::mem::take(&mut raw.problems);
     let is_toml = problems.iter().all(|problem| problem.key.is_some());
     let mut warnings = Vec::new();
     if is_toml {
         check::rules(&raw, &mut problems, &mut warnings);
+        check::files(&raw, folder, &mut problems);
     }
     // Sorting is stable: problems on one line stay in the order in which the rules were tried.
     let by_line = |problem: &Problem| problem.line.unwrap_or(usize::MAX);
@@ -335,7 +355,6 @@ pub fn examine(text: &str, origin: &Path) -> Findings {
     warnings.sort_by_key(by_line);
     let file = origin.display().to_string();
     let config = if problems.is_empty() {
-        let folder = origin.parent().unwrap_or(Path::new(""));
         Ok(build::build(&raw, folder).expect("a file without problems has every value that a Config needs"))
     } else {
         Err(ConfigProblems { file: file.clone(), problems })

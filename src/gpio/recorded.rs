@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,10 @@ use super::filter::Debounced;
 use super::{Edge, InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine, TriggerInput};
 use crate::clock::{Bell, Clock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
+use crate::storage::record;
+
+/// Completes "cannot …".
+const ACTION: &str = "write the GPIO record";
 
 /// One recorded change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +42,7 @@ pub struct Recorder {
 }
 
 enum Store {
-    File(File),
+    File(File, PathBuf),
     Memory(Vec<Record>),
 }
 
@@ -65,11 +69,31 @@ impl Recorder {
     /// # Errors
     /// When the file or its folder cannot be made.
     pub fn to_file(clock: Arc<dyn Clock>, path: &Path) -> Result<Self> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder of the GPIO record", folder, e))?;
-        }
-        let file = File::create(path).map_err(|e| Error::io("write the GPIO record", path, e))?;
-        Ok(Self::new(clock, Store::File(file)))
+        let file = record::begin(path, ACTION)?;
+        Ok(Self::new(clock, Store::File(file, path.to_owned())))
+    }
+
+    /// Records to the end of a file: who puts the lines of a run that was killed to rest goes on with its record.
+    ///
+    /// # Errors
+    /// As [`to_file`](Self::to_file).
+    pub fn going_on(clock: Arc<dyn Clock>, path: &Path) -> Result<Self> {
+        let file = record::go_on(path, ACTION)?;
+        Ok(Self::new(clock, Store::File(file, path.to_owned())))
+    }
+
+    /// Opens the file anew by its name; whoever rotates records has renamed the old one. Each edge is in one of them.
+    ///
+    /// # Errors
+    /// As [`to_file`](Self::to_file); the old file is written on.
+    pub fn reopen(&self) -> Result<()> {
+        let path = match &*self.store() {
+            Store::File(_, path) => path.clone(),
+            Store::Memory(_) => return Ok(()),
+        };
+        let file = record::append(&path, ACTION)?;
+        *self.store() = Store::File(file, path);
+        Ok(())
     }
 
     /// Records to memory, for a demo or a test; it grows with every edge.
@@ -113,7 +137,7 @@ impl Recorder {
     /// What was recorded to memory so far, oldest first; nothing where it went to a file.
     pub fn records(&self) -> Vec<Record> {
         match &*self.store() {
-            Store::File(_) => Vec::new(),
+            Store::File(..) => Vec::new(),
             Store::Memory(records) => records.clone(),
         }
     }
@@ -128,7 +152,7 @@ impl Recorder {
         let at = self.clock.now();
         match &mut *store {
             Store::Memory(records) => records.push(Record { at, line: line.to_owned(), level }),
-            Store::File(file) => {
+            Store::File(file, _) => {
                 let written = Written { t_ns: at.0, line, level: u8::from(level == Level::High) };
                 let mut text = serde_json::to_vec(&written).expect("a record has nothing that JSON cannot hold");
                 text.push(b'\n');
