@@ -2,9 +2,10 @@
 //!
 //! Hardware, `run`, the demo and the tests all go through [`run`]; they differ by the [`Wiring`] they pass.
 //! The end of a run is staged: no new parts, verdicts and pulses for those on the belt up to the last window, outputs
-//! safe, threads joined. A second signal ends the process at once.
+//! safe, threads joined. A second SIGINT or SIGTERM ends the process at once; see `signals` and [`guardian`].
 
 pub mod calibrate;
+pub mod guardian;
 mod open;
 pub mod realtime;
 pub mod setup;
@@ -13,7 +14,6 @@ pub mod status;
 pub mod watch;
 
 use std::any::Any;
-use std::io::{BufWriter, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use crate::inspect::Inspect;
 use crate::pipeline::actuation::{Actuation, Line, Panel, Sensors, Trigger};
 use crate::pipeline::capture::capture;
 use crate::pipeline::inspection::{InspectionCost, inspection};
-use crate::pipeline::recording::{Note, Observer, Recording};
+use crate::pipeline::recording::{Events, Note, Observer, Recording, Rotation};
 use crate::pipeline::{Capacity, Shared, Stop, Thread};
 use crate::reject::{self, Actuator, Belt, ConstantSpeed, EncoderBelt};
 use crate::sim::PartSource;
@@ -38,10 +38,14 @@ use crate::telemetry::board::{About, Board};
 use crate::telemetry::watchdog::Limits;
 use crate::telemetry::{Counters, Counts, Latency};
 
-use open::{open_camera, open_events, open_panel, open_sensors, open_trigger, refuse_contradictions};
+use open::{
+    open_camera, open_events, open_lines_and_record, open_panel, open_sensors, open_trigger, refuse_contradictions,
+    rotation,
+};
 
-pub use open::{open_lines, unwritten_policy, watch_camera};
-pub use signals::{SignalGuard, stop_on_signals};
+pub use guardian::guard;
+pub use open::{hold, open_lines, unwritten_policy, watch_camera};
+pub use signals::{Hangup, SignalGuard, stop_on_signals, stop_or_reopen_on_signals};
 
 /// How far an exposure may be from where its trigger says. Chosen: half of the closest spacing that parts on a belt at
 /// 25 parts/s have; the nearest part wins anyhow.
@@ -84,7 +88,7 @@ pub struct Wiring {
     /// The other outputs, low.
     pub panel: Panel,
     /// JSON-lines events go here.
-    pub events: Option<Box<dyn Write + Send>>,
+    pub events: Events,
     /// Sees every part once it is done.
     pub observer: Option<Observer>,
     /// Ends the run when requested.
@@ -110,6 +114,8 @@ pub struct Service {
     pub status_socket: Option<PathBuf>,
     /// Scheduling of `act` and locked memory.
     pub realtime: config::Realtime,
+    /// How the record files are opened anew.
+    pub rotation: Option<Rotation>,
 }
 
 impl Service {
@@ -122,6 +128,7 @@ impl Service {
             notifier: watch::Notifier::from_environment(),
             status_socket: status::path(config.status.socket.as_deref()),
             realtime: config.realtime,
+            rotation: None,
         }
     }
 }
@@ -157,7 +164,7 @@ impl Wiring {
     ) -> Result<Self> {
         refuse_contradictions(config)?;
         // Outputs first: they are safe while the rest is being opened.
-        let mut lines = open_lines(&config.gpio, &clock)?;
+        let (mut lines, edges) = open_lines_and_record(&config.gpio, &clock)?;
         let reject_line = lines.request(&config.reject.line, Actuator::rest_level(config.reject.active_low))?;
         let panel = open_panel(&config.outputs, &mut *lines)?;
         let (camera, arrivals) = open_camera(config, &clock, parts)?;
@@ -187,11 +194,11 @@ impl Wiring {
             reject: config.reject.clone(),
             reject_line,
             panel,
-            events: events.map(|file| Box::new(BufWriter::new(file)) as Box<dyn Write + Send>),
+            events,
             observer: None,
             stop: Stop::new(),
             counters: Arc::default(),
-            service: Service::default(),
+            service: Service { rotation: Some(rotation(config.record.events.as_deref(), edges)), ..Service::default() },
             clock,
         })
     }
@@ -209,7 +216,7 @@ pub fn run(wiring: Wiring) -> Result<RunReport> {
     let started_at = clock.now();
     let tripwire = wiring.tripwire;
     let dry_run = !wiring.reject.enabled;
-    let Service { recipe, knows_sight, limits, notifier, status_socket, realtime } = wiring.service;
+    let Service { recipe, knows_sight, limits, notifier, status_socket, realtime, rotation } = wiring.service;
     let about = About { recipe, knows_sight, threshold, dry_run, limits, started_at };
     let board = Arc::new(Board::new(about, Arc::clone(&counters)));
     if tripwire.is_some() {
@@ -217,7 +224,7 @@ pub fn run(wiring: Wiring) -> Result<RunReport> {
         board.beats.learning.begin(started_at);
     }
     let shared = Arc::new(Shared::new(Arc::clone(&clock), board, stop, capacity));
-    let recording = Recording { events: wiring.events, observer: wiring.observer, threshold, dry_run };
+    let recording = Recording { events: wiring.events, rotation, observer: wiring.observer, threshold, dry_run };
     let line = Line {
         trigger: wiring.trigger,
         reject: wiring.reject,

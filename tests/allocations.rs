@@ -244,6 +244,7 @@ fn run(plant: Plant, parts: u64) -> [u64; 4] {
     let shared = Arc::new(Shared::new(Arc::clone(&clock), board, stop, wiring.capacity));
     let recording = Recording {
         events: Some(Box::new(io::sink())),
+        rotation: None,
         observer: Some(Box::new(|record| _ = black_box(record))),
         threshold: wiring.threshold,
         dry_run: false,

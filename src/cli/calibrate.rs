@@ -16,6 +16,7 @@ use crate::config::{self, Config, Trigger, edit};
 use crate::daemon;
 use crate::daemon::calibrate::{Calibrated, Calibration, calibrate};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::Stop;
 use crate::pipeline::actuation::calibration::Word;
 use crate::reject::calibration::Spread;
 use crate::storage;
@@ -47,10 +48,16 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let config = config::load(&args.config)?;
     super::logging::set_level(config.log_level);
+    let _held = daemon::hold(&args.config)?;
     let (clock, parts) = (Arc::new(MonotonicClock), super::run::scene(&config.camera));
     let tell = Box::new(|word: Word| eprintln!("{}", sentence(&word)));
-    let calibration = Calibration::from_config(&config, clock, parts, usize::from(args.passes), tell)?;
-    let _signals = daemon::stop_on_signals(&calibration.stop)?;
+    // Before the lines: from their request on nothing may end the process but in order.
+    let stop = Stop::new();
+    let _signals = daemon::stop_on_signals(&stop)?;
+    // The lines of a simulated belt are simulated, too.
+    let guard = (config.trigger != Trigger::Simulated).then(|| daemon::guard(&config));
+    let mut calibration = Calibration::from_config(&config, clock, parts, usize::from(args.passes), tell)?;
+    calibration.stop = stop;
     eprintln!(
         "The actuator on line {} will fire at the part: keep hands away. Let the belt run and put one part on it, again \
          and again, about {} times; Ctrl-C ends without a change.",
@@ -58,6 +65,8 @@ pub fn run(args: &Args) -> Result<()> {
         calibration.passes()
     );
     let found = calibrate(calibration)?;
+    // The outputs are at rest and let go.
+    drop(guard);
     let changes = changes(&config, &found);
     eprint!("{}", story(&config, &found, &changes));
     let is_wanted = !args.dry_run && (args.yes || confirmed(&args.config, &mut std::io::stdin().lock())?);

@@ -92,8 +92,8 @@ pub fn run(args: &Args) -> Result<()> {
     let say: fn(&Saved) -> Result<()> = if args.json { print_json } else { print_line };
     let session = Session::new(args.count, album, Box::new(say));
     let (clock, parts) = (Arc::new(MonotonicClock), super::run::scene(&config.camera));
-    let wiring = setup::watching(&config, clock, session.saver(), parts, args.light)?;
     let _signals = daemon::stop_on_signals(&session.stop)?;
+    let wiring = setup::watching(&config, clock, session.saver(), parts, args.light)?;
     eprintln!("zoomgate capture: ready for {} {} parts; Ctrl-C ends earlier", args.count, args.label.as_str());
     let outcome = session.run(wiring, &config);
     let summary = session.summary();

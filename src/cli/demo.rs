@@ -30,6 +30,7 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::inspect::model::Model;
 use crate::nn::backbone::Backbone;
+use crate::pipeline::Stop;
 use crate::pipeline::inspection::InspectionCost;
 use crate::pipeline::recording::PartRecord;
 use crate::reject::PulseOutcome;
@@ -170,7 +171,10 @@ fn run_belt(args: &Args, folder: &Folder, model: &Model) -> Result<(RunReport, V
     let clock: Arc<dyn Clock> = if args.fast { Arc::new(SimClock::new()) } else { Arc::new(MonotonicClock) };
     let inspector = Box::new(model.inspector()?);
     let parts = run::scene(&config.camera);
+    let stop = Stop::new();
+    let _signals = daemon::stop_on_signals(&stop)?;
     let mut wiring = Wiring::from_config(&config, clock, inspector, model.recipe().threshold, parts)?;
+    wiring.stop = stop;
     if args.fast {
         wiring.cost = InspectionCost::seeded(args.seed, MODELLED_COST);
     }
@@ -182,7 +186,6 @@ fn run_belt(args: &Args, folder: &Folder, model: &Model) -> Result<(RunReport, V
         }
         seen.lock().unwrap_or_else(PoisonError::into_inner).push(*record);
     }));
-    let _signals = daemon::stop_on_signals(&wiring.stop)?;
     let report = daemon::run(wiring)?;
     let mut records = std::mem::take(&mut *records.lock().unwrap_or_else(PoisonError::into_inner));
     records.sort_by_key(|r| r.part.id);

@@ -26,6 +26,7 @@ pub mod status;
 
 use clap::{Parser, Subcommand};
 
+use crate::daemon::guardian;
 use crate::error::Result;
 
 /// Inspects every part on a conveyor: looks at the whole, zooms into what is suspicious, rejects what the zoom confirms.
@@ -45,6 +46,9 @@ enum Command {
     Run(run::RunArgs),
     /// Put every output to its safe level and hold it there; for `ExecStopPost=`.
     Failsafe(failsafe::Args),
+    /// Put the outputs to rest when the process that has started this one dies; `run` starts it.
+    #[command(hide = true)]
+    Guardian,
     /// See how the running daemon is.
     Status(status::Args),
     /// Find out what keeps this machine from inspecting, and what to do about it.
@@ -83,6 +87,7 @@ impl Cli {
             Command::Demo(args) => demo::run(&args),
             Command::Run(args) => run::run(&args),
             Command::Failsafe(args) => failsafe::run(&args),
+            Command::Guardian => guardian::stand_guard(),
             Command::Status(args) => status::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Check(args) => check::run(&args),

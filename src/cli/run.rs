@@ -14,6 +14,8 @@ use crate::config;
 use crate::daemon::{self, RunReport, Service, Wiring};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::model::Model;
+use crate::pipeline::recording::Rotation;
+use crate::pipeline::{Reopen, Stop};
 use crate::sim::PartSource;
 use crate::sim::render::Scene;
 use crate::telemetry::{LatencyMs, Pulses};
@@ -36,6 +38,7 @@ pub struct RunArgs {
 pub fn run(args: &RunArgs) -> Result<()> {
     let config = config::load(&args.config)?;
     super::logging::set_level(config.log_level);
+    let _held = daemon::hold(&args.config)?;
     let model = open_recipe(&config.model.recipe)?;
     if let Some(what) = daemon::unwritten_policy(&config, model.recipe()) {
         return Err(Error::new(ErrorKind::Config, format!("{}: safety.on_no_part {what}", args.config.display())));
@@ -52,9 +55,13 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let model = model.with_threads(config.model.threads)?;
     let inspect = Box::new(model.inspector()?);
     let clock = Arc::new(MonotonicClock);
+    // Before the lines: from their request on nothing may end the process but in order.
+    let (stop, reopen) = (Stop::new(), Reopen::default());
+    let _signals = daemon::stop_or_reopen_on_signals(&stop, &reopen)?;
+    let _guard = daemon::guard(&config);
     let mut wiring = Wiring::from_config(&config, clock, inspect, model.recipe().threshold, scene(&config.camera))?;
-    wiring.service = Service { knows_sight, ..Service::from_config(&config) };
-    let _signals = daemon::stop_on_signals(&wiring.stop)?;
+    let rotation = wiring.service.rotation.take().map(|rotation| Rotation { request: reopen, ..rotation });
+    (wiring.service, wiring.stop) = (Service { rotation, knows_sight, ..Service::from_config(&config) }, stop);
     let report = daemon::run(wiring)?;
     let summary = Summary::of(&report);
     log::info!(

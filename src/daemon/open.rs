@@ -1,10 +1,12 @@
 //! From settings to hardware: the camera, the lines and the files that a configuration names, opened.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::MATCH_TOLERANCE;
+use super::guardian::Successor;
 #[cfg(feature = "v4l2")]
 use crate::camera;
 use crate::camera::folder::Replay;
@@ -20,10 +22,13 @@ use crate::inspect::frozen::FrozenWatch;
 use crate::inspect::recipe::Recipe;
 #[cfg(feature = "v4l2")]
 use crate::pipeline::Capacity;
+use crate::pipeline::Reopen;
 use crate::pipeline::actuation::{Heartbeat, Light, Panel, Results, Sensors, Trigger};
+use crate::pipeline::recording::Rotation;
 use crate::sim::PartSource;
 use crate::sim::belt::{PhotoEye, Spacing, arrivals};
 use crate::sim::camera::{EXPOSURE_DELAY, SimCamera};
+use crate::storage::record;
 
 pub(super) const EYE_WITHOUT_BELT: &str =
     "[trigger] source = \"simulated\" needs [camera] source = \"simulated\": set \"every_frame\"";
@@ -126,13 +131,41 @@ fn frames_on_their_way(config: &Config) -> usize {
         .min((FRAMES_BYTES_MAX / bytes.max(1)).max(5))
 }
 
-/// Opens the backend of the lines and requests none of them.
+/// Keeps a second daemon away from a configuration, for as long as the file that is given is open.
+///
+/// The lock is on the configuration itself: it may be one that can only be read, every account and name space sees the
+/// same one, and nothing is left behind when its holder is killed. A file that an editor has put in its place is another
+/// one; the record files have locks of their own.
+///
+/// # Errors
+/// `Busy` while another process has it, which is named; when the file cannot be opened.
+pub fn hold(config: &Path) -> Result<File> {
+    let file = File::open(config).map_err(|error| Error::io("open the configuration", config, error))?;
+    record::claim(&file, |holder| {
+        format!(
+            "{holder} runs with {} already: end it first (`systemctl stop zoomgate`, or `kill` and that number), or give \
+             this line a configuration of its own",
+            config.display()
+        )
+    })?;
+    Ok(file)
+}
+
+/// Opens the backend of the lines and requests none of them. Lines that a guardian holds are taken over.
 ///
 /// # Errors
 /// When the backend is not in this build or does not fit this machine, or its files cannot be opened.
 pub fn open_lines(settings: &gpio::Settings, clock: &Arc<dyn Clock>) -> Result<Box<dyn Lines>> {
-    Ok(match &settings.backend {
-        gpio::Backend::Gpiocdev => Box::new(Cdev::new(settings.chip.clone())),
+    Ok(open_lines_and_record(settings, clock)?.0)
+}
+
+/// As [`open_lines`], and what records the lines, where something does.
+pub(super) fn open_lines_and_record(
+    settings: &gpio::Settings,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Box<dyn Lines>, Option<Recorder>)> {
+    let lines: Box<dyn Lines> = match &settings.backend {
+        gpio::Backend::Gpiocdev => Box::new(Successor(Cdev::new(settings.chip.clone()))),
         #[cfg(feature = "rppal")]
         gpio::Backend::Rppal => Box::new(gpio::rppal::Rppal::open()?),
         #[cfg(not(feature = "rppal"))]
@@ -143,13 +176,15 @@ pub fn open_lines(settings: &gpio::Settings, clock: &Arc<dyn Clock>) -> Result<B
         }
         gpio::Backend::Recorded { path, inputs } => {
             let recorder = Recorder::to_file(Arc::clone(clock), path)?;
-            Box::new(match inputs {
+            let recorder = match inputs {
                 Some(inputs) => recorder.playing_file(inputs)?,
                 None => recorder,
-            })
+            };
+            return Ok((Box::new(recorder.clone()), Some(recorder)));
         }
         gpio::Backend::None => Box::new(Unconnected),
-    })
+    };
+    Ok((lines, None))
 }
 
 pub(super) fn open_trigger(
@@ -223,9 +258,16 @@ fn further(input: &Option<config::InputLine>) -> Option<(&str, InputOptions)> {
 }
 
 /// Appends: the record of a shift must survive the restart after a power cut. A `start` event divides the runs.
-pub(super) fn open_events(path: &Path) -> Result<File> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder of [record] events", folder, e))?;
-    }
-    OpenOptions::new().create(true).append(true).open(path).map_err(|e| Error::io("write the events", path, e))
+pub(super) fn open_events(path: &Path) -> Result<Box<dyn Write + Send>> {
+    Ok(Box::new(BufWriter::new(record::append(path, "write the events")?)))
+}
+
+/// How the record files are opened anew; `edges` is what records the lines.
+pub(super) fn rotation(events: Option<&Path>, edges: Option<Recorder>) -> Rotation {
+    let events = events.map(Path::to_owned);
+    let open = move || {
+        edges.as_ref().map_or(Ok(()), Recorder::reopen)?;
+        events.as_deref().map(open_events).transpose()
+    };
+    Rotation { request: Reopen::default(), open: Box::new(open) }
 }

@@ -13,7 +13,7 @@ use crate::clock::MonotonicClock;
 use crate::config::{Config, Trigger};
 use crate::error::ErrorKind;
 use crate::gpio::Backend;
-use crate::gpio::cdev::{CONSUMER, Cdev};
+use crate::gpio::cdev::{CONSUMER, Cdev, guardian};
 
 pub(super) fn camera(subject: &Subject) -> Finding {
     let Some(config) = subject.config() else { return Finding::without_config() };
@@ -77,6 +77,8 @@ fn kernel_lines(config: &Config) -> Finding {
             Ok(None) => {}
             // The daemon itself, which may run meanwhile.
             Ok(Some(holder)) if holder == CONSUMER => {}
+            // The next start takes it over.
+            Ok(Some(holder)) if guardian(&holder).is_some() => {}
             Ok(Some(holder)) => {
                 let who =
                     if holder.is_empty() { "a program that gives no name".to_owned() } else { format!("`{holder}`") };

@@ -32,20 +32,40 @@ use refusal::{errno, refused};
 
 /// What `gpioinfo` shows as the holder of our lines.
 pub const CONSUMER: &str = "zoomgate";
+/// How it begins where a guardian holds them; its process number follows.
+const GUARDIAN: &str = "zoomgate guardian ";
+
+/// The process number of a guardian, from what the kernel shows as a line's holder.
+pub fn guardian(holder: &str) -> Option<u32> {
+    holder.strip_prefix(GUARDIAN)?.parse().ok()
+}
 
 /// How soon a listener notices that it is not needed any more.
 const LISTENER_LOOKS_UP: Duration = Duration::from_millis(100);
 
 /// Hands out lines of the character devices.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Cdev {
     chip: Option<String>,
+    consumer: String,
+}
+
+impl Default for Cdev {
+    fn default() -> Self {
+        Self::new(None)
+    }
 }
 
 impl Cdev {
     /// `chip` is that of lines named by their offset alone: a device's name or path, or a label.
     pub fn new(chip: Option<String>) -> Self {
-        Self { chip }
+        Self { chip, consumer: CONSUMER.to_owned() }
+    }
+
+    /// For a guardian: the kernel names it, and process `pid`, as the holder of its lines.
+    #[must_use]
+    pub fn guarding(self, pid: u32) -> Self {
+        Self { consumer: format!("{GUARDIAN}{pid}"), ..self }
     }
 
     /// Who holds a line: `None` for nobody, an empty text for a program that gives no name. Disturbs no line.
@@ -66,7 +86,7 @@ impl Outputs for Cdev {
         let place = self.find(name)?;
         let request = Request::builder()
             .on_chip(&place.chip)
-            .with_consumer(CONSUMER)
+            .with_consumer(&self.consumer)
             .with_line(place.offset)
             .as_output(value(safe))
             .request()
@@ -81,7 +101,7 @@ impl Inputs for Cdev {
         let mut builder = Request::builder();
         builder
             .on_chip(&place.chip)
-            .with_consumer(CONSUMER)
+            .with_consumer(&self.consumer)
             .with_line(place.offset)
             .as_input()
             .with_edge_detection(EdgeDetection::BothEdges)

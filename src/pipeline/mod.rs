@@ -137,12 +137,30 @@ pub fn reason(unseen: Unseen) -> Reason {
 
 /// A request to end the run, shared with signal handlers, web pages and tests; clones are the same request.
 #[derive(Clone, Default)]
-pub struct Stop(Arc<StopState>);
+pub struct Stop(Arc<Request>);
 
+/// A request to open the record files anew, for whoever rotates them; clones are the same request.
+#[derive(Clone, Default)]
+pub struct Reopen(Arc<Request>);
+
+/// A flag and the bells of those who look at it.
 #[derive(Default)]
-struct StopState {
-    requested: AtomicBool,
+struct Request {
+    is_made: AtomicBool,
     waiting: Mutex<Vec<(Arc<dyn Clock>, Bell)>>,
+}
+
+impl Request {
+    fn make(&self) {
+        self.is_made.store(true, Ordering::SeqCst);
+        for (clock, bell) in self.waiting.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            clock.ring(bell);
+        }
+    }
+
+    fn attach(&self, clock: &Arc<dyn Clock>, bell: &Bell) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((Arc::clone(clock), bell.clone()));
+    }
 }
 
 impl Stop {
@@ -153,20 +171,34 @@ impl Stop {
 
     /// Asks the run to end: no new parts, verdicts and pulses for those on the belt, then outputs safe.
     pub fn request(&self) {
-        self.0.requested.store(true, Ordering::SeqCst);
-        for (clock, bell) in self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            clock.ring(bell);
-        }
+        self.0.make();
     }
 
     /// Whether the run shall end.
     pub fn is_requested(&self) -> bool {
-        self.0.requested.load(Ordering::SeqCst)
+        self.0.is_made.load(Ordering::SeqCst)
     }
 
     /// Rings this bell when the request is made.
     pub fn attach(&self, clock: &Arc<dyn Clock>, bell: &Bell) {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((Arc::clone(clock), bell.clone()));
+        self.0.attach(clock, bell);
+    }
+}
+
+impl Reopen {
+    /// Asks for new files by the names of the old ones, which may have been renamed.
+    pub fn request(&self) {
+        self.0.make();
+    }
+
+    /// Whether that was asked for since the last call.
+    pub fn take(&self) -> bool {
+        self.0.is_made.swap(false, Ordering::SeqCst)
+    }
+
+    /// Rings this bell when the request is made.
+    pub fn attach(&self, clock: &Arc<dyn Clock>, bell: &Bell) {
+        self.0.attach(clock, bell);
     }
 }
 

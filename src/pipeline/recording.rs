@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::time::Duration;
 
-use super::Shared;
 use super::queue::Next;
+use super::{Reopen, Shared};
 use crate::clock::Timestamp;
 use crate::decide::{Part, Verdict};
+use crate::error::Result;
 use crate::frame::geometry::Roi;
 use crate::inspect::{CROPS_MAX, Inspection};
 use crate::reject::PulseOutcome;
@@ -62,10 +63,23 @@ pub enum Note {
 /// Called on `rec` for each part as soon as it is done; it may be slow, it must not panic.
 pub type Observer = Box<dyn FnMut(&PartRecord) + Send>;
 
+/// JSON lines go here; `None` writes nothing.
+pub type Events = Option<Box<dyn Write + Send>>;
+
+/// Record files that can be opened anew in mid-run: whoever rotates them renames the old ones first.
+pub struct Rotation {
+    /// Asks for it.
+    pub request: Reopen,
+    /// Opens every record file by its name; what it gives takes the place of the events.
+    pub open: Box<dyn FnMut() -> Result<Events> + Send>,
+}
+
 /// Where `rec` writes to.
 pub struct Recording {
     /// JSON lines; `None` writes nothing.
-    pub events: Option<Box<dyn Write + Send>>,
+    pub events: Events,
+    /// How the files are opened anew, where they can be.
+    pub rotation: Option<Rotation>,
     /// Sees every part.
     pub observer: Option<Observer>,
     /// What scores are compared with.
@@ -82,7 +96,11 @@ impl Recording {
         let t_ns = shared.clock.now().0;
         self.write(shared, &Event::Start { schema: events::SCHEMA, version, t_ns, threshold, dry_run });
         let mut told = Told::default();
+        if let Some(rotation) = &self.rotation {
+            rotation.request.attach(&shared.clock, &shared.rec_bell);
+        }
         loop {
+            self.rotate(shared);
             match shared.notes.next() {
                 Next::Item(note) => {
                     told.log(&note);
@@ -108,6 +126,26 @@ impl Recording {
         };
         self.write(shared, &stop);
         self.flush(shared);
+    }
+
+    /// Between two events: each of them is whole, in the old file or in the new one.
+    fn rotate(&mut self, shared: &Shared) {
+        let Some(rotation) = self.rotation.as_mut().filter(|rotation| rotation.request.take()) else { return };
+        if let Some(Err(error)) = self.events.as_mut().map(|out| out.flush()) {
+            // What could not be written is kept with the old file, and goes there when there is room.
+            lost(shared, &error);
+            log::error!(
+                "the record files were not opened anew: the old one is full; free some space and send SIGHUP again"
+            );
+            return;
+        }
+        match (rotation.open)() {
+            Ok(events) => {
+                self.events = events;
+                log::info!("the record files were opened anew");
+            }
+            Err(error) => log::error!("{error}; the old record files are written on"),
+        }
     }
 
     fn record(&mut self, shared: &Shared, note: &Note) {

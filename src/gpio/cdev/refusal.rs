@@ -70,6 +70,9 @@ fn refusal(
                 Some(who) if who == super::CONSUMER => {
                     "is held by `zoomgate`: another zoomgate runs, or the configuration names the line twice".to_owned()
                 }
+                Some(who) if super::guardian(&who).is_some() => {
+                    format!("is held by `{who}`, which keeps it safe since a daemon has died: start `zoomgate run`")
+                }
                 Some(who) if !who.is_empty() => {
                     format!("is held by `{who}`: stop that program or remove its overlay, or choose another line")
                 }
@@ -103,6 +106,7 @@ mod tests {
         let cases = [
             (Some(EBUSY), Some("w1"), ErrorKind::Busy, "held by `w1`"),
             (Some(EBUSY), Some("zoomgate"), ErrorKind::Busy, "another zoomgate runs"),
+            (Some(EBUSY), Some("zoomgate guardian 12"), ErrorKind::Busy, "keeps it safe"),
             (Some(EBUSY), Some(""), ErrorKind::Busy, "gives no name"),
             (Some(EBUSY), None, ErrorKind::Busy, "try again"),
             (Some(EACCES), None, ErrorKind::Refused, "GROUP=\"gpio\""),
