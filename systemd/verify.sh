@@ -15,8 +15,11 @@ root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 mkdir -p "$root/usr/local/bin" "$root/usr/lib/systemd/system" "$root/usr/lib/systemd/catalog" "$root/etc"
 # The unit is good when everything that it starts can be started; what that does is for other tests.
-printf '#!/bin/sh\nexit 0\n' >"$root/usr/local/bin/zoomgate"
-chmod +x "$root/usr/local/bin/zoomgate"
+mkdir "$root/bin"
+for program in usr/local/bin/zoomgate bin/kill; do
+    printf '#!/bin/sh\nexit 0\n' >"$root/$program"
+    chmod +x "$root/$program"
+done
 cp zoomgate.service "$root/usr/lib/systemd/system/"
 cp zoomgate.catalog "$root/usr/lib/systemd/catalog/"
 # What the unit is ordered after is looked up below the root, too.

@@ -21,6 +21,8 @@ WINDOW = 20 * MS
 JITTER = 2 * MS
 # The line must be safe so soon after SIGKILL.
 SAFE_WITHIN = 100 * MS
+# Between a guardian and the next daemon nobody drives the line for so long at most.
+HANDED_OVER_WITHIN = 10 * MS
 # A camera must be back so soon after it was plugged in.
 BACK_WITHIN = 2000 * MS
 
@@ -211,6 +213,35 @@ def unguarded(records):
     check(not safe or safe > 5 * SAFE_WITHIN, "the line is safe without ExecStopPost=: the other test proves nothing")
 
 
+def guardian(records):
+    """Each death in a pulse: safe soon, until the next start takes over, which leaves the line to its pull for a moment."""
+    edges = records.edges["reject"]
+    for signal in ("KILL", "SEGV", "ABRT"):
+        died, restart = records.marks[f"death {signal}"], records.marks[f"restart {signal}"]
+        before = [edge for edge in edges if edge[0] <= died]
+        check(before and before[-1][1] == 1, f"{signal}: it did not come in a pulse")
+        fall = next((edge[0] for edge in edges if edge[0] > died and edge[1] == 0), None)
+        if not check(fall, f"{signal}: the line was never safe"):
+            continue
+        check(fall - died <= SAFE_WITHIN, f"{signal}: safe after {ms(fall - died)}")
+        unsafe = [edge for edge in edges if fall < edge[0] < restart and edge[1] == 1]
+        check(not unsafe, f"{signal}: the line did not stay safe: {unsafe}")
+        holders = [line["consumer"] for chip in json.loads((records.folder / f"{signal}.json").read_text())["gpio"]
+                   for line in chip["lines"] if line["name"] == "reject"]
+        check(holders and holders[0].startswith("zoomgate guardian "), f"{signal}: the reject line is held by {holders}")
+        # From the guardian's hand to the next daemon's: until that one is ready it fires nothing.
+        ready = next((edge[0] for edge in records.edges["ready"] if edge[0] > restart and edge[1] == 1), None)
+        gaps = [edge for edge in edges if restart < edge[0] < (ready or restart) and edge[1] == 1]
+        ends = [next(later[0] for later in edges if later[0] > gap[0]) - gap[0] for gap in gaps]
+        check(ready, f"{signal}: no start afterwards")
+        check(len(gaps) <= 1 and all(gap <= HANDED_OVER_WITHIN for gap in ends), f"{signal}: undriven for {ends}")
+        print(f"  SIG{signal}: safe after {ms(fall - died)}, held for {ms(restart - fall)} by {holders[0]}; "
+              f"taken over in {ms(ends[0]) if ends else 'less than a look'}")
+    check(records.edges["reject"][-1][0] > records.marks["restarted"] - 1000 * MS, "the last daemon fired nothing")
+    left = [line for line in (records.folder / "ps").read_text().splitlines() if "guardian" in line and "guest" not in line]
+    check(not left, f"a guardian is left after an orderly end: {left}")
+
+
 def doctor(records):
     @functools.cache
     def findings(name):
@@ -250,7 +281,7 @@ def suites(records):
 
 def main():
     scenario, folder = sys.argv[1:]
-    judges = {f.__name__: f for f in (line, disturbed, unguarded, doctor, suites)}
+    judges = {f.__name__: f for f in (line, disturbed, unguarded, guardian, doctor, suites)}
     judges[scenario](Records(folder))
     for what in wrong[:20]:
         print(f"  WRONG: {what}", file=sys.stderr)

@@ -3,7 +3,7 @@
 //! ```text
 //! probe belt BANK EYE CAMERA PARTS PERIOD_MS    parts on the belt: the camera's picture, then the photo-eye
 //! probe watch BANK NAME=OFFSET…                 every change of these lines, of the first most exactly, until SIGTERM
-//! probe kill PID                                SIGKILL
+//! probe kill PID [SIGNAL]                       SIGKILL, or SEGV or ABRT, which it is sent until it is dead
 //! probe hold CHIP OFFSET MS                     another program that wants a line
 //! probe set CAMERA CONTROL VALUE                one control of a camera
 //! probe mark WORDS…                             a moment to remember
@@ -51,7 +51,8 @@ fn main() -> ExitCode {
     let outcome = match args.as_slice() {
         ["belt", bank, eye, camera, parts, period] => belt(Path::new(bank), eye, camera, parts, period),
         ["watch", bank, lines @ ..] if !lines.is_empty() => watch(Path::new(bank), lines),
-        ["kill", pid] => kill(pid),
+        ["kill", pid] => kill(pid, "KILL"),
+        ["kill", pid, signal] => kill(pid, signal),
         ["hold", chip, offset, ms] => hold(chip, offset, ms),
         ["set", camera, control, value] => set(camera, control, value),
         ["mark", words @ ..] => say(now(), &format!("mark {}", words.join(" "))),
@@ -170,11 +171,22 @@ fn level(file: &File) -> Result<char, Failure> {
     Ok(char::from(byte[0]))
 }
 
-fn kill(pid: &str) -> Result<(), Failure> {
+/// Rust's runtime takes the first SIGSEGV for an overflow of the stack that will come again, and the second one kills.
+fn kill(pid: &str, name: &str) -> Result<(), Failure> {
     let pid = Pid::from_raw(pid.parse()?).ok_or("0 is no process")?;
-    let at = now();
-    kill_process(pid, Signal::KILL)?;
-    say(at, "killed")
+    let (signal, times) = match name {
+        "KILL" => (Signal::KILL, 1),
+        "SEGV" => (Signal::SEGV, 2),
+        "ABRT" => (Signal::ABORT, 1),
+        _ => return Err("SIGNAL is KILL, SEGV or ABRT".into()),
+    };
+    let mut at = now();
+    for _ in 0..times {
+        at = now();
+        kill_process(pid, signal)?;
+        MonotonicClock.sleep_until(at + LOOK);
+    }
+    say(at, if name == "KILL" { "killed" } else { "died" }).and_then(|()| say(at, &format!("death {name}")))
 }
 
 /// Asks for a line as any other program would, and says what the kernel answers.

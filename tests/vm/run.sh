@@ -2,11 +2,12 @@
 # Runs zoomgate for aarch64 in virtual machines that have a camera (vivid) and GPIO lines (gpio-sim), and on the model
 # of a Raspberry Pi:
 #
-#   tests/vm/run.sh [line|disturbed|unguarded|doctor|suites|pi]…        (without arguments all of them)
+#   tests/vm/run.sh [line|disturbed|unguarded|guardian|doctor|suites|pi]…        (without arguments all of them)
 #
 #   line       200 parts at 4/s; every reject pulse against the schedule
 #   disturbed  in mid-run: a busy line, a step of the clock, the camera unplugged and back, SIGKILL
 #   unguarded  the same SIGKILL without the unit's ExecStopPost=: the line must be seen to stay unsafe
+#   guardian   SIGKILL, SIGSEGV and SIGABRT in a pulse without any unit: safe by the guardian, until a new start takes over
 #   doctor     all green; without camera, with a held line, without permission: each named with its remedy
 #   suites     the project's tests of cameras and of GPIO lines on these devices; CAMERA_TESTS and LIB_TESTS name their
 #              aarch64 binaries, and without arguments nothing of it is done where neither is set
@@ -124,7 +125,7 @@ virtual() {
 
 scenarios=("$@")
 if [[ $# == 0 ]]; then
-    scenarios=(line disturbed unguarded doctor pi)
+    scenarios=(line disturbed unguarded guardian doctor pi)
     if [[ -n ${CAMERA_TESTS:-}${LIB_TESTS:-} ]]; then scenarios+=(suites); else echo "vm: SKIPPED: suites"; fi
 fi
 base

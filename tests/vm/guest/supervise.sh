@@ -8,7 +8,7 @@ setting() { sed -n "s/^$1=//p" "$unit"; }
 unit=$1
 user=$(setting User)
 while :; do
-    su -s /bin/sh "$user" -c "exec $(setting ExecStart)" &
+    su -s /bin/sh "$user" -c "export SYSTEMD_EXEC_PID=\$\$; exec $(setting ExecStart)" &
     pid=$!
     echo $pid >/run/zoomgate.pid
     wait $pid
