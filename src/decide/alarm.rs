@@ -53,25 +53,29 @@ impl Alarms {
         Self { settings, rejects: 0, last, uninspected: 0, raised: [false; 2] }
     }
 
-    /// Counts a verdict and returns the alarm that it raises.
+    /// Counts a verdict and returns the alarms that it raises.
     ///
     /// An uninspected part neither continues a run of rejects nor ends it: nobody knows what it was. The rate counts
     /// parts that have not come yet as inspected, so that one bad first part is no alarm. Where the belt was seen to be
     /// empty there was nothing to inspect: that counts as no part at all, and so neither raises the rate nor dilutes it.
-    pub fn count(&mut self, verdict: Verdict) -> Option<Alarm> {
-        if verdict == Verdict::Uninspected(Reason::NoPart) {
-            return None;
-        }
+    pub fn count(&mut self, verdict: Verdict) -> impl Iterator<Item = Alarm> + use<> {
+        let is_part = verdict != Verdict::Uninspected(Reason::NoPart);
+        // Both, whatever one of them says: a part that one does not count is missing in it for as long as its window is.
+        let raised = if is_part { [self.count_reject(verdict), self.count_uninspected(verdict)] } else { [None, None] };
+        raised.into_iter().flatten()
+    }
+
+    fn count_reject(&mut self, verdict: Verdict) -> Option<Alarm> {
         match verdict {
             Verdict::Pass => self.rejects = 0,
             Verdict::Reject => self.rejects += 1,
             Verdict::Uninspected(_) => {}
         }
-        if self.settings.consecutive_rejects.is_some_and(|limit| self.rejects >= limit)
-            && !std::mem::replace(&mut self.raised[0], true)
-        {
-            return Some(Alarm::ConsecutiveRejects(self.rejects));
-        }
+        let is_alarm = self.settings.consecutive_rejects.is_some_and(|limit| self.rejects >= limit);
+        (is_alarm && !std::mem::replace(&mut self.raised[0], true)).then_some(Alarm::ConsecutiveRejects(self.rejects))
+    }
+
+    fn count_uninspected(&mut self, verdict: Verdict) -> Option<Alarm> {
         let (rate, parts) = (self.settings.uninspected_rate?, self.settings.uninspected_parts);
         let is_uninspected = matches!(verdict, Verdict::Uninspected(_));
         self.last.push_back(is_uninspected);
@@ -106,7 +110,7 @@ mod tests {
     fn alarms(verdicts: &[Verdict]) -> Vec<(usize, Alarm)> {
         let settings = Settings { consecutive_rejects: Some(3), uninspected_rate: Some(0.5), uninspected_parts: 4 };
         let mut alarms = Alarms::new(settings);
-        verdicts.iter().enumerate().filter_map(|(i, v)| alarms.count(*v).map(|a| (i, a))).collect()
+        verdicts.iter().enumerate().flat_map(|(i, v)| alarms.count(*v).map(move |a| (i, a))).collect()
     }
 
     #[test]
@@ -123,6 +127,7 @@ mod tests {
             ("an empty belt is no part", &[EMPTY, EMPTY, LATE, EMPTY, PASS, EMPTY, EMPTY, LATE], &[(7, half)]),
             ("an empty belt says nothing of parts", &[REJECT, EMPTY, REJECT, REJECT], &[(3, three)]),
             ("far enough apart", &[LATE, PASS, PASS, PASS, LATE, PASS], &[]),
+            ("an alarm's part is one of the last four", &[LATE, REJECT, REJECT, REJECT, LATE], &[(3, three)]),
         ];
         for (name, verdicts, expected) in cases {
             assert_eq!(alarms(verdicts), *expected, "{name}");
@@ -133,10 +138,10 @@ mod tests {
     fn an_acknowledged_alarm_counts_again_and_one_that_is_off_never_comes() {
         let mut alarms = Alarms::new(Settings { consecutive_rejects: Some(2), ..Settings::default() });
         for _ in 0..2 {
-            assert_eq!([REJECT, REJECT, REJECT].map(|v| alarms.count(v).is_some()), [false, true, false]);
+            assert_eq!([REJECT, REJECT, REJECT].map(|v| alarms.count(v).next().is_some()), [false, true, false]);
             alarms.acknowledge();
         }
         let mut off = Alarms::new(Settings::default());
-        assert!((0..1000).all(|_| off.count(REJECT).is_none() && off.count(LATE).is_none()));
+        assert!((0..1000).all(|_| off.count(REJECT).chain(off.count(LATE)).next().is_none()));
     }
 }

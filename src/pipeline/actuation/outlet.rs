@@ -60,16 +60,18 @@ impl Actuation {
     }
 
     fn watch_verdicts(&mut self, verdict: Verdict) {
-        match self.alarms.count(verdict) {
-            Some(Alarm::ConsecutiveRejects(n)) => {
-                let message = format!("{n} rejects in a row: look at the parts and at the camera's picture");
-                self.fault(Fault::ConsecutiveRejects, None, message);
+        for alarm in self.alarms.count(verdict) {
+            match alarm {
+                Alarm::ConsecutiveRejects(n) => {
+                    let message = format!("{n} rejects in a row: look at the parts and at the camera's picture");
+                    self.fault(Fault::ConsecutiveRejects, None, message);
+                }
+                Alarm::UninspectedRate { uninspected, parts } => {
+                    let message =
+                        format!("{uninspected} of the last {parts} parts were not inspected: the faults say why");
+                    self.fault(Fault::UninspectedRate, None, message);
+                }
             }
-            Some(Alarm::UninspectedRate { uninspected, parts }) => {
-                let message = format!("{uninspected} of the last {parts} parts were not inspected: the faults say why");
-                self.fault(Fault::UninspectedRate, None, message);
-            }
-            None => {}
         }
     }
 
@@ -191,7 +193,7 @@ impl Actuation {
         }
     }
 
-    fn report(&mut self, fault: Fault, part: Option<PartId>, message: Cow<'static, str>) {
+    pub(super) fn report(&mut self, fault: Fault, part: Option<PartId>, message: Cow<'static, str>) {
         self.shared.counters.count_fault(fault);
         self.note(Note::Fault { fault, at: self.shared.clock.now(), part, message });
     }
