@@ -112,11 +112,12 @@ fn for_people(status: &Status) -> String {
     line(
         "pulses",
         format!(
-            "{} planned: {} fired, {} merged, {} late, {} failed; {} rejects missed",
+            "{} planned: {} fired, {} merged, {} late, {} refused, {} failed; {} rejects missed",
             pulse("planned"),
             pulse("fired"),
             pulse("merged"),
             pulse("late"),
+            pulse("refused"),
             pulse("failed"),
             c.missed_rejects
         ),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::board::{Board, Realtime, Remembered};
 use super::watchdog::Stale;
-use super::{Counts, Fault, LatencyMs};
+use super::{Counts, Fault, LatencyMs, Pulses};
 use crate::clock::Timestamp;
 use crate::decide::Reason;
 
@@ -36,7 +36,7 @@ pub struct Status {
     pub dry_run: bool,
     /// Parts, verdicts and frames.
     pub counts: CountsNow,
-    /// Pulses by outcome.
+    /// Pulses by outcome; `planned` is the sum of the others once each of them is known.
     pub pulses: BTreeMap<String, u64>,
     /// The faults that have happened.
     pub faults: Vec<FaultCount>,
@@ -100,7 +100,7 @@ pub struct Recent {
     pub reason: Option<String>,
     /// The fused score.
     pub score: Option<f32>,
-    /// `fired | merged | late | failed`; null where no pulse was planned.
+    /// `fired | merged | late | refused | failed`; null where no pulse was planned.
     pub pulse: Option<String>,
 }
 
@@ -158,13 +158,15 @@ impl Status {
             Some(Stale::Camera | Stale::Actuation) if !was_seen => "starting",
             Some(_) => "stalled",
         };
-        let pulses = counts.pulses;
+        // Taken apart: an outcome that is left out here does not compile.
+        let Pulses { planned, fired, merged, late, refused, failed } = counts.pulses;
         let pulses = [
-            ("planned", pulses.planned),
-            ("fired", pulses.fired),
-            ("merged", pulses.merged),
-            ("late", pulses.late),
-            ("failed", pulses.failed),
+            ("planned", planned),
+            ("fired", fired),
+            ("merged", merged),
+            ("late", late),
+            ("refused", refused),
+            ("failed", failed),
         ];
         Self {
             schema: SCHEMA,
@@ -277,6 +279,28 @@ mod tests {
         let mut before = json();
         before.as_object_mut().unwrap().remove("sight");
         assert_eq!(serde_json::from_value::<Status>(before).unwrap().sight, None);
+    }
+
+    #[test]
+    fn every_pulse_that_was_planned_has_its_outcome_among_them() {
+        let board = Board::default();
+        let counters = &board.counters;
+        let outcomes = [
+            &counters.pulses_fired,
+            &counters.pulses_merged,
+            &counters.pulses_late,
+            &counters.pulses_refused,
+            &counters.pulses_failed,
+        ];
+        for (outcome, times) in outcomes.into_iter().zip(1..) {
+            for _ in 0..times {
+                Counters::add(&counters.pulses_planned);
+                Counters::add(outcome);
+            }
+        }
+        let pulses = Status::of(&board, Timestamp::ZERO).pulses;
+        let sum: u64 = pulses.iter().filter(|(name, _)| *name != "planned").map(|(_, n)| n).sum();
+        assert_eq!((pulses["planned"], sum, pulses["refused"]), (15, 15, 4), "{pulses:?}");
     }
 
     #[test]
