@@ -17,6 +17,9 @@ use zoomgate::config::{self, Config};
 use zoomgate::daemon::setup;
 use zoomgate::error::{Error, ErrorKind, Result};
 use zoomgate::frame::picture;
+use zoomgate::gpio::InputOptions;
+use zoomgate::reject::{EncoderBelt, encoder};
+use zoomgate::units::Millimetres;
 
 /// Four pictures a second apart, with this trigger and what it needs.
 fn config_of(folder: &Path, pictures: u8, more: &str) -> Config {
@@ -114,6 +117,32 @@ fn pictures_are_the_frames_and_a_second_call_goes_on_behind_the_first() {
     assert_eq!(names(&out.join("bad")), ["bad-000001.png"]);
     // Nothing of a run was touched: no line was requested, no event written, no recipe asked for.
     assert_eq!(names(dir.path()), ["pictures", "set"]);
+}
+
+#[test]
+fn a_picture_that_is_finished_after_the_end_on_a_standing_belt_is_no_part_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config_of(dir.path(), 4, EVERY_FRAME);
+    let clock: Arc<dyn Clock> = Arc::new(SimClock::new());
+    let theirs = Arc::clone(&clock);
+    // The picture that is enough takes longer than a run that ends waits for a belt that stands.
+    let say = Box::new(move |_: &Saved| {
+        theirs.sleep_until(theirs.now() + ms(5000));
+        Ok(())
+    });
+    let session = Session::new(1, Album::open(&dir.path().join("set"), Label::Good).unwrap(), say);
+    let mut wiring = setup::watching(&config, clock, session.saver(), None, false).unwrap();
+    wiring.belt = Box::new(EncoderBelt::new(&encoder::Settings {
+        line_a: "a".to_owned(),
+        line_b: None,
+        options: InputOptions::default(),
+        mm_per_pulse: Millimetres(10.0),
+        stopped: ms(500),
+    }));
+    let counters = Arc::clone(&wiring.counters);
+    let summary = session.run(wiring, &config).unwrap();
+    assert!(counters.snapshot().late_scores > 0, "its part was settled by then");
+    assert_eq!((summary.saved, summary.not_saved), (1, 0), "{summary:?}");
 }
 
 #[cfg(feature = "teach")]

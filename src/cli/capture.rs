@@ -211,6 +211,9 @@ pub struct Session {
 struct Told {
     saved: AtomicU64,
     not_saved: AtomicU64,
+    /// Of those, the ones whose time was over; and how many pictures were finished only then, or when the run was over.
+    late: AtomicU64,
+    finished_late: AtomicU64,
     /// What ended it before its time.
     failure: Mutex<Option<Error>>,
 }
@@ -260,8 +263,7 @@ impl Session {
         wiring.observer = Some(Box::new(move |record| told.note(record)));
         let counters = Arc::clone(&wiring.counters);
         let report = daemon::run(wiring);
-        // Their pictures were being written when their time was over.
-        self.told.not_saved.fetch_sub(counters.snapshot().late_scores, Ordering::SeqCst);
+        self.told.finished_late.store(counters.snapshot().late_scores, Ordering::SeqCst);
         if let Some(failure) = self.told.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(failure);
         }
@@ -277,7 +279,7 @@ impl Session {
             label: self.album.label.as_str(),
             folder: self.album.folder.clone(),
             saved,
-            not_saved: self.told.not_saved.load(Ordering::SeqCst),
+            not_saved: self.told.not_saved(),
             interrupted: saved < self.wanted && self.stop.is_requested(),
         }
     }
@@ -304,7 +306,18 @@ impl Told {
             | Reason::NoPart => return,
         };
         self.not_saved.fetch_add(1, Ordering::SeqCst);
+        if reason == Reason::Late {
+            self.late.fetch_add(1, Ordering::SeqCst);
+        }
         eprintln!("part {}: not saved: {why}", record.part.id);
+    }
+
+    /// Parts without a picture: a late one may have got it in the end.
+    fn not_saved(&self) -> u64 {
+        let [all, late, finished] =
+            [&self.not_saved, &self.late, &self.finished_late].map(|n| n.load(Ordering::SeqCst));
+        // More pictures may be finished late than parts were called so: those of parts that the run's end has settled.
+        all - late.min(finished)
     }
 }
 
