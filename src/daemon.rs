@@ -254,8 +254,10 @@ pub fn run(wiring: Wiring) -> Result<RunReport> {
         capture(shared, &mut *camera, frame_size, tripwire);
     });
     let watch = notifier.zip(watch_seat).map(|(notifier, seat)| spawn_watch(&shared, seat, limits, notifier));
-    let joined = [cap, insp, rec].map(|thread| thread.map(JoinHandle::join));
+    // First the one that ends by itself, whatever the others do.
     let latency = act.map(JoinHandle::join);
+    let others = [(Thread::Cap, cap), (Thread::Insp, insp), (Thread::Rec, rec)];
+    let joined = others.map(|(thread, handle)| handle.map(|handle| join(&shared, thread, handle, limits.ending())));
     if watch.transpose()?.is_some_and(|thread| thread.join().is_err()) {
         log::error!("the thread {} panicked", watch::NAME);
     }
@@ -295,6 +297,20 @@ fn spawn<T: Send + 'static>(
         shared.thread_ended(thread);
         Error::new(ErrorKind::Internal, message).caused_by(e)
     })
+}
+
+/// Waits for a thread of the run, but not for one that hangs: that one ends with the process.
+fn join(shared: &Shared, thread: Thread, handle: JoinHandle<Option<()>>, limit: Duration) -> thread::Result<()> {
+    if !shared.await_end(thread, limit) {
+        let (name, limit) = (thread.name(), limit.as_secs_f64());
+        let message = format!("thread {name} did not end within {limit} s after the outputs were safe");
+        log::error!("{message}");
+        shared.fail(Error::new(ErrorKind::Timeout, message));
+        // Who waits for its end need not wait any more.
+        shared.thread_ended(thread);
+        return Ok(());
+    }
+    handle.join().map(|_| ())
 }
 
 /// Starts the thread that tells the service manager; without it a supervised run would be killed, so it must start.

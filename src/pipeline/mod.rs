@@ -32,7 +32,7 @@ pub mod queue;
 pub mod recording;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::camera::{BrokenFrame, CameraFault};
@@ -241,6 +241,7 @@ pub struct Shared {
     cap_finished: AtomicBool,
     insp_finished: AtomicBool,
     rec_finished: AtomicBool,
+    ended: (Mutex<[bool; Thread::ALL.len()]>, Condvar),
     failure: Mutex<Option<Error>>,
 }
 
@@ -270,6 +271,7 @@ impl Shared {
             cap_finished: AtomicBool::new(false),
             insp_finished: AtomicBool::new(false),
             rec_finished: AtomicBool::new(false),
+            ended: Default::default(),
             failure: Mutex::new(None),
         }
     }
@@ -322,6 +324,18 @@ impl Shared {
             }
         }
         self.clock.ring(&self.act_bell);
+        let (ended, more) = &self.ended;
+        ended.lock().unwrap_or_else(PoisonError::into_inner)[thread as usize] = true;
+        more.notify_all();
+    }
+
+    /// Waits until a thread has ended, `limit` at most, of the machine's time also where the run's clock is simulated;
+    /// whether it has.
+    pub fn await_end(&self, thread: Thread, limit: Duration) -> bool {
+        let (ended, more) = &self.ended;
+        let ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = more.wait_timeout_while(ended, limit, |ended| !ended[thread as usize]);
+        waited.unwrap_or_else(PoisonError::into_inner).0[thread as usize]
     }
 
     fn cap_finished(&self) -> bool {

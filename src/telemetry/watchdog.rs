@@ -139,6 +139,13 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// How long a thread may take to end once it was told to: as long as it may take for anything.
+    pub fn ending(&self) -> Duration {
+        self.inspection.max(self.camera)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self::at_rate(1.0, true)

@@ -25,6 +25,7 @@ use crate::error::{Error, ErrorKind};
 use crate::frame::Frame;
 use crate::gpio::{SafeLine, TriggerInput};
 use crate::inspect::Inspection;
+use crate::pipeline::Thread;
 use crate::reject::{self, Actuator, Belt, Confirmations, Schedule};
 use crate::telemetry::{Counters, Fault, Latency};
 use crate::units::FrameId;
@@ -104,6 +105,8 @@ pub struct Actuation {
     latency: Arc<Latency>,
     stopping: bool,
     stopping_since: Option<Timestamp>,
+    /// Since when the camera's thread is asked to end.
+    capture_over_since: Option<Timestamp>,
     /// The number that the next frame should have, and the last exposure seen.
     next_frame: FrameId,
     last_exposure: Option<Timestamp>,
@@ -140,6 +143,7 @@ impl Actuation {
             latency: Arc::clone(&shared.board.latency),
             stopping: false,
             stopping_since: None,
+            capture_over_since: None,
             next_frame: FrameId(0),
             last_exposure: None,
             early: VecDeque::with_capacity(EARLY_FRAMES),
@@ -184,6 +188,7 @@ impl Actuation {
                 self.next_edge_at(),
                 self.panel.next_at(),
                 self.next_watched_at(),
+                self.gives_up_camera_at(),
             ];
             let next = next.into_iter().flatten().filter(|at| *at != Timestamp::NEVER).min();
             self.shared.clock.wait(&self.shared.act_bell, next);
@@ -216,7 +221,7 @@ impl Actuation {
         self.drive_panel();
         let is_confirmed = self.confirmations.as_ref().is_none_or(Confirmations::is_empty);
         let is_served = self.schedule.is_idle() && self.panel.is_idle() && is_confirmed;
-        self.stopping && cap_finished && self.ledger.is_empty() && is_served
+        self.stopping && self.ledger.is_empty() && is_served && (cap_finished || self.give_up_camera())
     }
 
     /// Parts are seen from here on: at once, or when the tripwire knows its empty belt.
@@ -255,8 +260,35 @@ impl Actuation {
         }
         let needs_frames = !matches!(self.trigger, Trigger::EveryFrame) && self.ledger.awaits_frame();
         if self.stopping && !needs_frames {
+            self.capture_over_since.get_or_insert(self.shared.clock.now());
             self.shared.end_capture();
         }
+    }
+
+    /// When a camera that does not come back is no longer waited for.
+    fn gives_up_camera_at(&self) -> Option<Timestamp> {
+        let at = self.capture_over_since? + self.shared.board.about.limits.ending();
+        (!self.shared.cap_finished()).then_some(at)
+    }
+
+    /// Whether the time of the camera's thread is over; the run has failed then.
+    fn give_up_camera(&mut self) -> bool {
+        let is_over = self.gives_up_camera_at().is_some_and(|at| at <= self.shared.clock.now());
+        if is_over {
+            self.give_up_thread(Thread::Cap, "the camera does not answer");
+        }
+        is_over
+    }
+
+    /// A thread hangs and the run ends without it.
+    fn give_up_thread(&mut self, thread: Thread, what: &str) {
+        let limit = self.shared.board.about.limits.ending().as_secs_f64();
+        let name = thread.name();
+        let message = format!("{what}: thread {name} did not end within {limit} s; start the program again");
+        // Not with `fault`, which raises an output; and said here, as whoever sees a stall does.
+        log::error!("{} {message}", Fault::Stalled.code());
+        self.report(Fault::Stalled, None, message.clone().into());
+        self.shared.fail(Error::new(ErrorKind::Timeout, message));
     }
 
     /// The camera has ended and a part came after its last frame, or may come at any time.
@@ -296,17 +328,23 @@ impl Actuation {
         self.panel.make_safe();
     }
 
-    /// Outputs are safe and every part has its verdict; a score still being computed is recorded as late.
+    /// Outputs are safe and every part has its verdict; a score still being computed is recorded as late, unless it takes
+    /// so long that nobody knows whether it will ever come.
     fn await_inspection(&mut self) {
         self.shared.jobs.close();
+        let until = self.shared.clock.now() + self.shared.board.about.limits.ending();
         loop {
-            self.shared.board.beats.turned.set(self.shared.clock.now());
+            let now = self.shared.clock.now();
+            self.shared.board.beats.turned.set(now);
             let finished = self.shared.insp_finished();
             self.take_scores();
             if finished {
                 return;
             }
-            self.shared.clock.wait(&self.shared.act_bell, None);
+            if now >= until {
+                return self.give_up_thread(Thread::Insp, "an inspection does not come back");
+            }
+            self.shared.clock.wait(&self.shared.act_bell, Some(until));
         }
     }
 }
