@@ -11,9 +11,11 @@ use crate::gpio::{Level, LineFault, SafeLine};
 pub struct Panel {
     /// High while parts are seen, inspected and the reject output is armed; low while the camera is blind.
     pub ready: Option<SafeLine>,
-    /// High while something needs a person; stays so until the run ends.
+    /// High from something that needs a person until that person has reset it; a reset leaves it high while the bin is
+    /// full or the camera is down. Without a reset input it stays so until the run ends.
     pub fault: Option<SafeLine>,
-    /// High asks the line to stop; stays so until the run ends.
+    /// High asks the line to stop, until a person has reset it; a reset leaves it high while the line stands for a full
+    /// bin. Without a reset input it stays so until the run ends.
     pub stop_line: Option<SafeLine>,
     /// Each part's result, for a controller.
     pub results: Option<Results>,

@@ -28,7 +28,9 @@ type Input = Option<Box<dyn TriggerInput>>;
 
 /// The inputs beside the trigger; `None` where not wired.
 ///
-/// An input whose level is active when the run starts reports that as its first edge.
+/// `bin_full` and `recipe` are states: requested with [`InitialLevel::Reported`](crate::gpio::InitialLevel), each reports
+/// a level that is active when the run starts as its first edge. On the others an edge is an event, and only what changes
+/// while the run goes on is one.
 #[derive(Default)]
 pub struct Sensors {
     /// The encoder's channel A.
@@ -249,7 +251,8 @@ impl Actuation {
         });
     }
 
-    /// A person has seen what there is: outputs that called for one go down, and come back for what is still there.
+    /// A person has seen what there is: outputs that called for one go down, but for what is still there. A line that
+    /// stands because rejects have nowhere to go must not start because somebody has seen it.
     fn acknowledge(&mut self) {
         self.alarms.acknowledge();
         self.watched.parts_standing = 0;
@@ -257,7 +260,9 @@ impl Actuation {
             self.show_ready();
         }
         self.needs_person = self.watched.bin_is_full || self.watched.camera_is_down;
-        self.raise(Panel::stop_line, false);
+        if !(self.watched.bin_is_full && self.safety.missed_reject().stop_line) {
+            self.raise(Panel::stop_line, false);
+        }
         self.raise(Panel::fault, self.needs_person);
         self.note(Note::Acknowledged { at: self.shared.clock.now() });
     }
