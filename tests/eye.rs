@@ -16,7 +16,7 @@ use zoomgate::decide::{OnUninspected, Reason, Verdict};
 use zoomgate::error::{Error, ErrorKind};
 use zoomgate::gpio::filter::HeldOff;
 use zoomgate::gpio::recorded::Record;
-use zoomgate::gpio::{InputOptions, Inputs, Level, Outputs, Recorder, TriggerInput};
+use zoomgate::gpio::{InitialLevel, InputOptions, Inputs, Level, Outputs, Recorder, TriggerInput};
 use zoomgate::inspect::{Inspect, Inspection, Unseen};
 use zoomgate::pipeline::actuation::{Heartbeat, Light, Results, Trigger};
 use zoomgate::sim::camera::{EXPOSURE_DELAY, Mishap, SimCamera};
@@ -42,7 +42,7 @@ fn eye(edges: &[(Timestamp, bool)], options: InputOptions, holdoff: Duration) ->
     let level = |active: bool| if active == options.active_low { Level::Low } else { Level::High };
     let record = |&(at, active): &(Timestamp, bool)| Record { at, line: "eye".to_owned(), level: level(active) };
     let mut recorder = Recorder::in_memory(Arc::new(SimClock::new())).playing(edges.iter().map(record).collect());
-    Box::new(HeldOff::new(recorder.request_input("eye", options).unwrap(), holdoff))
+    Box::new(HeldOff::new(recorder.request_input("eye", options, InitialLevel::Ignored).unwrap(), holdoff))
 }
 
 /// When a line rose and fell, as `(milliseconds, high)`, without its level at request.
@@ -368,6 +368,42 @@ fn the_inputs_beside_the_trigger_are_read_as_they_are_wired() {
         let events = std::fs::read_to_string(folder.path().join("events.jsonl")).unwrap();
         assert_eq!(events.matches("\"acknowledged\"").count(), presses, "{events}");
     }
+}
+
+#[test]
+fn a_state_at_the_start_is_read_and_what_is_no_event_starts_nothing() {
+    // Pulled before the start, all active low: the bin is full, the recipe is number 5, a finger rests on the button and
+    // a part lies in front of the trigger's eye and of the bin's. Later all of them let go, and a part comes to the trigger's eye.
+    let start = ["full", "one", "four", "ack", "eye", "bin"].map(|line| (0, line, 0));
+    let later = [(500, "full", 1), (450, "ack", 1), (460, "eye", 1), (470, "bin", 1), (300, "eye", 1), (430, "eye", 0)];
+    let text: String = start
+        .iter()
+        .chain(&later)
+        .map(|(ms, line, level)| format!("{{\"t_ns\":{},\"line\":\"{line}\",\"level\":{level}}}\n", ms * MS))
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("inputs.jsonl"), text).unwrap();
+    let trigger =
+        r#"source = "photo_eye", line = "eye", active_low = true, exposure_offset_ms = -30, tolerance_ms = 5"#;
+    let more = r#"
+        confirm = { by = "eye", line = "bin", travel_mm = 100, window_ms = 30, active_low = true }
+        inputs = { bin_full = "full", reset = "ack", recipe_one = "one", recipe_four = "four", bin_full_active_low = true,
+                   reset_active_low = true, recipe_active_low = true, bin_full_debounce_ms = 100 }
+    "#;
+    let config = config_with(folder.path(), trigger, r#"inputs = "inputs.jsonl","#, more);
+    let clock = Arc::new(SimClock::new());
+    let wiring = Wiring::from_config(&config, clock, Box::new(ByPixel), THRESHOLD, None).unwrap();
+    let counts = daemon::run(wiring).unwrap().counts;
+    assert_eq!((counts.fault(Fault::BinFull), counts.parts, counts.confirmations_unexpected), (1, 1, 0), "{counts:?}");
+    let events = std::fs::read_to_string(folder.path().join("events.jsonl")).unwrap();
+    let of = |kind: &str| -> Vec<serde_json::Value> {
+        let all = events.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        all.filter(|event| event["event"] == kind).collect()
+    };
+    assert_eq!(of("recipe_selected").iter().map(|e| e["number"].as_u64().unwrap()).collect::<Vec<_>>(), [5]);
+    assert!(of("acknowledged").is_empty(), "nobody has pressed it");
+    let full = of("fault").iter().find(|e| e["code"] == "BIN-01").unwrap()["t_ns"].as_u64();
+    assert_eq!(full, Some(100 * MS), "it has to hold as any other level");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use zoomgate::decide::{OnMissedReject, OnUninspected, Reason, Verdict};
 use zoomgate::error::{Error, ErrorKind, Result};
 use zoomgate::frame::Frame;
 use zoomgate::gpio::recorded::Record;
-use zoomgate::gpio::{self, InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine};
+use zoomgate::gpio::{self, InitialLevel, InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine};
 use zoomgate::inspect::frozen::FrozenWatch;
 use zoomgate::inspect::{Blindness, Inspect, Inspection, Unseen};
 use zoomgate::pipeline::Capacity;
@@ -370,7 +370,8 @@ fn after_a_reset_a_blind_camera_is_tried_again_and_the_next_blind_part_calls_aga
     let reset_at = Timestamp(8_000_000_000);
     let record = Record { at: reset_at, line: "reset".to_owned(), level: Level::High };
     let mut recorder = watch.recorder.clone().playing(vec![record]);
-    wiring.sensors.reset = Some(recorder.request_input("reset", InputOptions::default()).unwrap());
+    wiring.sensors.reset =
+        Some(recorder.request_input("reset", InputOptions::default(), InitialLevel::Ignored).unwrap());
     let counts = daemon::run(wiring).unwrap().counts;
     let records = watch.one_record_each(60);
     assert_eq!(counts.fault(Fault::CameraBlind), 2);
@@ -678,7 +679,8 @@ fn a_camera_that_stays_away_is_spoken_of_once_a_minute_and_back_within_two_secon
         line: "reset".to_owned(),
         level: Level::High,
     }]);
-    wiring.sensors.reset = Some(recorder.request_input("reset", InputOptions::default()).unwrap());
+    wiring.sensors.reset =
+        Some(recorder.request_input("reset", InputOptions::default(), InitialLevel::Ignored).unwrap());
     let counts = daemon::run(wiring).unwrap().counts;
     let records = watch.one_record_each(800);
 

@@ -6,20 +6,24 @@
 //!
 //! | word | means |
 //! |---|---|
-//! | [`Bell`] | one thread's wake-up call: anybody rings, its one owner waits; a ring with nobody waiting is kept |
+//! | [`Bell`] | one thread's wake-up call: anybody rings, its one owner waits; a ring with nobody waiting is kept; it can hear descriptors of the kernel, too |
 //! | [`Seat`] | a thread's place in the clock; all are reserved before the first thread starts |
 
+mod ears;
 mod sim;
 
+use std::io;
 use std::num::NonZeroU32;
 use std::ops::{Add, Sub};
-use std::sync::Arc;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::thread::futex;
 use rustix::time::Timespec;
 
+use ears::Ears;
 pub use sim::SimClock;
 
 /// An instant: nanoseconds of CLOCK_MONOTONIC (or of the simulated clock).
@@ -110,7 +114,15 @@ pub enum Wake {
 
 /// One thread's wake-up call; clones are the same bell.
 #[derive(Clone, Debug, Default)]
-pub struct Bell(Arc<AtomicU32>);
+pub struct Bell(Arc<Ringing>);
+
+#[derive(Debug, Default)]
+struct Ringing {
+    /// 1 while a ring waits to be taken.
+    kept: AtomicU32,
+    /// Only of a bell that hears descriptors too.
+    ears: OnceLock<Ears>,
+}
 
 impl Bell {
     /// A bell that has not been rung.
@@ -118,18 +130,52 @@ impl Bell {
         Self::default()
     }
 
-    /// Keeps a ring until it is taken.
+    /// Also rings, on a real clock, each time that the kernel has something new to read from `source`; until that is closed.
+    ///
+    /// So the thread that waits reads it itself: no other thread, ring or lock between the kernel and it. A simulated
+    /// clock knows no descriptors and never rings for one.
+    ///
+    /// # Errors
+    /// When the kernel gives no descriptor for it: the process has too many, or `source` is none that can be waited for;
+    /// and for the 65th source.
+    pub fn hear(&self, source: BorrowedFd<'_>) -> io::Result<Source> {
+        let ears = match self.0.ears.get() {
+            Some(ears) => ears,
+            None => {
+                let ears = Ears::open()?;
+                self.0.ears.get_or_init(|| ears)
+            }
+        };
+        Ok(Source { bell: self.clone(), bit: ears.hear(source)? })
+    }
+
+    /// Keeps a ring until it is taken. A swap: who takes what another has put there also sees the ears that it made.
     fn keep(&self) {
-        self.0.store(1, Ordering::SeqCst);
+        self.0.kept.swap(1, Ordering::SeqCst);
     }
 
     /// Takes the ring that was kept, if there is one.
     fn take(&self) -> bool {
-        self.0.swap(0, Ordering::SeqCst) == 1
+        self.0.kept.swap(0, Ordering::SeqCst) == 1
     }
 
     fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// A descriptor that a [`Bell`] hears.
+#[derive(Debug)]
+pub struct Source {
+    bell: Bell,
+    bit: u64,
+}
+
+impl Source {
+    /// Whether there is something new to read since this was asked last, as far as the last wait has shown. Costs no call
+    /// to the kernel: a loop that has many sources asks only those that have something to say.
+    pub fn has_news(&self) -> bool {
+        self.bell.0.ears.get().is_some_and(|ears| ears.take_news(self.bit))
     }
 }
 
@@ -180,17 +226,27 @@ impl Clock for MonotonicClock {
 
     fn wait(&self, bell: &Bell, deadline: Option<Timestamp>) -> Wake {
         // A word that threads wait on rather than a lock and a condition: who waits under SCHED_FIFO must not depend on
-        // who rings. The kernel takes the deadline as it is, an instant of CLOCK_MONOTONIC.
+        // who rings. The kernel takes the deadline as it is, an instant of CLOCK_MONOTONIC. So do the ears.
         let timeout = deadline.map(timespec);
         loop {
-            if bell.take() {
-                return Wake::Rung;
+            let ears = bell.0.ears.get();
+            let reason = match bell.take() {
+                true => Some(Wake::Rung),
+                false => deadline.filter(|deadline| self.now() >= *deadline).map(|_| Wake::Deadline),
+            };
+            if let Some(reason) = reason {
+                // A thread that always has a reason must not be deaf to the kernel.
+                return if ears.is_some_and(Ears::look) { Wake::Rung } else { reason };
             }
-            if deadline.is_some_and(|deadline| self.now() >= deadline) {
-                return Wake::Deadline;
+            match ears {
+                Some(ears) if ears.listen(timeout) => return Wake::Rung,
+                Some(_) => {}
+                // Why it returns does not matter: a ring, the deadline and a signal all are looked at above.
+                None => {
+                    let (kept, private) = (&bell.0.kept, futex::Flags::PRIVATE);
+                    _ = futex::wait_bitset(kept, private, 0, timeout.as_ref(), NonZeroU32::MAX);
+                }
             }
-            // Why it returns does not matter: a ring, the deadline and a signal all are looked at above.
-            _ = futex::wait_bitset(&bell.0, futex::Flags::PRIVATE, 0, timeout.as_ref(), NonZeroU32::MAX);
         }
     }
 
@@ -208,7 +264,10 @@ impl Clock for MonotonicClock {
         bell.keep();
         // Also where a ring is kept already: whoever kept it may have been set aside before it woke the thread. This can
         // only fail for a word that is none.
-        _ = futex::wake(&bell.0, futex::Flags::PRIVATE, 1);
+        match bell.0.ears.get() {
+            Some(ears) => ears.ring(),
+            None => _ = futex::wake(&bell.0.kept, futex::Flags::PRIVATE, 1),
+        }
     }
 
     fn register(&self, _name: &'static str) -> usize {
@@ -222,6 +281,9 @@ impl Clock for MonotonicClock {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+
     use super::*;
 
     #[test]
@@ -237,6 +299,57 @@ mod tests {
     #[test]
     fn a_ring_from_another_thread_wakes() {
         let bell = Bell::new();
+        let other = bell.clone();
+        let ringer = std::thread::spawn(move || MonotonicClock.ring(&other));
+        assert_eq!(MonotonicClock.wait(&bell, None), Wake::Rung);
+        ringer.join().unwrap();
+    }
+
+    /// A bell that hears the end of a pipe, and the other end.
+    fn hearing() -> (Bell, std::io::PipeReader, std::io::PipeWriter) {
+        let ((reader, writer), bell) = (std::io::pipe().unwrap(), Bell::new());
+        _ = bell.hear(reader.as_fd()).unwrap();
+        (bell, reader, writer)
+    }
+
+    #[test]
+    fn each_source_has_its_own_news_once_also_for_a_thread_that_never_has_to_wait() {
+        let (bell, _reader, mut writer) = hearing();
+        let (other, mut to_other) = std::io::pipe().unwrap();
+        let source = bell.hear(other.as_fd()).unwrap();
+        writer.write_all(b"x").unwrap();
+        assert_eq!(MonotonicClock.wait(&bell, None), Wake::Rung);
+        assert!(!source.has_news(), "it was the first one");
+        to_other.write_all(b"x").unwrap();
+        MonotonicClock.ring(&bell);
+        assert_eq!(MonotonicClock.wait(&bell, Some(Timestamp::ZERO)), Wake::Rung);
+        assert_eq!([source.has_news(), source.has_news()], [true, false]);
+    }
+
+    #[test]
+    fn what_a_bell_hears_wakes_once_each_time_though_nobody_reads_it() {
+        let (bell, _reader, mut writer) = hearing();
+        assert_eq!(MonotonicClock.wait(&bell, Some(MonotonicClock.now() + Duration::from_millis(5))), Wake::Deadline);
+        for _ in 0..2 {
+            let teller = std::thread::spawn(move || {
+                writer.write_all(b"x").unwrap();
+                writer
+            });
+            assert_eq!(MonotonicClock.wait(&bell, None), Wake::Rung);
+            writer = teller.join().unwrap();
+            // A thread that runs before all others must not be kept awake by what it does not want.
+            let soon = MonotonicClock.now() + Duration::from_millis(5);
+            assert_eq!(MonotonicClock.wait(&bell, Some(soon)), Wake::Deadline);
+            assert!(MonotonicClock.now() >= soon);
+        }
+    }
+
+    #[test]
+    fn a_bell_that_hears_is_rung_and_keeps_its_deadlines_as_any_other() {
+        let (bell, _reader, _writer) = hearing();
+        MonotonicClock.ring(&bell);
+        assert_eq!(MonotonicClock.wait(&bell, Some(Timestamp::ZERO)), Wake::Rung);
+        assert_eq!(MonotonicClock.wait(&bell, Some(Timestamp::ZERO)), Wake::Deadline);
         let other = bell.clone();
         let ringer = std::thread::spawn(move || MonotonicClock.ring(&other));
         assert_eq!(MonotonicClock.wait(&bell, None), Wake::Rung);

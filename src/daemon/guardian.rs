@@ -39,7 +39,7 @@ use crate::clock::{Bell, Clock, MonotonicClock};
 use crate::config::{self, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpio::cdev::{self, Cdev};
-use crate::gpio::{Backend, InputOptions, Inputs, Level, Outputs, Recorder, SafeLine, TriggerInput};
+use crate::gpio::{Backend, InitialLevel, InputOptions, Inputs, Level, Outputs, Recorder, SafeLine, TriggerInput};
 use crate::pipeline::Stop;
 use crate::reject::Actuator;
 
@@ -349,8 +349,13 @@ impl Outputs for Successor {
 }
 
 impl Inputs for Successor {
-    fn request_input(&mut self, name: &str, options: InputOptions) -> Result<Box<dyn TriggerInput>> {
-        take_over(&self.0, name, |lines| lines.clone().request_input(name, options))
+    fn request_input(
+        &mut self,
+        name: &str,
+        options: InputOptions,
+        initial: InitialLevel,
+    ) -> Result<Box<dyn TriggerInput>> {
+        take_over(&self.0, name, |lines| lines.clone().request_input(name, options, initial))
     }
 }
 

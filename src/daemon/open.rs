@@ -16,7 +16,7 @@ use crate::config::{self, Config};
 use crate::decide::{OnMissedReject, OnUninspected};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpio::filter::{HeldOff, Interval};
-use crate::gpio::{self, Cdev, InputOptions, Inputs, Level, Lines, Recorder, Unconnected};
+use crate::gpio::{self, Cdev, InitialLevel, InputOptions, Inputs, Level, Lines, Recorder, Unconnected};
 use crate::inspect::Inspect;
 use crate::inspect::frozen::FrozenWatch;
 use crate::inspect::recipe::Recipe;
@@ -204,7 +204,7 @@ pub(super) fn open_trigger(
             }
         }
         config::Trigger::PhotoEye { line, options, holdoff, exposure } => Trigger::Edge {
-            input: Box::new(HeldOff::new(lines.request_input(line, *options)?, *holdoff)),
+            input: Box::new(HeldOff::new(lines.request_input(line, *options, InitialLevel::Ignored)?, *holdoff)),
             exposure_offset: exposure.offset,
             tolerance: exposure.tolerance,
         },
@@ -236,17 +236,20 @@ pub(super) fn open_panel(names: &config::Outputs, lines: &mut dyn Lines) -> Resu
 
 /// Requests the inputs beside the trigger.
 pub(super) fn open_sensors(config: &Config, inputs: &mut dyn Inputs) -> Result<Sensors> {
-    let mut open = |line: Option<(&str, InputOptions)>| line.map(|(n, o)| inputs.request_input(n, o)).transpose();
+    use InitialLevel::{Ignored, Reported};
+    let mut open = |line: Option<(&str, InputOptions)>, initial| {
+        line.map(|(name, options)| inputs.request_input(name, options, initial)).transpose()
+    };
     let encoder = config.encoder.as_ref();
-    let confirm = open(config.confirm.as_ref().map(|c| (&*c.line, c.options)))?;
+    let confirm = open(config.confirm.as_ref().map(|c| (&*c.line, c.options)), Ignored)?;
     Ok(Sensors {
-        encoder_a: open(encoder.map(|e| (&*e.line_a, e.options)))?,
-        encoder_b: open(encoder.and_then(|e| Some((&**e.line_b.as_ref()?, e.options))))?,
+        encoder_a: open(encoder.map(|e| (&*e.line_a, e.options)), Ignored)?,
+        encoder_b: open(encoder.and_then(|e| Some((&**e.line_b.as_ref()?, e.options))), Ignored)?,
         confirm: confirm.zip(config.confirm.as_ref()).map(|(eye, c)| Box::new(HeldOff::new(eye, c.holdoff)) as _),
-        bin_full: open(further(&config.inputs.bin_full))?,
-        reset: open(further(&config.inputs.reset))?,
+        bin_full: open(further(&config.inputs.bin_full), Reported)?,
+        reset: open(further(&config.inputs.reset), Ignored)?,
         recipe: {
-            let [one, two, four, eight] = config.inputs.recipe.each_ref().map(|digit| open(further(digit)));
+            let [one, two, four, eight] = config.inputs.recipe.each_ref().map(|digit| open(further(digit), Reported));
             [one?, two?, four?, eight?]
         },
     })

@@ -5,26 +5,31 @@
 //! instant at which it is ours and at another level. The kernel lets a line go when its holder ends, however it ends;
 //! what the pin does then is the board's affair: a pull resistor outside, or `zoomgate failsafe`.
 //!
-//! An input has a small thread of its own that waits for its edges, both ways, and hands them on with the kernel's
-//! CLOCK_MONOTONIC stamps, taken by the interrupt.
+//! An input's edges, both ways, wait in the kernel with their CLOCK_MONOTONIC stamps, taken by the interrupt, until they
+//! are read by the thread that wants them. That thread's bell hears the line: there is no other thread in between, which
+//! a busy machine might set aside (docs/LINES.md has what that took), no ring and no lock.
+//!
+//! An edge is a part, so nothing is ever dropped in silence: a gap in the kernel's count of a line's edges, or a line that
+//! can no longer be read, is a fault, which comes after the edges before it.
 
 mod chips;
 mod refusal;
 
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use gpiocdev::Request;
 use gpiocdev::line::{self, EdgeDetection, EdgeKind, EventClock, Value};
 
 use super::filter::Debounced;
-use super::listen::{self, EDGES, Teller};
 use super::name::LineName;
-use super::{Bias, Edge, InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine, TriggerInput};
-use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind, Result};
+use super::{
+    Bias, Edge, InitialLevel, InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine, TriggerInput,
+};
+use crate::clock::{Bell, Clock, MonotonicClock, Source, Timestamp};
+use crate::error::Result;
 
 pub use chips::{Chip, Line, list};
 use chips::{Place, find};
@@ -40,8 +45,15 @@ pub fn guardian(holder: &str) -> Option<u32> {
     holder.strip_prefix(GUARDIAN)?.parse().ok()
 }
 
-/// How soon a listener notices that it is not needed any more.
-const LISTENER_LOOKS_UP: Duration = Duration::from_millis(100);
+/// Edges that can wait in the kernel, for each line. Chosen: `act` reads within a millisecond, and no eye that works
+/// gives a thousand edges in that time. It is also the most that the kernel takes.
+const EDGES: u32 = 1024;
+
+/// Edges that are read in one call.
+const AT_ONCE: usize = 16;
+
+/// How often a line is asked that says nothing. Not every kernel wakes who waits for a line whose chip goes away.
+const ASKED: Duration = Duration::from_millis(100);
 
 /// Hands out lines of the character devices.
 #[derive(Clone, Debug)]
@@ -96,32 +108,57 @@ impl Outputs for Cdev {
 }
 
 impl Inputs for Cdev {
-    fn request_input(&mut self, name: &str, options: InputOptions) -> Result<Box<dyn TriggerInput>> {
-        let place = self.find(name)?;
-        let mut builder = Request::builder();
-        builder
-            .on_chip(&place.chip)
-            .with_consumer(&self.consumer)
-            .with_line(place.offset)
-            .as_input()
-            .with_edge_detection(EdgeDetection::BothEdges)
-            .with_event_clock(EventClock::Monotonic)
-            .with_kernel_event_buffer_size(u32::try_from(EDGES).expect("the ring is small"));
-        if options.active_low {
-            builder.as_active_low();
-        }
-        if let Some(bias) = bias(options.bias) {
-            builder.with_bias(bias);
-        }
-        let how = match options.bias {
-            Bias::AsIs => "as an input with edges",
-            _ => "as an input with edges and a bias",
-        };
-        let request = builder.request().map_err(|error| refused(&place, how, &error))?;
-        let (teller, heard) = listen::ring(name);
-        let input = heard.kept_by(Listener::start(name, request, teller)?);
-        Ok(Box::new(Debounced::new(input, options.debounce)))
+    fn request_input(
+        &mut self,
+        name: &str,
+        options: InputOptions,
+        initial: InitialLevel,
+    ) -> Result<Box<dyn TriggerInput>> {
+        input(&self.find(name)?, options, initial)
     }
+}
+
+/// An input of a Raspberry Pi's header by its BCM number, which is its offset on the chip behind the header.
+///
+/// # Errors
+/// As those of [`Inputs::request_input`].
+#[cfg(feature = "rppal")]
+pub(super) fn input_of_the_header(
+    name: &str,
+    number: u32,
+    options: InputOptions,
+    initial: InitialLevel,
+) -> Result<Box<dyn TriggerInput>> {
+    input(&chips::on_the_header(name, number)?, options, initial)
+}
+
+fn input(place: &Place, options: InputOptions, initial: InitialLevel) -> Result<Box<dyn TriggerInput>> {
+    let mut builder = Request::builder();
+    builder
+        .on_chip(&place.chip)
+        .with_consumer(CONSUMER)
+        .with_line(place.offset)
+        .as_input()
+        .with_edge_detection(EdgeDetection::BothEdges)
+        .with_event_clock(EventClock::Monotonic)
+        .with_kernel_event_buffer_size(EDGES);
+    if options.active_low {
+        builder.as_active_low();
+    }
+    if let Some(bias) = bias(options.bias) {
+        builder.with_bias(bias);
+    }
+    let how = match options.bias {
+        Bias::AsIs => "as an input with edges",
+        _ => "as an input with edges and a bias",
+    };
+    let before = MonotonicClock.now();
+    let request = builder.request().map_err(|error| refused(place, how, &error))?;
+    let mut input = Input::new(&place.written, request);
+    if initial == InitialLevel::Reported {
+        input.report_level(before).map_err(|error| refused(place, how, &error))?;
+    }
+    Ok(Box::new(Debounced::new(input, options.debounce)))
 }
 
 struct Output {
@@ -140,68 +177,142 @@ impl OutputLine for Output {
     }
 }
 
-/// The thread that waits for an input's edges; ends, and lets the line go, when dropped.
-struct Listener {
-    enough: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+/// An input, read by whoever asks it; lets the line go when dropped.
+struct Input {
+    name: String,
+    request: Request,
+    /// Says whether there are edges to be read; nobody does before there is a bell.
+    source: Option<Source>,
+    /// There may be more in the kernel; and when that was asked last.
+    more: bool,
+    asked_at: Timestamp,
+    /// What the kernel writes edges into.
+    words: Vec<u64>,
+    /// Edges that were read and not given yet.
+    read: VecDeque<Edge>,
+    /// What is known of the level at the request while no edge of the kernel has come; `None` where it does not matter.
+    initial: Option<Level>,
+    /// The kernel's number of the last edge.
+    last: Option<u32>,
+    fault: Option<LineFault>,
 }
 
-impl Listener {
-    fn start(name: &str, request: Request, teller: Teller) -> Result<Self> {
-        let enough = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&enough);
-        // The kernel shows 15 bytes of a thread's name.
-        let title: String = format!("in-{name}").chars().filter(char::is_ascii).take(15).collect();
-        let body = move || {
-            if let Err(error) = listen(&request, &teller, &told) {
-                teller.fault(format!("its edges cannot be read any more: {error}"));
+impl Input {
+    fn new(name: &str, request: Request) -> Self {
+        Self {
+            name: name.to_owned(),
+            source: None,
+            more: false,
+            asked_at: Timestamp::ZERO,
+            words: vec![0; AT_ONCE * request.edge_event_u64_size()],
+            read: VecDeque::with_capacity(AT_ONCE + 1),
+            initial: None,
+            last: None,
+            fault: None,
+            request,
+        }
+    }
+
+    /// Makes an active level at the request, which was made after `at`, the first edge.
+    ///
+    /// The level is read after the request, so that no change is missed, and therefore after edges that have come since:
+    /// the first of them says what the level was before it. One may have come and not be in the kernel's queue yet. It
+    /// is then known by its level, which is the one that was read.
+    fn report_level(&mut self, at: Timestamp) -> gpiocdev::Result<()> {
+        let now = match self.request.lone_value()? {
+            Value::Active => Level::High,
+            Value::Inactive => Level::Low,
+        };
+        self.fill();
+        let initial = level_at_request(now, self.read.front().map(|edge| edge.level));
+        self.initial = self.read.is_empty().then_some(initial);
+        if initial == Level::High {
+            self.read.push_front(Edge { at, level: initial });
+        }
+        Ok(())
+    }
+
+    /// Reads what has come; a line that cannot be read, or has lost edges, is at fault from there on.
+    fn fill(&mut self) {
+        if self.fault.is_some() {
+            return;
+        }
+        if let Err(message) = self.try_fill() {
+            self.fault = Some(LineFault { line: self.name.clone(), message });
+        }
+    }
+
+    fn try_fill(&mut self) -> Result<(), String> {
+        let broken = |error: gpiocdev::Error| format!("its edges cannot be read any more: {error}");
+        // Asked first: a read would wait for an edge.
+        let read = |request: &Request, words: &mut [u64]| match request.has_edge_event()? {
+            true => request.read_edge_events_into_slice(words),
+            false => Ok(0),
+        };
+        let filled = loop {
+            match read(&self.request, &mut self.words) {
+                Err(error) if errno(&error) == Some(EINTR) => {}
+                filled => break filled.map_err(broken)?,
             }
         };
-        let thread = thread::Builder::new().name(title).spawn(body).map_err(|error| {
-            let message = format!("line {name}: cannot start its listener: check the limits on threads and memory");
-            Error::new(ErrorKind::Internal, message).caused_by(error)
-        })?;
-        Ok(Self { enough, thread: Some(thread) })
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.enough.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            log::error!("the listener of an input panicked");
-        }
-    }
-}
-
-/// Hands on every edge until there is enough, the line fails or the kernel has lost one.
-fn listen(request: &Request, teller: &Teller, enough: &AtomicBool) -> Result<(), gpiocdev::Error> {
-    let mut events = request.new_edge_event_buffer(16);
-    let mut last = None;
-    while !enough.load(Ordering::SeqCst) {
-        match request.wait_edge_event(LISTENER_LOOKS_UP) {
-            Ok(false) => continue,
-            Ok(true) => {}
-            Err(error) if errno(&error) == Some(EINTR) => continue,
-            Err(error) => return Err(error),
-        }
-        loop {
-            let event = events.read_event()?;
+        // Where fewer came than there was room for there were no more: the next one is news.
+        self.more = filled == self.words.len();
+        for words in self.words[..filled].chunks_exact(self.request.edge_event_u64_size()) {
+            let event = self.request.edge_event_from_slice(words).map_err(broken)?;
             // The kernel counts the edges of a line; when its own buffer is full it drops the oldest.
-            if let Some(lost) = gap(last.replace(event.line_seqno), event.line_seqno) {
-                teller.fault(format!("the kernel lost {lost} edges: nobody read them in time"));
-                return Ok(());
+            if let Some(lost) = gap(self.last.replace(event.line_seqno), event.line_seqno) {
+                return Err(format!("the kernel lost {lost} edges: nobody read them in time"));
             }
             let level = if event.kind == EdgeKind::Rising { Level::High } else { Level::Low };
-            teller.edge(Edge { at: Timestamp(event.timestamp_ns), level });
-            if events.is_empty() {
-                break;
+            if !is_known(&mut self.initial, level) {
+                self.read.push_back(Edge { at: Timestamp(event.timestamp_ns), level });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TriggerInput for Input {
+    fn next_edge(&mut self, now: Timestamp) -> Result<Option<Edge>, LineFault> {
+        self.more |= self.source.as_ref().is_none_or(Source::has_news) || now.since(self.asked_at) >= ASKED;
+        if self.read.is_empty() && self.more {
+            self.asked_at = now;
+            self.fill();
+        }
+        match (self.read.pop_front(), &self.fault) {
+            (Some(edge), _) => Ok(Some(edge)),
+            (None, Some(fault)) => Err(fault.clone()),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn next_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn is_exhausted(&self) -> bool {
+        false
+    }
+
+    fn attach(&mut self, _clock: &Arc<dyn Clock>, bell: &Bell) {
+        match bell.hear(self.request.as_fd()) {
+            Ok(source) => self.source = Some(source),
+            Err(error) => {
+                let message = format!("its edges cannot be waited for: {error}");
+                self.fault.get_or_insert(LineFault { line: self.name.clone(), message });
             }
         }
     }
-    Ok(())
+}
+
+/// What the level was at the request, from what it was a moment later and to what the first edge since then led.
+fn level_at_request(now: Level, first: Option<Level>) -> Level {
+    first.map_or(now, Level::inverted)
+}
+
+/// Whether an edge only says what was read at the request: then it is the first one, which was late.
+fn is_known(initial: &mut Option<Level>, level: Level) -> bool {
+    initial.take() == Some(level)
 }
 
 /// `EINTR`: a signal came; nothing has happened to the line.
@@ -232,6 +343,7 @@ fn bias(bias: Bias) -> Option<line::Bias> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn a_gap_in_the_kernels_count_is_seen() {
@@ -248,11 +360,41 @@ mod tests {
     }
 
     #[test]
+    fn the_level_at_the_request_is_what_it_was_before_the_first_edge_since() {
+        for (now, first, level) in [
+            (Level::High, None, Level::High),
+            (Level::Low, None, Level::Low),
+            // It rose between the request and the reading, or after it; the same for its fall.
+            (Level::High, Some(Level::High), Level::Low),
+            (Level::Low, Some(Level::High), Level::Low),
+            (Level::Low, Some(Level::Low), Level::High),
+            (Level::High, Some(Level::Low), Level::High),
+        ] {
+            assert_eq!(level_at_request(now, first), level, "{now:?}, then {first:?}");
+        }
+    }
+
+    #[test]
+    fn an_edge_that_comes_late_with_the_level_that_was_read_is_not_told_twice() {
+        for (initial, levels, told) in [
+            (Some(Level::High), [Level::High, Level::Low, Level::High], 2),
+            (Some(Level::High), [Level::Low, Level::High, Level::Low], 3),
+            // Of events each is told, also one that follows its like: the encoder counts it as lost edges.
+            (None, [Level::High, Level::High, Level::Low], 3),
+        ] {
+            let mut known = initial;
+            let count = levels.into_iter().filter(|level| !is_known(&mut known, *level)).count();
+            assert_eq!(count, told, "{initial:?}, then {levels:?}");
+        }
+    }
+
+    #[test]
     fn a_machine_without_such_a_line_says_what_it_has() {
         let error = Cdev::default().request("zoomgate-no-such-line", Level::Low).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.message().contains("zoomgate-no-such-line"), "{error}");
-        let error = Cdev::default().request_input("nochip:3", InputOptions::default()).err().unwrap();
+        let error =
+            Cdev::default().request_input("nochip:3", InputOptions::default(), InitialLevel::Reported).err().unwrap();
         assert!(error.kind() == ErrorKind::NotFound && error.message().contains("nochip"), "{error}");
     }
 }

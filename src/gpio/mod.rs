@@ -15,7 +15,6 @@
 
 pub mod cdev;
 pub mod filter;
-mod listen;
 mod name;
 pub mod none;
 pub mod recorded;
@@ -208,13 +207,29 @@ pub struct InputOptions {
     pub debounce: Duration,
 }
 
+/// What an input makes of the level that its line has when it is requested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InitialLevel {
+    /// Nothing: only what changes from then on is an edge. For lines on which an edge is an event: a part that lies in
+    /// front of the photo-eye has not come, and a finger that rests on a button has not pressed it.
+    Ignored,
+    /// An active level is the first edge. For lines on which the level is a state: a bin that is full.
+    Reported,
+}
+
 /// Something that hands out input lines by name.
 pub trait Inputs {
-    /// Requests a line whose every edge, both ways, is reported with the kernel's time.
+    /// Requests a line whose every edge from then on, both ways, is reported with the kernel's time: none that falls
+    /// between the request and the reading of its `initial` level is lost, or reported twice.
     ///
     /// # Errors
     /// When there is no such line, something else holds it, or the backend has no inputs.
-    fn request_input(&mut self, name: &str, options: InputOptions) -> Result<Box<dyn TriggerInput>>;
+    fn request_input(
+        &mut self,
+        name: &str,
+        options: InputOptions,
+        initial: InitialLevel,
+    ) -> Result<Box<dyn TriggerInput>>;
 }
 
 /// A backend: outputs and inputs.

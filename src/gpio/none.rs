@@ -1,6 +1,6 @@
 //! The backend `none`: outputs that lead nowhere and no inputs, for a box without outputs (an offline replay, a first trial).
 
-use super::{InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine, TriggerInput};
+use super::{InitialLevel, InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine, TriggerInput};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Hands out outputs that follow every command and reach nobody; it has no inputs.
@@ -14,7 +14,12 @@ impl Outputs for Unconnected {
 }
 
 impl Inputs for Unconnected {
-    fn request_input(&mut self, name: &str, _options: InputOptions) -> Result<Box<dyn TriggerInput>> {
+    fn request_input(
+        &mut self,
+        name: &str,
+        _options: InputOptions,
+        _initial: InitialLevel,
+    ) -> Result<Box<dyn TriggerInput>> {
         let message = format!("line {name}: gpio.backend = \"none\" has no inputs: choose a backend that has");
         Err(Error::new(ErrorKind::Config, message))
     }

@@ -2,7 +2,8 @@
 //!
 //! The first line of each output is its level at request; after that only changes are written. Each line is written
 //! out at once, so that a record is complete up to the last edge however the process ends.
-//! Inputs play such records back: their times count from the moment at which they are given.
+//! Inputs play such records back: their times count from the moment at which they are given. Records at 0 are the level
+//! that a line has when it is requested, and no edge.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::filter::Debounced;
-use super::{Edge, InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine, TriggerInput};
+use super::{Edge, InitialLevel, InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine, TriggerInput};
 use crate::clock::{Bell, Clock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::record;
@@ -37,8 +38,9 @@ pub struct Record {
 pub struct Recorder {
     clock: Arc<dyn Clock>,
     store: Arc<Mutex<Store>>,
-    /// What the inputs play, oldest first, in the run's time.
+    /// What the inputs play, oldest first, in the run's time, and since when.
     played: Arc<[Record]>,
+    played_since: Timestamp,
 }
 
 enum Store {
@@ -102,7 +104,7 @@ impl Recorder {
     }
 
     fn new(clock: Arc<dyn Clock>, store: Store) -> Self {
-        Self { clock, store: Arc::new(Mutex::new(store)), played: Arc::new([]) }
+        Self { clock, store: Arc::new(Mutex::new(store)), played: Arc::new([]), played_since: Timestamp::ZERO }
     }
 
     /// Lets the inputs play these records, whose times count from now.
@@ -112,6 +114,7 @@ impl Recorder {
         records.iter_mut().for_each(|record| record.at = Timestamp(start.0.saturating_add(record.at.0)));
         records.sort_by_key(|record| record.at);
         self.played = records.into();
+        self.played_since = start;
         self
     }
 
@@ -172,15 +175,25 @@ impl Outputs for Recorder {
 }
 
 impl Inputs for Recorder {
-    fn request_input(&mut self, name: &str, options: InputOptions) -> Result<Box<dyn TriggerInput>> {
+    fn request_input(
+        &mut self,
+        name: &str,
+        options: InputOptions,
+        initial: InitialLevel,
+    ) -> Result<Box<dyn TriggerInput>> {
         let level = |level: Level| if options.active_low { level.inverted() } else { level };
         let of_line = self.played.iter().filter(|record| record.line == name);
-        let edges: VecDeque<Edge> = of_line.map(|r| Edge { at: r.at, level: level(r.level) }).collect();
+        let mut edges: VecDeque<Edge> = of_line.map(|r| Edge { at: r.at, level: level(r.level) }).collect();
         if edges.is_empty() {
             let message = format!(
                 "line {name}: gpio.backend = \"recorded\" plays no edge on it: name a file that has some in gpio.inputs"
             );
             return Err(Error::new(ErrorKind::NotFound, message));
+        }
+        let before = edges.partition_point(|edge| edge.at <= self.played_since);
+        let at_request = edges.drain(..before).next_back();
+        if let Some(active) = at_request.filter(|edge| edge.level == Level::High && initial == InitialLevel::Reported) {
+            edges.push_front(active);
         }
         Ok(Box::new(Debounced::new(Played(edges), options.debounce)))
     }
@@ -262,10 +275,10 @@ mod tests {
         std::fs::write(&path, "{\"t_ns\":9,\"line\":\"eye\",\"level\":0}\n{\"t_ns\":4,\"line\":\"eye\",\"level\":1}\n")
             .unwrap();
         let mut recorder = recorder().playing_file(&path).unwrap();
-        let mut eye = recorder.request_input("eye", InputOptions::default()).unwrap();
+        let mut eye = recorder.request_input("eye", InputOptions::default(), InitialLevel::Ignored).unwrap();
         let edges: Vec<_> = std::iter::from_fn(|| eye.next_edge(Timestamp(9)).unwrap()).collect();
         assert_eq!(edges.iter().map(|e| (e.at.0, e.level)).collect::<Vec<_>>(), [(4, Level::High), (9, Level::Low)]);
-        assert!(recorder.request_input("other", InputOptions::default()).is_err());
+        assert!(recorder.request_input("other", InputOptions::default(), InitialLevel::Ignored).is_err());
     }
 
     #[test]

@@ -1,21 +1,19 @@
 //! The backend `rppal`: lines of a Raspberry Pi's header, by BCM number, through the registers.
 //!
 //! Nobody owns an output of this backend: any other program may drive the same line at any time and the kernel neither
-//! prevents nor tells it. That is said once, when the first output is requested. Inputs are the kernel's, with its
-//! time stamps, as those of [`cdev`](super::cdev). `gpiocdev` is the better choice wherever there is no reason for this.
+//! prevents nor tells it. That is said once, when the first output is requested. Inputs are the kernel's, by
+//! [`cdev`]: `rppal` would hear their edges in a thread of its own, which a busy machine sets aside.
+//! `gpiocdev` is the better choice wherever there is no reason for this.
 //!
 //! A line keeps its last level when the process ends. `rppal` would turn it into an input at drop, which leaves it to
 //! chance: that is switched off, and [`SafeLine`] sets the safe level instead.
 
 use std::sync::Once;
 
-use rppal::gpio::{self as pi, Gpio, InputPin, OutputPin};
+use rppal::gpio::{self as pi, Gpio, OutputPin};
 
-use super::filter::Debounced;
-use super::listen::{self, Teller};
 use super::name::bcm_number;
-use super::{Bias, Edge, InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine, TriggerInput};
-use crate::clock::Timestamp;
+use super::{InitialLevel, InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine, TriggerInput, cdev};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Hands out lines of the header.
@@ -60,33 +58,13 @@ impl Outputs for Rppal {
 }
 
 impl Inputs for Rppal {
-    fn request_input(&mut self, name: &str, options: InputOptions) -> Result<Box<dyn TriggerInput>> {
-        let mut pin = InputPin::from_pin(self.pin(name)?, options.bias);
-        let refused = |error| refusal(&format!("line {name}"), error);
-        // Asked for in this thread first, because `rppal` keeps the refusal of its own thread to itself.
-        pin.set_interrupt(pi::Trigger::Both, None).map_err(refused)?;
-        let (teller, heard) = listen::ring(name);
-        let mut listener = Listener { teller, active_low: options.active_low, last: None };
-        pin.set_async_interrupt(pi::Trigger::Both, None, move |event| listener.hear(&event)).map_err(refused)?;
-        Ok(Box::new(Debounced::new(heard.kept_by(pin), options.debounce)))
-    }
-}
-
-/// What is needed of an input pin with a bias.
-trait FromPin {
-    fn from_pin(pin: pi::Pin, bias: Bias) -> Self;
-}
-
-impl FromPin for InputPin {
-    fn from_pin(pin: pi::Pin, bias: Bias) -> Self {
-        let mut pin = match bias {
-            // The registers of the older chips cannot be read back: as it is and none are the same here.
-            Bias::AsIs | Bias::Disabled => pin.into_input(),
-            Bias::PullUp => pin.into_input_pullup(),
-            Bias::PullDown => pin.into_input_pulldown(),
-        };
-        pin.set_reset_on_drop(false);
-        pin
+    fn request_input(
+        &mut self,
+        name: &str,
+        options: InputOptions,
+        initial: InitialLevel,
+    ) -> Result<Box<dyn TriggerInput>> {
+        cdev::input_of_the_header(name, bcm_number(name)?.into(), options, initial)
     }
 }
 
@@ -107,25 +85,6 @@ impl OutputLine for Output {
 
     fn name(&self) -> &str {
         &self.name
-    }
-}
-
-/// Runs in `rppal`'s thread for each edge; when that thread ends, the teller's drop tells the reader.
-struct Listener {
-    teller: Teller,
-    active_low: bool,
-    last: Option<u32>,
-}
-
-impl Listener {
-    fn hear(&mut self, event: &pi::Event) {
-        if self.last.replace(event.seqno).is_some_and(|last| event.seqno != last.wrapping_add(1)) {
-            self.teller.fault("the kernel lost edges: nobody read them in time".to_owned());
-            return;
-        }
-        let is_high = (event.trigger == pi::Trigger::RisingEdge) != self.active_low;
-        let at = Timestamp(u64::try_from(event.timestamp.as_nanos()).unwrap_or(u64::MAX));
-        self.teller.edge(Edge { at, level: if is_high { Level::High } else { Level::Low } });
     }
 }
 
@@ -194,19 +153,5 @@ mod tests {
         if let Err(error) = Rppal::open() {
             assert!(error.message().starts_with("the header: "), "{error}");
         }
-    }
-
-    #[test]
-    fn edges_come_as_active_and_inactive_and_a_gap_is_a_fault() {
-        let (teller, mut heard) = listen::ring("GPIO17");
-        let mut listener = Listener { teller, active_low: true, last: None };
-        let event = |seqno, trigger| pi::Event { timestamp: std::time::Duration::from_nanos(70), seqno, trigger };
-        listener.hear(&event(3, pi::Trigger::FallingEdge));
-        listener.hear(&event(4, pi::Trigger::RisingEdge));
-        listener.hear(&event(6, pi::Trigger::FallingEdge));
-        let mut next = || heard.next_edge(Timestamp::NEVER);
-        assert_eq!(next().unwrap(), Some(Edge { at: Timestamp(70), level: Level::High }));
-        assert_eq!(next().unwrap(), Some(Edge { at: Timestamp(70), level: Level::Low }));
-        assert!(next().unwrap_err().message.contains("lost edges"));
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::cdev::{self, Cdev};
 use super::recorded::Record;
-use super::{Bias, Edge, InputOptions, Level, Lines, Recorder, TriggerInput, Unconnected};
+use super::{Bias, Edge, InitialLevel, InputOptions, Level, Lines, Recorder, TriggerInput, Unconnected};
 use crate::clock::{Bell, Clock, MonotonicClock, SimClock, Timestamp};
 use crate::error::ErrorKind;
 
@@ -18,7 +18,8 @@ use crate::error::ErrorKind;
 const STEP: Duration = Duration::from_millis(20);
 
 type See = Box<dyn Fn(&str) -> Option<Level>>;
-type Drive = Box<dyn Fn(&str, usize)>;
+type Drive = Box<dyn Fn(&str, usize) + Send>;
+type Pull = Box<dyn Fn(&mut Bench, &str, Level)>;
 
 /// A backend and the world outside its lines.
 struct Bench {
@@ -29,6 +30,8 @@ struct Bench {
     missing: Option<&'static str>,
     /// What an output shows to the outside; `None` where nobody can see it.
     see: See,
+    /// Pulls an input before it is requested, on a bench that is not used yet.
+    pull: Pull,
     /// Drives an input from outside, low then high, [`STEP`] each, as often as asked; `None` where it is played.
     drive: Option<Drive>,
     clock: Arc<dyn Clock>,
@@ -40,6 +43,11 @@ struct Bench {
 static CHIP: Mutex<()> = Mutex::new(());
 
 fn recorded() -> Bench {
+    recorded_from(&[])
+}
+
+/// The same, its inputs at these levels before anything moves.
+fn recorded_from(start: &[(&str, Level)]) -> Bench {
     let clock: Arc<dyn Clock> = Arc::new(SimClock::new());
     let step = u64::try_from(STEP.as_nanos()).unwrap();
     let eye = |line: &str| -> Vec<Record> {
@@ -51,13 +59,16 @@ fn recorded() -> Bench {
         };
         (2..8).map(record).collect()
     };
-    let recorder = Recorder::in_memory(Arc::clone(&clock)).playing([eye("in0"), eye("in1")].concat());
+    let start = start.iter().map(|&(line, level)| Record { at: Timestamp::ZERO, line: line.to_owned(), level });
+    let played = start.chain(eye("in0")).chain(eye("in1")).collect();
+    let recorder = Recorder::in_memory(Arc::clone(&clock)).playing(played);
     let seen = recorder.clone();
     Bench {
         lines: Box::new(recorder),
         outputs: ["out0", "out1"].map(str::to_owned),
         inputs: ["in0", "in1"].map(str::to_owned),
         missing: None,
+        pull: Box::new(|bench, line, level| *bench = recorded_from(&[(line, level)])),
         see: Box::new(move |line| seen.records().iter().rev().find(|r| r.line == line).map(|r| r.level)),
         drive: None,
         clock,
@@ -87,7 +98,7 @@ fn simulated_chip() -> Option<Bench> {
         let offset = line.rsplit(':').next().unwrap();
         bank.join(format!("sim_gpio{offset}/{name}"))
     };
-    let (value, down) = (attribute.clone(), attribute.clone());
+    let (value, before) = (attribute.clone(), attribute.clone());
     let see = move |line: &str| match std::fs::read_to_string(value(line, "value")).unwrap().trim() {
         "0" => Some(Level::Low),
         _ => Some(Level::High),
@@ -98,8 +109,12 @@ fn simulated_chip() -> Option<Bench> {
             std::fs::write(attribute(line, "pull"), pull).unwrap();
         }
     };
+    let pull = move |line: &str, level: Level| {
+        let pull = if level == Level::High { "pull-up" } else { "pull-down" };
+        std::fs::write(before(line, "pull"), pull).unwrap();
+    };
     for input in [2, 3] {
-        std::fs::write(down(&format!("{chip}:{input}"), "pull"), "pull-down").unwrap();
+        pull(&format!("{chip}:{input}"), Level::Low);
     }
     Some(Bench {
         lines: Box::new(Cdev::new(Some(chip.clone()))),
@@ -108,6 +123,7 @@ fn simulated_chip() -> Option<Bench> {
         inputs: [2, 3].map(|offset| format!("{chip}:{offset}")),
         missing: Some("no-such-line"),
         see: Box::new(see),
+        pull: Box::new(move |_, line, level| pull(line, level)),
         drive: Some(Box::new(drive)),
         clock: Arc::new(MonotonicClock),
         owns: true,
@@ -205,14 +221,14 @@ fn a_missing_line_is_refused() {
     for mut bench in benches() {
         let Some(missing) = bench.missing else { continue };
         assert_eq!(bench.lines.request(missing, Level::Low).unwrap_err().kind(), ErrorKind::NotFound);
-        let input = bench.lines.request_input(missing, InputOptions::default());
+        let input = bench.lines.request_input(missing, InputOptions::default(), InitialLevel::Ignored);
         assert_eq!(input.err().unwrap().kind(), ErrorKind::NotFound);
     }
 }
 
 #[test]
 fn a_backend_without_inputs_says_so() {
-    let error = none().lines.request_input("in0", InputOptions::default()).err().unwrap();
+    let error = none().lines.request_input("in0", InputOptions::default(), InitialLevel::Ignored).err().unwrap();
     assert!(error.kind() == ErrorKind::Config && error.message().contains("has no inputs"), "{error}");
 }
 
@@ -222,7 +238,7 @@ fn an_input_gives_every_edge_both_ways_in_order_with_its_time() {
         for mut bench in with_inputs() {
             let name = bench.inputs[usize::from(active_low)].clone();
             let options = InputOptions { active_low, bias: Bias::AsIs, debounce: Duration::ZERO };
-            let mut input = bench.lines.request_input(&name, options).unwrap();
+            let mut input = bench.lines.request_input(&name, options, InitialLevel::Ignored).unwrap();
             assert_eq!(input.next_edge(bench.clock.now()).unwrap(), None, "nothing has happened yet");
             let before = bench.clock.now();
             if let Some(drive) = &bench.drive {
@@ -236,9 +252,68 @@ fn an_input_gives_every_edge_both_ways_in_order_with_its_time() {
             assert!(!input.ends_with_camera());
             drop(input);
             if bench.owns {
-                bench.lines.request_input(&name, options).expect("a dropped input is free again");
+                bench
+                    .lines
+                    .request_input(&name, options, InitialLevel::Ignored)
+                    .expect("a dropped input is free again");
             }
         }
+    }
+}
+
+#[test]
+fn the_level_at_the_request_is_the_first_edge_where_it_is_a_state_and_none_where_edges_are_events() {
+    for (active_low, at_start) in [false, true].into_iter().flat_map(|low| [(low, Level::Low), (low, Level::High)]) {
+        for (mut bench, initial) in [InitialLevel::Ignored, InitialLevel::Reported]
+            .into_iter()
+            .flat_map(|i| with_inputs().into_iter().map(move |b| (b, i)))
+        {
+            let name = bench.inputs[0].clone();
+            let pull = std::mem::replace(&mut bench.pull, Box::new(|_, _, _| {}));
+            pull(&mut bench, &name, at_start);
+            let options = InputOptions { active_low, ..InputOptions::default() };
+            let before = bench.clock.now();
+            let mut input = bench.lines.request_input(&name, options, initial).unwrap();
+            let is_active = (at_start == Level::High) != active_low;
+            let first = input.next_edge(bench.clock.now()).unwrap();
+            let is_told = is_active && initial == InitialLevel::Reported;
+            assert_eq!(first.map(|edge| edge.level), is_told.then_some(Level::High), "{name} {initial:?} {at_start:?}");
+            assert!(first.is_none_or(|edge| edge.at >= before), "{first:?}");
+            assert_eq!(input.next_edge(bench.clock.now()).unwrap(), None, "once");
+            if bench.drive.is_some() {
+                // From its other level on each edge comes as it does without a word about the first.
+                pull(&mut bench, &name, at_start.inverted());
+                let came = edges(&bench, &mut *input, 1);
+                assert_eq!(came.iter().map(|e| e.level == Level::High).collect::<Vec<_>>(), [!is_active], "{name}");
+                pull(&mut bench, &name, Level::Low);
+            }
+        }
+    }
+}
+
+#[test]
+fn no_edge_around_the_request_is_lost_or_told_twice() {
+    let Some(mut bench) = simulated_chip() else { return };
+    let name = bench.inputs[0].clone();
+    for round in 0..40_u32 {
+        let pull = std::mem::replace(&mut bench.pull, Box::new(|_, _, _| {}));
+        pull(&mut bench, &name, Level::Low);
+        let (drive, clock) = (bench.drive.take().unwrap(), Arc::clone(&bench.clock));
+        let line = name.clone();
+        let driver = std::thread::spawn(move || {
+            drive(&line, 3);
+            drive
+        });
+        // Somewhere in the 120 ms for which the line moves.
+        clock.sleep_until(clock.now() + STEP * (round * 7 % 60) / 10);
+        let mut input = bench.lines.request_input(&name, InputOptions::default(), InitialLevel::Reported).unwrap();
+        bench.drive = Some(driver.join().unwrap());
+        let came: Vec<_> =
+            std::iter::from_fn(|| input.next_edge(clock.now()).unwrap()).map(|edge| edge.level).collect();
+        let expected: Vec<_> = [Level::High, Level::Low].into_iter().cycle().take(came.len()).collect();
+        assert_eq!(came, expected, "round {round}: each level follows the other, an active one first");
+        assert_eq!(came.len() % 2, 0, "round {round}: it is low in the end");
+        bench.pull = pull;
     }
 }
 
@@ -248,7 +323,7 @@ fn an_input_that_is_debounced_gives_only_what_holds() {
         let name = bench.inputs[0].clone();
         // Far above a step: a machine under load stretches those.
         let options = InputOptions { debounce: STEP * 25, ..InputOptions::default() };
-        let mut input = bench.lines.request_input(&name, options).unwrap();
+        let mut input = bench.lines.request_input(&name, options, InitialLevel::Ignored).unwrap();
         if let Some(drive) = &bench.drive {
             drive(&name, 3);
         }

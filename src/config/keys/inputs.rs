@@ -10,7 +10,8 @@ pub(super) const KEYS: &[Key] = &[
         absent: Absent::Unset { means: "without it the line is not read", example: "\"bin_full\"" },
         active: None,
         only_with: None,
-        doc: "Active while the bin of rejects is full: raises the fault output, and stops the line if on_missed_reject does.",
+        doc: "Active while the bin of rejects is full, from the start on: raises the fault output, and stops the line if \
+              on_missed_reject does.",
         hint: "",
     },
     Key {
@@ -46,7 +47,8 @@ pub(super) const KEYS: &[Key] = &[
         absent: Absent::Unset { means: "without it faults stay until the run ends", example: "\"reset\"" },
         active: None,
         only_with: None,
-        doc: "Acknowledges faults and alarms when it becomes active: fault and stop-line outputs go low.",
+        doc: "Acknowledges faults and alarms when it becomes active: fault and stop-line outputs go low, but for a bin that is \
+              still full or a camera that is still down.",
         hint: "",
     },
     Key {

@@ -39,7 +39,8 @@ pub(super) const KEYS: &[Key] = &[
         absent: Absent::Unset { means: "without it there are no inputs", example: "\"inputs.jsonl\"" },
         active: None,
         only_with: Some(("gpio.backend", "recorded")),
-        doc: "A file of the same form whose edges the input lines play, its times counted from the start.",
+        doc: "A file of the same form whose edges the input lines play, its times counted from the start; an edge at 0 is the \
+              level that its line has then.",
         hint: "",
     },
     Key {

@@ -86,6 +86,15 @@ pub(super) fn find(written: &str, name: &LineName) -> Result<Place> {
     find_among(&list(), written, name)
 }
 
+/// The chip behind a Raspberry Pi's header, by the names that its drivers have had, is the one with this line.
+#[cfg(feature = "rppal")]
+pub(super) fn on_the_header(written: &str, offset: u32) -> Result<Place> {
+    const LABELS: [&str; 3] = ["pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835"];
+    let chips = list();
+    let label = LABELS.into_iter().find(|label| chips.iter().any(|chip| chip.label == *label));
+    find_among(&chips, written, &LineName::At { chip: label.unwrap_or(LABELS[0]).to_owned(), offset })
+}
+
 /// As [`find`], among these.
 fn find_among(chips: &[Chip], written: &str, name: &LineName) -> Result<Place> {
     let place = |chip: &Chip, offset| Place { written: written.to_owned(), chip: chip.path.clone(), offset };
