@@ -1,23 +1,27 @@
 //! The backend `recorded`: every edge with its time, as JSON lines `{"t_ns":…,"line":…,"level":0|1}`, in order.
 //!
-//! The first line of each output is its level at request; after that only changes are written. Each line is written
-//! out at once, so that a record is complete up to the last edge however the process ends.
+//! The first line of each output is its level at request; after that only changes are written. A thread of its own
+//! writes them out as they come ([`writer`]), so that a record is complete when the lines are dropped, by return or by
+//! panic; a process that is killed may take the edges of its last milliseconds along.
 //! Inputs play such records back: their times count from the moment at which they are given. Records at 0 are the level
 //! that a line has when it is requested, and no edge.
 
+mod writer;
+
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::filter::Debounced;
 use super::{Edge, InitialLevel, InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine, TriggerInput};
 use crate::clock::{Bell, Clock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
+use crate::lock::Lock;
 use crate::storage::record;
+use writer::Writer;
 
 /// Completes "cannot …".
 const ACTION: &str = "write the GPIO record";
@@ -37,23 +41,16 @@ pub struct Record {
 #[derive(Clone)]
 pub struct Recorder {
     clock: Arc<dyn Clock>,
-    store: Arc<Mutex<Store>>,
+    store: Arc<Store>,
     /// What the inputs play, oldest first, in the run's time, and since when.
     played: Arc<[Record]>,
     played_since: Timestamp,
 }
 
 enum Store {
-    File(File, PathBuf),
-    Memory(Vec<Record>),
-}
-
-/// A record as it stands in the file.
-#[derive(Serialize)]
-struct Written<'a> {
-    t_ns: u64,
-    line: &'a str,
-    level: u8,
+    /// With the path of the file, where it has one.
+    File(Writer, Option<PathBuf>),
+    Memory(Lock<Vec<Record>>),
 }
 
 /// A record as it is read.
@@ -71,8 +68,8 @@ impl Recorder {
     /// # Errors
     /// When the file or its folder cannot be made.
     pub fn to_file(clock: Arc<dyn Clock>, path: &Path) -> Result<Self> {
-        let file = record::begin(path, ACTION)?;
-        Ok(Self::new(clock, Store::File(file, path.to_owned())))
+        let writer = Writer::start(Box::new(record::begin(path, ACTION)?))?;
+        Ok(Self::new(clock, Store::File(writer, Some(path.to_owned()))))
     }
 
     /// Records to the end of a file: who puts the lines of a run that was killed to rest goes on with its record.
@@ -80,8 +77,8 @@ impl Recorder {
     /// # Errors
     /// As [`to_file`](Self::to_file).
     pub fn going_on(clock: Arc<dyn Clock>, path: &Path) -> Result<Self> {
-        let file = record::go_on(path, ACTION)?;
-        Ok(Self::new(clock, Store::File(file, path.to_owned())))
+        let writer = Writer::start(Box::new(record::go_on(path, ACTION)?))?;
+        Ok(Self::new(clock, Store::File(writer, Some(path.to_owned()))))
     }
 
     /// Opens the file anew by its name; whoever rotates records has renamed the old one. Each edge is in one of them.
@@ -89,22 +86,27 @@ impl Recorder {
     /// # Errors
     /// As [`to_file`](Self::to_file); the old file is written on.
     pub fn reopen(&self) -> Result<()> {
-        let path = match &*self.store() {
-            Store::File(_, path) => path.clone(),
-            Store::Memory(_) => return Ok(()),
-        };
-        let file = record::append(&path, ACTION)?;
-        *self.store() = Store::File(file, path);
+        if let Store::File(writer, Some(path)) = &*self.store {
+            writer.go_on_in(Box::new(record::append(path, ACTION)?));
+        }
         Ok(())
+    }
+
+    /// Records to whatever takes bytes; it may be slow, and is only waited for when a line is requested and at the end.
+    ///
+    /// # Errors
+    /// When the thread that writes cannot be started.
+    pub fn to_writer(clock: Arc<dyn Clock>, out: Box<dyn Write + Send>) -> Result<Self> {
+        Ok(Self::new(clock, Store::File(Writer::start(out)?, None)))
     }
 
     /// Records to memory, for a demo or a test; it grows with every edge.
     pub fn in_memory(clock: Arc<dyn Clock>) -> Self {
-        Self::new(clock, Store::Memory(Vec::new()))
+        Self::new(clock, Store::Memory(Lock::default()))
     }
 
     fn new(clock: Arc<dyn Clock>, store: Store) -> Self {
-        Self { clock, store: Arc::new(Mutex::new(store)), played: Arc::new([]), played_since: Timestamp::ZERO }
+        Self { clock, store: Arc::new(store), played: Arc::new([]), played_since: Timestamp::ZERO }
     }
 
     /// Lets the inputs play these records, whose times count from now.
@@ -139,39 +141,39 @@ impl Recorder {
 
     /// What was recorded to memory so far, oldest first; nothing where it went to a file.
     pub fn records(&self) -> Vec<Record> {
-        match &*self.store() {
+        match &*self.store {
             Store::File(..) => Vec::new(),
-            Store::Memory(records) => records.clone(),
+            Store::Memory(records) => records.hold().clone(),
         }
     }
 
-    /// No panic can happen under this lock that leaves half a record.
-    fn store(&self) -> MutexGuard<'_, Store> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self, line: &str, level: Level) -> Result<(), LineFault> {
-        let mut store = self.store();
-        let at = self.clock.now();
-        match &mut *store {
-            Store::Memory(records) => records.push(Record { at, line: line.to_owned(), level }),
-            Store::File(file, _) => {
-                let written = Written { t_ns: at.0, line, level: u8::from(level == Level::High) };
-                let mut text = serde_json::to_vec(&written).expect("a record has nothing that JSON cannot hold");
-                text.push(b'\n');
-                file.write_all(&text).map_err(|e| LineFault { line: line.to_owned(), message: e.to_string() })?;
+    fn write(&self, line: &Arc<str>, level: Level) -> Result<(), LineFault> {
+        match &*self.store {
+            Store::Memory(records) => {
+                let mut records = records.hold();
+                records.push(Record { at: self.clock.now(), line: line.as_ref().to_owned(), level });
+                Ok(())
             }
+            Store::File(writer, _) => writer.push(&*self.clock, line, level).map_err(fault(line)),
         }
-        Ok(())
     }
 }
 
 impl Outputs for Recorder {
     fn request(&mut self, name: &str, safe: Level) -> Result<SafeLine> {
-        self.write(name, safe)?;
-        let line = RecordedLine { name: name.to_owned(), level: safe, recorder: self.clone() };
+        let name: Arc<str> = name.into();
+        self.write(&name, safe)?;
+        if let Store::File(writer, _) = &*self.store {
+            // A disk that takes nothing is found before the run begins.
+            writer.flush().map_err(fault(&name))?;
+        }
+        let line = RecordedLine { name, level: safe, recorder: self.clone() };
         Ok(SafeLine::new(Box::new(line), safe))
     }
+}
+
+fn fault(line: &Arc<str>) -> impl FnOnce(String) -> LineFault {
+    move |message| LineFault { line: line.as_ref().to_owned(), message }
 }
 
 impl Inputs for Recorder {
@@ -219,7 +221,7 @@ impl TriggerInput for Played {
 }
 
 struct RecordedLine {
-    name: String,
+    name: Arc<str>,
     level: Level,
     recorder: Recorder,
 }
@@ -279,6 +281,23 @@ mod tests {
         let edges: Vec<_> = std::iter::from_fn(|| eye.next_edge(Timestamp(9)).unwrap()).collect();
         assert_eq!(edges.iter().map(|e| (e.at.0, e.level)).collect::<Vec<_>>(), [(4, Level::High), (9, Level::Low)]);
         assert!(recorder.request_input("other", InputOptions::default(), InitialLevel::Ignored).is_err());
+    }
+
+    #[test]
+    fn a_panic_leaves_every_edge_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("edges.jsonl");
+        let mut recorder = Recorder::to_file(Arc::new(SimClock::new()), &path).unwrap();
+        let mut line = recorder.request("reject", Level::Low).unwrap();
+        drop(recorder);
+        let outcome = std::thread::spawn(move || {
+            line.set_level(Level::High).unwrap();
+            panic!("on purpose");
+        })
+        .join();
+        assert!(outcome.is_err());
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.ends_with("\"level\":0}\n") && text.lines().count() == 3, "{text}");
     }
 
     #[test]
