@@ -253,7 +253,7 @@ mod tests {
         let mut line = recorder.request("reject", Level::Low).unwrap();
         line.set_level(Level::High).unwrap();
         line.set_level(Level::High).unwrap();
-        drop(line);
+        drop((line, recorder));
         let text = std::fs::read_to_string(path).unwrap();
         let levels: Vec<_> = text.lines().collect();
         assert_eq!(

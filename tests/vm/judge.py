@@ -19,6 +19,9 @@ WIDTH = 50 * MS
 WINDOW = 20 * MS
 # Pulses start so soon after their instant: 0.2 ms were measured, and half a millisecond may pass until one is seen.
 JITTER = 2 * MS
+# A light that follows an edge at once is seen so soon after it beside any load, and an encoder's pulse is so long.
+HEARD = 1 * MS
+ENCODER = 4 * MS
 # The line must be safe so soon after SIGKILL.
 SAFE_WITHIN = 100 * MS
 # Between a guardian and the next daemon nobody drives the line for so long at most.
@@ -61,9 +64,13 @@ class Records:
             elif word == "looks":
                 self.looks = (int(rest[0]), int(rest[1]))
         self.parts = []
+        self.strobes = []
         for at, what in self.observations("belt"):
-            _, number, looks, after = what.split()
-            self.parts.append((at, int(after), looks, int(number)))
+            word, number, *rest = what.split()
+            if word == "strobe":
+                self.strobes.append((at, int(rest[0]), int(rest[1])))
+            else:
+                self.parts.append((at, int(rest[1]), rest[0], int(number)))
         events = self.folder / "events.jsonl"
         self.events = [json.loads(line) for line in events.read_text().splitlines()] if events.exists() else []
         self.verdicts = [e for e in self.events if e["event"] == "verdict"]
@@ -242,6 +249,34 @@ def guardian(records):
     check(not left, f"a guardian is left after an orderly end: {left}")
 
 
+def levels(records):
+    full = records.faults("BIN-01")
+    check(len(full) == 1, f"a bin that is full at the start: {len(full)} times BIN-01")
+    numbers = [e["number"] for e in records.events if e["event"] == "recipe_selected"]
+    check(numbers == [5], f"switches that are at 5 at the start read {numbers}")
+    check(not records.verdicts, f"a part that lies in front of the eye came: {records.verdicts[:1]}")
+    pressed = [e for e in records.events if e["event"] == "acknowledged"]
+    check(not pressed, "a button that is held at the start was pressed")
+    if full and numbers:
+        start = next(e["t_ns"] for e in records.events if e["event"] == "start")
+        print(f"  BIN-01 {ms(full[0]['t_ns'] - start)} after the start, recipe number {numbers[0]}")
+
+
+def loaded(records):
+    strobes = [lit - before for before, _, lit in records.strobes]
+    print(f"  {len(strobes)} strobes, after their edge: {spread(strobes)}")
+    check(len(strobes) > 50, "too few strobes")
+    rises = [seen for _, seen, _ in records.pulses()]
+    lateness = []
+    for before, after, _ in records.strobes:
+        at = bisect.bisect_left(rises, before + TRAVEL - LATENCY - ENCODER)
+        if check(at < len(rises) and rises[at] <= after + TRAVEL - LATENCY + WINDOW + ENCODER, "a part without its pulse"):
+            lateness.append(rises[at] - (before + TRAVEL - LATENCY))
+    print(f"  {len(lateness)} pulses, after their instant on an even belt: {spread(lateness)}")
+    check(all(late <= HEARD for late in strobes), "a strobe comes too late")
+    check(not records.faults("ENC-03"), "edges of the encoder were lost")
+
+
 def doctor(records):
     @functools.cache
     def findings(name):
@@ -281,7 +316,7 @@ def suites(records):
 
 def main():
     scenario, folder = sys.argv[1:]
-    judges = {f.__name__: f for f in (line, disturbed, unguarded, guardian, doctor, suites)}
+    judges = {f.__name__: f for f in (line, disturbed, unguarded, guardian, levels, loaded, doctor, suites)}
     judges[scenario](Records(folder))
     for what in wrong[:20]:
         print(f"  WRONG: {what}", file=sys.stderr)

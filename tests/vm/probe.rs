@@ -3,6 +3,9 @@
 //! ```text
 //! probe belt BANK EYE CAMERA PARTS PERIOD_MS    parts on the belt: the camera's picture, then the photo-eye
 //! probe watch BANK NAME=OFFSET…                 every change of these lines, of the first most exactly, until SIGTERM
+//! probe strobes BANK EYE LIGHT PARTS PERIOD_MS  parts on the belt, and when each one's light is seen
+//! probe encoder BANK LINE PERIOD_US             an encoder of a belt with constant speed, until SIGTERM
+//! probe spin SECONDS                            a thread that goes before all ordinary ones and never waits
 //! probe kill PID [SIGNAL]                       SIGKILL, or SEGV or ABRT, which it is sent until it is dead
 //! probe hold CHIP OFFSET MS                     another program that wants a line
 //! probe set CAMERA CONTROL VALUE                one control of a camera
@@ -50,6 +53,9 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let outcome = match args.as_slice() {
         ["belt", bank, eye, camera, parts, period] => belt(Path::new(bank), eye, camera, parts, period),
+        ["strobes", bank, eye, light, parts, period] => strobes(Path::new(bank), eye, light, parts, period),
+        ["encoder", bank, line, period] => encoder(Path::new(bank), line, period),
+        ["spin", seconds] => spin(seconds),
         ["watch", bank, lines @ ..] if !lines.is_empty() => watch(Path::new(bank), lines),
         ["kill", pid] => kill(pid, "KILL"),
         ["kill", pid, signal] => kill(pid, signal),
@@ -79,8 +85,12 @@ fn say(at: Timestamp, what: &str) -> Result<(), Failure> {
 
 /// Ahead of everything else that runs, zoomgate's actuation (40) included: a late look would be taken for a late pulse.
 fn hurry() -> Result<(), Failure> {
+    go_first(90)
+}
+
+fn go_first(priority: u8) -> Result<(), Failure> {
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
-    let priority = ThreadPriority::Crossplatform(ThreadPriorityValue::try_from(90u8)?);
+    let priority = ThreadPriority::Crossplatform(ThreadPriorityValue::try_from(priority)?);
     Ok(set_thread_priority_and_policy(thread_native_id(), priority, policy).map_err(|e| format!("{e:?}"))?)
 }
 
@@ -114,6 +124,60 @@ fn belt(bank: &Path, eye: &str, camera: &str, parts: &str, period: &str) -> Resu
         MonotonicClock.sleep_until(before + COVERS);
         pull.write_all_at(b"pull-down", 0)?;
         due = due + period;
+    }
+    Ok(())
+}
+
+/// Pause between two looks at a light that is due.
+const GLANCE: Duration = Duration::from_micros(50);
+
+/// Brings parts past the photo-eye and looks for the light that each of them is to have at once.
+fn strobes(bank: &Path, eye: &str, light: &str, parts: &str, period: &str) -> Result<(), Failure> {
+    let (parts, period) = (parts.parse::<u32>()?, Duration::from_millis(period.parse()?));
+    let pull = OpenOptions::new().write(true).open(file_of(bank, eye, "pull"))?;
+    let light = File::open(file_of(bank, light, "value"))?;
+    hurry()?;
+    let mut due = now() + period;
+    for part in 1..=parts {
+        MonotonicClock.sleep_until(due);
+        let before = now();
+        pull.write_all_at(b"pull-up", 0)?;
+        let after = now();
+        let mut lit = after;
+        while level(&light)? != '1' && lit < before + COVERS {
+            MonotonicClock.sleep_until(lit + GLANCE);
+            lit = now();
+        }
+        say(before, &format!("strobe {part} {} {}", after.0, lit.0))?;
+        MonotonicClock.sleep_until(before + COVERS);
+        pull.write_all_at(b"pull-down", 0)?;
+        due = due + period;
+    }
+    Ok(())
+}
+
+/// What a driver's thread may do to a machine: behind zoomgate's actuation (40), before everything ordinary.
+fn spin(seconds: &str) -> Result<(), Failure> {
+    go_first(1)?;
+    let end = now() + Duration::from_secs(seconds.parse()?);
+    while now() < end {
+        std::hint::spin_loop();
+    }
+    Ok(())
+}
+
+/// Turns an encoder: one pulse each `period`, however late a pulse may have been.
+fn encoder(bank: &Path, line: &str, period: &str) -> Result<(), Failure> {
+    let enough = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&enough))?;
+    let half = Duration::from_micros(period.parse::<u64>()? / 2);
+    let pull = OpenOptions::new().write(true).open(file_of(bank, line, "pull"))?;
+    hurry()?;
+    let mut due = now();
+    for level in ["pull-up", "pull-down"].into_iter().cycle().take_while(|_| !enough.load(Ordering::SeqCst)) {
+        due = due + half;
+        MonotonicClock.sleep_until(due);
+        pull.write_all_at(level.as_bytes(), 0)?;
     }
     Ok(())
 }

@@ -2,12 +2,14 @@
 # Runs zoomgate for aarch64 in virtual machines that have a camera (vivid) and GPIO lines (gpio-sim), and on the model
 # of a Raspberry Pi:
 #
-#   tests/vm/run.sh [line|disturbed|unguarded|guardian|doctor|suites|pi]…        (without arguments all of them)
+#   tests/vm/run.sh [line|disturbed|unguarded|guardian|levels|loaded|doctor|suites|pi]…    (without arguments all of them)
 #
 #   line       200 parts at 4/s; every reject pulse against the schedule
 #   disturbed  in mid-run: a busy line, a step of the clock, the camera unplugged and back, SIGKILL
 #   unguarded  the same SIGKILL without the unit's ExecStopPost=: the line must be seen to stay unsafe
 #   guardian   SIGKILL, SIGSEGV and SIGABRT in a pulse without any unit: safe by the guardian, until a new start takes over
+#   levels     lines that are pulled before the start: the full bin and the recipe's number are known, nothing else happens
+#   loaded     strobes and pulses of a belt with an encoder, beside threads that keep the processor busy
 #   doctor     all green; without camera, with a held line, without permission: each named with its remedy
 #   suites     the project's tests of cameras and of GPIO lines on these devices; CAMERA_TESTS and LIB_TESTS name their
 #              aarch64 binaries, and without arguments nothing of it is done where neither is set
@@ -83,7 +85,7 @@ initrd() {
     ln -s /usr/local/bin/zoomgate "$root/bin/zoomgate"
     cp tests/vm/guest/*.sh systemd/zoomgate.service "$root/guest/"
     install -m 755 tests/vm/guest/init "$root/init"
-    cp "$lab/recipe.onnx" tests/vm/config.toml "$root/etc/zoomgate/"
+    cp "$lab/recipe.onnx" tests/vm/{config,levels,loaded}.toml "$root/etc/zoomgate/"
     if [[ $1 == pi ]]; then
         mkdir "$root/etc/zoomgate/pictures"
         cp "$lab"/pictures/0[0-5].png "$root/etc/zoomgate/pictures/"
@@ -125,7 +127,7 @@ virtual() {
 
 scenarios=("$@")
 if [[ $# == 0 ]]; then
-    scenarios=(line disturbed unguarded guardian doctor pi)
+    scenarios=(line disturbed unguarded guardian levels loaded doctor pi)
     if [[ -n ${CAMERA_TESTS:-}${LIB_TESTS:-} ]]; then scenarios+=(suites); else echo "vm: SKIPPED: suites"; fi
 fi
 base

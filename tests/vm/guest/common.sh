@@ -2,11 +2,11 @@
 #
 # A bank of gpio-sim is the plant: its lines have the names of tests/vm/config.toml, in the order below.
 
-lines="eye reject ready fault stop_line"
+lines="eye reject ready fault stop_line light encoder bin_full recipe_one recipe_two recipe_four"
 
 mount -t configfs config /config
 mkdir -p /config/gpio-sim/plant/bank
-echo 8 >/config/gpio-sim/plant/bank/num_lines
+echo 16 >/config/gpio-sim/plant/bank/num_lines
 offset=0
 for name in $lines; do
     mkdir "/config/gpio-sim/plant/bank/line$offset"
