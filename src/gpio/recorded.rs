@@ -1,7 +1,7 @@
 //! The backend `recorded`: every edge with its time, as JSON lines `{"t_ns":…,"line":…,"level":0|1}`, in order.
 //!
 //! The first line of each output is its level at request; after that only changes are written. A thread of its own
-//! writes them out as they come ([`writer`]), so that a record is complete when the lines are dropped, by return or by
+//! writes them out as they come (`writer.rs`), so that a record is complete when the lines are dropped, by return or by
 //! panic; a process that is killed may take the edges of its last milliseconds along.
 //! Inputs play such records back: their times count from the moment at which they are given. Records at 0 are the level
 //! that a line has when it is requested, and no edge.
