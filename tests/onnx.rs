@@ -3,6 +3,7 @@
 mod networks;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use networks::{model, planned, qoperator_model};
 use rand::{Rng as _, SeedableRng as _};
@@ -10,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use zoomgate::error::ErrorKind;
 use zoomgate::nn::ModelProto;
 use zoomgate::nn::onnx;
+use zoomgate::nn::plan::Engine;
 
 fn refused(change: impl FnOnce(&mut ModelProto), kind: ErrorKind, words: &[&str]) {
     let mut changed = model();
@@ -139,4 +141,56 @@ fn damaged(whole: &[u8]) {
     }
     assert!(panics.is_empty(), "these cases panic: {panics:?}");
     assert!(planned_anyhow > 100 && errors > 100, "{planned_anyhow} were planned, {errors} were refused");
+}
+
+/// Branches that part and meet again have as many ways through them as two to the power of their number.
+#[test]
+fn many_diamonds_are_planned_at_once() {
+    let begun = Instant::now();
+    let plan = planned(&onnx::encode(&networks::diamonds(60))).unwrap();
+    assert!(plan.regions() > 100, "{} regions", plan.regions());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+/// Deep graphs take neither a stack nor minutes.
+#[test]
+fn long_chains_are_planned_or_refused_at_once() {
+    let begun = Instant::now();
+    for (op, count, is_quantised, words) in [
+        ("Sigmoid", 100_000, false, Some(&["100002 nodes", "16384", "smaller network"][..])),
+        ("Relu", 100_000, true, Some(&["100005 nodes", "16384"])),
+        ("Relu", 10_000, true, Some(&["node `n64` (Relu)", "behind 64 other activations"])),
+        ("Sigmoid", 8000, false, None),
+        ("Softmax", 2000, true, None),
+        ("Relu", 60, true, None),
+    ] {
+        match (planned(&onnx::encode(&networks::chain(op, count, is_quantised))), words) {
+            (Ok(_), None) => {}
+            (Err(error), Some(words)) => {
+                let text = error.to_string();
+                for word in ["line3.onnx"].iter().chain(words) {
+                    assert!(text.contains(word), "{count} x {op}: {word:?} is missing in: {text}");
+                }
+            }
+            (Ok(_), Some(_)) => panic!("{count} x {op} were planned"),
+            (Err(error), None) => panic!("{count} x {op}: {error}"),
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+}
+
+/// A convolution of two pictures, which is found out when shapes are known at last: tract runs all of it, and the plan
+/// says so.
+#[test]
+fn what_falls_back_to_floats_says_why() {
+    let ours = planned(&onnx::encode(&model())).unwrap().remainder();
+    assert!(!ours.is_slow() && ours.macs > 0 && ours.in_floats == 0 && ours.operators.is_empty(), "{ours}");
+    let plan = planned(&onnx::encode(&networks::two_pictures())).unwrap();
+    let remainder = plan.remainder();
+    assert_eq!(plan.engine(), Engine::Stock);
+    assert!(remainder.is_slow() && remainder.macs > 0 && remainder.in_floats == remainder.macs, "{remainder}");
+    let text = remainder.to_string();
+    for word in ["M multiplications in floats (", "int8 operators cannot run it", "one picture"] {
+        assert!(text.contains(word), "{word:?} is missing in: {text}");
+    }
 }

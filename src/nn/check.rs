@@ -12,6 +12,11 @@ use crate::error::{Error, ErrorKind, Result};
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=21;
 /// The most elements of a tensor: more is a damaged file, or none that a board holds.
 pub(super) const ELEMENTS_MAX: usize = 1 << 28;
+/// The most nodes: ten times those of the largest networks that a line has time for. What plans them is up to quadratic.
+const NODES_MAX: usize = 1 << 14;
+/// The most activations one behind the other: networks have one or two. tract's time and memory for a chain of them grow
+/// with its square, 2.3 GB for 2,000.
+const ACTIVATIONS_MAX: usize = 64;
 
 /// Whether a grid can have this step.
 pub(super) fn is_scale(step: f32) -> bool {
@@ -21,7 +26,7 @@ pub(super) fn is_scale(step: f32) -> bool {
 /// Whether `model` can be looked at without harm, and makes the `outputs`; `origin` names it.
 ///
 /// # Errors
-/// `Refused` for an operator set that is not run, `Corrupt` for constants that do not hold what they claim, scales that are
+/// `Refused` for an operator set that is not run and for more nodes than are, `Corrupt` for constants that do not hold what they claim, scales that are
 /// no positive numbers, two nodes that make one tensor, outputs that none makes, and nodes that wait for themselves; with the name of each.
 pub(super) fn check(model: &ModelProto, outputs: &[String], origin: &str) -> Result<()> {
     let corrupt = |what: String| Error::new(ErrorKind::Corrupt, format!("{origin}: {what}: export or copy it again"));
@@ -35,6 +40,13 @@ pub(super) fn check(model: &ModelProto, outputs: &[String], origin: &str) -> Res
         return Err(Error::new(ErrorKind::Refused, message));
     }
     let Some(graph) = &model.graph else { return Ok(()) };
+    if graph.node.len() > NODES_MAX {
+        let message = format!(
+            "{origin} has {} nodes, and {NODES_MAX} are the most that are run: export a smaller network",
+            graph.node.len()
+        );
+        return Err(Error::new(ErrorKind::Refused, message));
+    }
     for tensor in &graph.initializer {
         claims(tensor).map_err(|what| corrupt(format!("constant `{}` {what}", tensor.name)))?;
     }
@@ -56,7 +68,26 @@ pub(super) fn check(model: &ModelProto, outputs: &[String], origin: &str) -> Res
     if let Some(missing) = outputs.iter().find(|o| !made.contains(o.as_str())) {
         return Err(corrupt(format!("nothing makes its output `{missing}`")));
     }
-    order(&graph.node).map(|_| ()).map_err(|i| corrupt(format!("{} waits for itself", called(&graph.node[i]))))
+    let order = order(&graph.node).map_err(|i| corrupt(format!("{} waits for itself", called(&graph.node[i]))))?;
+    match longest(&graph.node, &order) {
+        Some(i) => Err(corrupt(format!("{} is behind {ACTIVATIONS_MAX} other activations", called(&graph.node[i])))),
+        None => Ok(()),
+    }
+}
+
+/// An activation behind more others in a row than are run.
+fn longest(nodes: &[NodeProto], order: &[usize]) -> Option<usize> {
+    // Of each tensor, how many activations in a row it comes from.
+    let mut rows: HashMap<&str, usize> = HashMap::new();
+    order.iter().copied().find(|&i| {
+        let node = &nodes[i];
+        let is_activation = matches!(node.op_type.as_str(), "Relu" | "Clip" | "LeakyRelu" | "Max" | "Min");
+        let row = node.input.iter().filter_map(|x| rows.get(x.as_str())).max().map_or(1, |row| row + 1);
+        if is_activation {
+            rows.extend(node.output.iter().map(|y| (y.as_str(), row)));
+        }
+        is_activation && row > ACTIVATIONS_MAX
+    })
 }
 
 /// A node as messages name it.

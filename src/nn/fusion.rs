@@ -156,8 +156,18 @@ fn grow(view: &View<'_>, order: &[usize], mut found: HashMap<usize, Fused>, take
 }
 
 /// Whether `region` is `other`, or waits for it however far back.
+///
+/// Cost: each region once, by as many ways as it may be reached.
 fn waits_for(region: usize, other: usize, waits: &[HashSet<usize>]) -> bool {
-    region == other || waits[region].iter().any(|&w| w != region && waits_for(w, other, waits))
+    let mut seen = HashSet::from([region]);
+    let mut waiting = vec![region];
+    while let Some(region) = waiting.pop() {
+        if region == other {
+            return true;
+        }
+        waiting.extend(waits[region].iter().copied().filter(|w| seen.insert(*w)));
+    }
+    false
 }
 
 /// A region with what goes in and what `leaves` it.

@@ -2,6 +2,7 @@
 
 mod profile;
 mod shapes;
+mod slow;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use super::team::{self, Team};
 use super::{check, fusion, qoperator, region};
 use crate::error::{Error, ErrorKind, Result};
 pub use profile::NodeTime;
+pub use slow::Remainder;
 
 /// What runs quantised operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub enum Engine {
 pub struct Plan {
     runnable: Arc<TypedSimplePlan>,
     engine: Engine,
+    /// Why it is the stock engine where ours was asked for.
+    fallen_back: Option<Arc<str>>,
     input_shape: [usize; 4],
     elem: Elem,
     /// Whether it asks where its picture lies ([`AT`]).
@@ -65,6 +69,11 @@ impl Output {
     /// If the output is not f32: which outputs a graph has is known where it is asked for.
     pub fn f32(&self) -> &[f32] {
         self.0.try_as_plain_ram().and_then(|t| t.as_slice::<f32>()).expect("a float output")
+    }
+
+    /// Whether its values are floats.
+    pub fn is_f32(&self) -> bool {
+        self.0.datum_type() == f32::datum_type()
     }
 
     /// The bytes of an output of any type, row-major, as this processor orders them.
@@ -150,17 +159,21 @@ impl Plan {
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| build(engine)))
                 .unwrap_or_else(|_| Err(TractError::msg("the runtime gives up on it")))
         };
-        let (runnable, engine) = match build(engine) {
-            Ok(runnable) => (runnable, engine),
+        let (runnable, engine, fallen_back) = match build(engine) {
+            Ok(runnable) => (runnable, engine, None),
             Err(e) if engine == Engine::Stock => return Err(failed(origin, e)),
             Err(e) => {
-                // What our operators cannot do, tract may.
+                // What our operators cannot do, tract may; who runs a line asks for [`Plan::remainder`].
                 let stock = build(Engine::Stock).map_err(|_| failed(origin, TractError::msg(format!("{e:#}"))))?;
-                log::warn!("{origin} runs without int8 operators: {e:#}");
-                (stock, Engine::Stock)
+                (stock, Engine::Stock, Some(e.root_cause().to_string().into()))
             }
         };
-        Ok(Self { runnable, engine, input_shape, elem, asks_where })
+        Ok(Self { runnable, engine, fallen_back, input_shape, elem, asks_where })
+    }
+
+    /// Bytes that a run takes.
+    pub fn input_bytes(&self) -> usize {
+        self.input_shape.iter().product()
     }
 
     /// What runs it: the stock engine where ours was asked for and could not.

@@ -1,4 +1,4 @@
-//! Two networks small enough that most of their files' bytes mean something, and the way from bytes to a plan.
+//! Networks small enough that most of their files' bytes mean something, and the way from bytes to a plan.
 
 use zoomgate::error::Error;
 use zoomgate::nn::ModelProto;
@@ -59,6 +59,78 @@ pub fn qoperator_model() -> ModelProto {
     node(&mut g, "DequantizeLinear", &["c", on[0], on[1]], "y", &[]);
     g.output("y", Elem::F32, &[1, 8, 14, 14]);
     g.into_model("a small network in QOperator form", &[])
+}
+
+/// `layers` times two branches of integers that part from one tensor and meet again, with floats between them.
+pub fn diamonds(layers: usize) -> ModelProto {
+    let mut g = Graph::default();
+    g.input("image", Elem::U8, &SHAPE);
+    let q = Quant { scale: 0.01, zero: 0 };
+    let x = g.dequantize("image", q, "x");
+    let mut from = g.node("Softmax", &[&x], "x.s", &[Attr::Int("axis", 1)]);
+    for layer in 0..layers {
+        let branches = ["a", "b"].map(|side| {
+            let name = format!("{side}{layer}");
+            let stored = g.fake_quantize(&from, q, &name);
+            let y = g.node("Sigmoid", &[&stored], &format!("{name}.y"), &[]);
+            let y = g.fake_quantize(&y, q, &format!("{name}.z"));
+            let real = g.node("Softmax", &[&y], &format!("{name}.s"), &[Attr::Int("axis", 1)]);
+            g.fake_quantize(&real, q, &format!("{name}.t"))
+        });
+        let sum = g.node("Add", &[&branches[0], &branches[1]], &format!("c{layer}.y"), &[]);
+        let sum = g.fake_quantize(&sum, q, &format!("c{layer}"));
+        from = g.node("Softmax", &[&sum], &format!("c{layer}.s"), &[Attr::Int("axis", 1)]);
+    }
+    g.node("Softmax", &[&from], "y", &[Attr::Int("axis", 1)]);
+    g.output("y", Elem::F32, &SHAPE);
+    g.into_model("diamonds", &[])
+}
+
+/// `count` nodes of one kind, one after the other, on floats or behind a sum of integers.
+pub fn chain(op: &str, count: usize, is_quantised: bool) -> ModelProto {
+    let mut g = Graph::default();
+    g.input("image", Elem::U8, &SHAPE);
+    let q = Quant { scale: 0.01, zero: 0 };
+    let mut at = g.dequantize("image", q, "x");
+    if is_quantised {
+        at = g.node("Add", &[&at, &at], "sum", &[]);
+    }
+    for i in 0..count {
+        at = g.node(op, &[&at], &format!("n{i}"), &[]);
+    }
+    let at = if is_quantised { g.fake_quantize(&at, q, "z") } else { at };
+    g.node("Neg", &[&at], "y", &[]);
+    g.output("y", Elem::F32, &SHAPE);
+    g.into_model("a chain", &[])
+}
+
+/// A quantised convolution of two pictures, the halves of one, by sizes that are themselves quantised: nobody knows them
+/// before the graph is planned.
+pub fn two_pictures() -> ModelProto {
+    let mut g = Graph::default();
+    g.input("image", Elem::U8, &SHAPE);
+    let q = Quant { scale: 0.02, zero: 128 };
+    let x = g.dequantize("image", q, "x");
+    // Sizes among many numbers, so that they are taken for weights.
+    let mut values = [0i8; 80];
+    values[..4].copy_from_slice(&[2, 3, 8, 16]);
+    g.i8("sizes.q", &[80], &values);
+    let one = g.f32("sizes.scale", &[], &[1.0]);
+    let zero = g.i8("sizes.zero", &[], &[0]);
+    let all = g.node("DequantizeLinear", &["sizes.q", &one, &zero], "sizes.real", &[]);
+    let all = g.node("Cast", &[&all], "sizes.all", &[Attr::Int("to", 7)]);
+    let (from, to) = (g.i64("from", &[0]), g.i64("to", &[4]));
+    let sizes = g.node("Slice", &[&all, &from, &to], "sizes", &[]);
+    let halves = g.node("Reshape", &[&x, &sizes], "halves", &[]);
+    let halves = g.fake_quantize(&halves, q, "h");
+    let scales = [0.001f32; 4];
+    let w = g.weight_i8("w", &[4, 3, 3, 3], &[0.05; 108], &scales);
+    let b = g.bias_i32("b", &[0.1, -0.1, 0.0, 0.3], q.scale, &scales);
+    let y = g.node("Conv", &[&halves, &w, &b], "c.y", &[Attr::Ints("kernel_shape", &[3, 3])]);
+    let y = g.fake_quantize(&y, q, "c");
+    g.node("Neg", &[&y], "y", &[]);
+    g.output("y", Elem::F32, &[2, 4, 6, 14]);
+    g.into_model("two pictures", &[])
 }
 
 /// A plan of what these bytes say, from another machine or damaged on the way.

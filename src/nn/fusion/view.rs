@@ -147,32 +147,42 @@ impl<'a> View<'a> {
 
     /// Activations and quantisation that alone follow `tensor`.
     fn closing(&self, tensor: &str) -> Option<Closing> {
-        let [reader] = self.readers.get(tensor)?[..] else { return None };
-        let node = &self.nodes[reader];
-        match node.op_type.as_str() {
-            _ if self.outputs.contains(tensor) => None,
-            "QuantizeLinear" if node.input[0] == tensor => {
-                let grid = self.grid(node)?;
-                let y = node.output[0].clone();
-                Some(Closing { nodes: vec![reader], y, grid, low: u8::MIN, high: u8::MAX })
+        let (mut tensor, mut clipped) = (tensor, Vec::new());
+        let mut closing = loop {
+            let [reader] = self.readers.get(tensor)?[..] else { return None };
+            let node = &self.nodes[reader];
+            if self.outputs.contains(tensor) || node.input[0] != tensor {
+                return None;
             }
-            "Relu" | "Clip" if node.input[0] == tensor => {
-                let mut rest = self.closing(&node.output[0])?;
-                let bound = |i: usize, none: f32| match node.input.get(i).filter(|n| !n.is_empty()) {
-                    None => Some(none),
-                    Some(name) => self.scalar(name),
-                };
-                let is_relu = node.op_type == "Relu";
-                let least = if is_relu { 0.0 } else { bound(1, f32::MIN)? };
-                let greatest = if is_relu { f32::MAX } else { bound(2, f32::MAX)? };
-                // Rounding keeps an order, so that clipping before it is clipping after it.
-                rest.low = rest.low.max(on_grid(least, rest.grid)?);
-                rest.high = rest.high.min(on_grid(greatest, rest.grid)?);
-                rest.nodes.push(reader);
-                (rest.low <= rest.high).then_some(rest)
+            match node.op_type.as_str() {
+                "QuantizeLinear" => {
+                    let y = node.output[0].clone();
+                    break Closing { nodes: vec![reader], y, grid: self.grid(node)?, low: u8::MIN, high: u8::MAX };
+                }
+                "Relu" | "Clip" => clipped.push(reader),
+                _ => return None,
             }
-            _ => None,
+            tensor = &node.output[0];
+        };
+        // The last one first: what it leaves is what those before it may clip further.
+        for reader in clipped.into_iter().rev() {
+            let node = &self.nodes[reader];
+            let bound = |i: usize, none: f32| match node.input.get(i).filter(|n| !n.is_empty()) {
+                None => Some(none),
+                Some(name) => self.scalar(name),
+            };
+            let is_relu = node.op_type == "Relu";
+            let least = if is_relu { 0.0 } else { bound(1, f32::MIN)? };
+            let greatest = if is_relu { f32::MAX } else { bound(2, f32::MAX)? };
+            // Rounding keeps an order, so that clipping before it is clipping after it.
+            closing.low = closing.low.max(on_grid(least, closing.grid)?);
+            closing.high = closing.high.min(on_grid(greatest, closing.grid)?);
+            closing.nodes.push(reader);
+            if closing.low > closing.high {
+                return None;
+            }
         }
+        Some(closing)
     }
 
     /// The stored tensor that a dequantised one comes from.

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_hir::internal::*;
 
+use super::slow::macs;
 use super::{Plan, Running, failed, filled, region, team};
 use crate::error::Result;
 
@@ -50,19 +50,14 @@ impl Running {
         }
         let told = |node: &TypedNode| -> TractResult<NodeTime> {
             let facts = model.node_input_facts(node.id)?;
-            let costs = node.op.cost(&facts).unwrap_or_default();
-            let of = |(cost, count): &(Cost, TDim)| match cost {
-                Cost::FMA(dt) => count.to_i64().ok().map(|n| (n.max(0) as u64, *dt == i8::datum_type())),
-                _ => None,
-            };
-            let multiplied: Vec<(u64, bool)> = costs.iter().filter_map(of).collect();
+            let (macs, is_int8) = macs(node, &facts);
             Ok(NodeTime {
                 name: node.name.clone(),
                 operator: node.op.name().to_string(),
                 holds: (node.op.name() == region::NAME).then(|| node.op.info().ok()?.pop()).flatten(),
                 output: node.outputs.first().map(|o| format!("{:?}", o.fact)).unwrap_or_default(),
-                macs: multiplied.iter().map(|(n, _)| n).sum(),
-                is_int8: !multiplied.is_empty() && multiplied.iter().all(|(_, is_int8)| *is_int8),
+                macs,
+                is_int8,
                 time: times[node.id],
             })
         };
