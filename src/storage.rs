@@ -8,7 +8,7 @@ pub mod record;
 
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -52,6 +52,33 @@ pub fn write_new(path: &Path, action: &str, bytes: &[u8]) -> Result<bool> {
         sync_folder(folder).map_err(|e| Error::io(action, path, e))?;
     }
     Ok(is_written)
+}
+
+/// All of a file of at most `most` bytes.
+///
+/// `action` completes "cannot …" in the error. Never waits: a pipe or a device is refused before it is opened.
+///
+/// # Errors
+/// `NotFound`, `Refused` for what is no regular file or larger, and what reading gives.
+pub fn read_bounded(path: &Path, action: &str, most: u64) -> Result<Vec<u8>> {
+    let found = fs::metadata(path).map_err(|e| Error::io(action, path, e))?;
+    if !found.is_file() {
+        let message = format!("cannot {action} {}: it is no regular file; check the path", path.display());
+        return Err(Error::new(ErrorKind::Refused, message));
+    }
+    if found.len() > most {
+        let message = format!(
+            "cannot {action} {}: it has {} bytes, and {most} are the most; check the path",
+            path.display(),
+            found.len()
+        );
+        return Err(Error::new(ErrorKind::Refused, message));
+    }
+    let mut bytes = Vec::with_capacity(found.len() as usize);
+    let file = File::open(path).map_err(|e| Error::io(action, path, e))?;
+    // It may grow while it is read.
+    file.take(most).read_to_end(&mut bytes).map_err(|e| Error::io(action, path, e))?;
+    Ok(bytes)
 }
 
 /// An unfinished file beside `target`; dropping it removes it.

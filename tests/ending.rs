@@ -15,7 +15,7 @@ use zoomgate::daemon::{self, Wiring};
 use zoomgate::decide::{Reason, Verdict};
 use zoomgate::error::{Error, ErrorKind, Result};
 use zoomgate::frame::Frame;
-use zoomgate::inspect::{Inspect, Inspection};
+use zoomgate::inspect::{Inspect, Inspection, Unseen};
 use zoomgate::pipeline::inspection::InspectionCost;
 use zoomgate::reject::PulseOutcome;
 use zoomgate::telemetry::watchdog::Limits;
@@ -28,6 +28,10 @@ const PARTS: u64 = 3;
 struct Hangs<T>(T, Receiver<()>);
 
 impl Inspect for Hangs<ByPixel> {
+    fn look(&mut self, _frame: &Frame) -> Option<Unseen> {
+        None
+    }
+
     fn inspect(&mut self, frame: &Frame) -> Result<Inspection> {
         _ = self.1.recv();
         self.0.inspect(frame)

@@ -15,6 +15,7 @@ use crate::nn::onnx::{self, Elem};
 use crate::nn::plan::{Engine, NodeTime, Plan, Running};
 use crate::nn::team::Team;
 use crate::nn::{ModelProto, surgery};
+use crate::storage;
 
 /// Arguments of `zoomgate bench`.
 #[derive(Clone, Debug, clap::Args)]
@@ -93,6 +94,8 @@ struct Pass {
     /// Multiplications, and those of them that our int8 operators do.
     macs: u64,
     int8_macs: u64,
+    /// Why no int8 operator runs, where some were meant to.
+    fallen_back: Option<String>,
     nodes: Vec<Node>,
 }
 
@@ -117,7 +120,7 @@ pub fn run(args: &Args) -> Result<()> {
         return pixels::run(args);
     };
     let origin = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|e| Error::io("read the model", path, e))?;
+    let bytes = storage::read_bounded(path, "read the model", onnx::BYTES_MAX)?;
     let mut model = onnx::decode(&bytes, &origin)?;
     surgery::take(&mut model, KEEPSAKE_KEY);
     let mut what = Timed::of(&model, args, &origin)?;
@@ -231,6 +234,7 @@ impl Timed {
             stock_ms: median(&stock_times),
             macs: sum(&|_| true),
             int8_macs: sum(&|n| n.is_int8),
+            fallen_back: plan.remainder().fallen_back,
             nodes: nodes.into_iter().map(Node::from).collect(),
         })
     }
@@ -253,6 +257,9 @@ impl Pass {
             self.macs as f64 / 1e6,
             100.0 * self.int8_macs as f64 / (self.macs as f64).max(1.0)
         );
+        if let Some(why) = &self.fallen_back {
+            println!("  int8 operators cannot run it: {why}");
+        }
         if let Some(stock) = self.stock_ms {
             println!("  without them {stock:.2} ms, {:.1} times as long", stock / self.median_ms);
         }

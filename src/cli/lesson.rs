@@ -15,6 +15,7 @@ use crate::inspect::CROPS_MAX;
 use crate::inspect::model::Model;
 use crate::inspect::recipe::Promise;
 use crate::nn::backbone::{Backbone, InputRange};
+use crate::nn::onnx;
 use crate::storage;
 use crate::teach::budget::{Affordable, affordable};
 use crate::teach::dataset::{Dataset, Item};
@@ -299,7 +300,7 @@ fn taught(args: &TeachArgs) -> Result<Taught> {
         }
         (_, Some(good), None, bad) => Dataset::from_folders(good, bad.as_deref())?,
         (_, None, Some(from), Some(bad)) => {
-            let bytes = std::fs::read(from).map_err(|e| Error::io("read the recipe", from, e))?;
+            let bytes = storage::read_bounded(from, "read the recipe", onnx::BYTES_MAX)?;
             let bad = lesson(&Dataset::bad_folder(bad)?);
             return adapt(&bytes, &from.display().to_string(), &bad, &options, &Bar::new(args.json));
         }

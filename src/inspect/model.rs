@@ -1,5 +1,7 @@
 //! A recipe ready to run: load, verify, warm up, inspect.
 
+mod shapes;
+
 use std::path::Path;
 use std::time::Instant;
 
@@ -19,9 +21,10 @@ use crate::frame::motion::Motion;
 use crate::nn::ModelProto;
 use crate::nn::backbone::Backbone;
 use crate::nn::onnx::{self, Elem};
-use crate::nn::plan::{Output, Plan, Running};
+use crate::nn::plan::{Output, Plan, Remainder, Running};
 use crate::nn::surgery;
 use crate::nn::team::Team;
+use crate::storage;
 use crate::units::Score;
 
 /// A loaded recipe: both passes as plans that threads can share.
@@ -50,7 +53,7 @@ impl Model {
     /// `NotFound`, `Corrupt` (damaged, or the self-test gives other values), `Refused` (newer schema, another
     /// backbone than the bundled one where it claims that).
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| Error::io("read the recipe", path, e))?;
+        let bytes = storage::read_bounded(path, "read the recipe", onnx::BYTES_MAX)?;
         Self::from_bytes(&bytes, &path.display().to_string())
     }
 
@@ -73,6 +76,7 @@ impl Model {
                 ),
             ));
         }
+        shapes::check_input(&model, &recipe, origin)?;
         let shape = [1, 3, recipe.input.height, recipe.input.width];
         let plan = |outputs: &[&str]| {
             let outputs: Vec<String> = outputs.iter().map(|&o| o.to_owned()).collect();
@@ -97,10 +101,13 @@ impl Model {
 
     fn self_test(&self, origin: &str) -> Result<()> {
         let mut running = (self.full.spawn()?, self.zoom.spawn()?);
-        for test in &self.recipe.self_test {
+        for (i, test) in self.recipe.self_test.iter().enumerate() {
             let input = self.recipe.self_test_input(test.seed);
-            for (pass, want) in [(&mut running.0, &test.full), (&mut running.1, &test.zoom)] {
-                let out = pass.run(&input)?;
+            let (full, zoom) = (running.0.run(&input)?, running.1.run(&input)?);
+            if i == 0 {
+                shapes::check_outputs(&self.recipe, &full, &zoom, origin)?;
+            }
+            for (out, want) in [(full, &test.full), (zoom, &test.zoom)] {
                 if let (Some(chart), &[_, _, rows, columns]) = (&self.recipe.crop.chart, out[0].shape())
                     && !chart.holds([rows, columns])
                 {
@@ -124,6 +131,11 @@ impl Model {
     /// The recipe's notes.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
+    }
+
+    /// What of both passes runs in floats, and not in int8 operators.
+    pub fn remainder(&self) -> Remainder {
+        self.full.remainder().and(self.zoom.remainder())
     }
 
     /// The same, which leaves the zoom out where the full view is far below `threshold`: such a part scores as if its

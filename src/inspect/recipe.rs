@@ -3,6 +3,8 @@
 //! Everything that turns raw evidences into a verdict is here and nowhere in the graph, so that a threshold changes
 //! without teaching and any ONNX runtime can rebuild every score.
 
+mod bounds;
+
 use serde::{Deserialize, Serialize};
 
 use super::Evidence;
@@ -235,7 +237,8 @@ impl Recipe {
     /// Reads the metadata of a recipe file.
     ///
     /// # Errors
-    /// `Corrupt` when it is damaged, `Refused` when a newer zoomgate wrote it; `origin` names the file.
+    /// `Corrupt` when it is damaged or says what no lesson writes, `Refused` when a newer zoomgate wrote it; `origin` names
+    /// the file.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Version {
@@ -265,9 +268,10 @@ impl Recipe {
             );
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
-        if recipe.sight.as_ref().is_some_and(|sight| !sight.is_sound()) {
-            let message =
-                format!("what {origin} knows of frames that can be judged is damaged: teach again or restore the file");
+        if let Some(note) = recipe.unsound() {
+            let message = format!(
+                "the recipe notes in {origin} are damaged: `{note}` holds what no lesson writes; teach again or restore the file"
+            );
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
         Ok(recipe)

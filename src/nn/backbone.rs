@@ -13,6 +13,7 @@ use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 use super::onnx::{self, Elem, Graph, Quant};
 use super::plan::Plan;
 use crate::error::{Error, ErrorKind, Result};
+use crate::storage;
 
 /// The backbone that ships with the binary (`models/backbone-s.onnx`), ours.
 const BUNDLED: &[u8] = include_bytes!("../../models/backbone-s.onnx");
@@ -107,7 +108,7 @@ impl Backbone {
     /// # Errors
     /// When the file cannot be read, is no ONNX, or lacks a feature (the error lists what the file has).
     pub fn open(path: &Path, features: Vec<String>, range: InputRange) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| Error::io("read the backbone", path, e))?;
+        let bytes = storage::read_bounded(path, "read the backbone", onnx::BYTES_MAX)?;
         Self::from_bytes(&bytes, &path.display().to_string(), features, range)
     }
 

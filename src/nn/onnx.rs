@@ -14,6 +14,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// The ONNX operator set that recipes are written in.
 pub const OPSET: i64 = 17;
 const IR_VERSION: i64 = 8;
+/// The largest file that is read as a model. Chosen: far more than a board has room for.
+pub const BYTES_MAX: u64 = 1 << 30;
 
 /// Parses an ONNX file's bytes; `origin` names the file in the error.
 ///
@@ -323,6 +325,20 @@ fn value_info(name: &str, elem: Elem, shape: &[usize]) -> ValueInfoProto {
     }
 }
 
+/// The sizes of a model's first input, as its file declares them; `None` where it declares nothing.
+pub fn first_input(model: &ModelProto) -> Option<Vec<Option<usize>>> {
+    let type_proto::Value::TensorType(tensor) = model.graph.as_ref()?.input.first()?.r#type.as_ref()?.value.as_ref()?;
+    Some(tensor.shape.as_ref()?.dim.iter().map(size).collect())
+}
+
+/// A side's size; `None` where the file leaves it open.
+fn size(dim: &Dimension) -> Option<usize> {
+    match dim.value {
+        Some(dimension::Value::DimValue(n)) => usize::try_from(n).ok().filter(|n| *n > 0),
+        _ => None,
+    }
+}
+
 /// The sizes of a model's one input (`None` where the file leaves them open), what it holds, and the names of the outputs;
 /// `None` where it takes more than one input, or one that holds neither bytes nor floats.
 pub fn interface(model: &ModelProto) -> Option<(Vec<Option<usize>>, Elem, Vec<String>)> {
@@ -336,10 +352,6 @@ pub fn interface(model: &ModelProto) -> Option<(Vec<Option<usize>>, Elem, Vec<St
         t if t == DataType::Uint8 as i32 => Elem::U8,
         t if t == DataType::Float as i32 => Elem::F32,
         _ => return None,
-    };
-    let size = |d: &Dimension| match d.value {
-        Some(dimension::Value::DimValue(n)) => usize::try_from(n).ok().filter(|n| *n > 0),
-        _ => None,
     };
     let dims = tensor.shape.as_ref()?.dim.iter().map(size).collect();
     Some((dims, elem, graph.output.iter().map(|o| o.name.clone()).collect()))

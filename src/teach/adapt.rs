@@ -24,7 +24,7 @@ use super::conclusion::{Measured, Passes, date, fuse, guard, measure, written};
 use super::features::{Codes, FeatureGraph, planar};
 use super::graph::{headless, rewrite};
 use super::head::{FitOptions, Head, Views};
-use super::keepsake::Keepsake;
+use super::keepsake::{Features, Keepsake};
 use super::lesson::Lesson;
 use super::metrics;
 use super::overall::Overall;
@@ -80,7 +80,10 @@ impl Old {
             );
             Error::new(ErrorKind::Refused, message)
         })?;
-        let kept = Keepsake::decode(&kept, origin)?;
+        let graph = surgery::graph(model);
+        let space = Self::space(&graph, &recipe, origin)?;
+        let features = Features { grid: space.grid, channels: space.channels, chart: recipe.crop.chart };
+        let kept = Keepsake::decode(&kept, origin, &features)?;
         if kept.held.len() < HELD_MIN || kept.goods.iter().any(|views| views.len() < GOODS_MIN) {
             let message = format!(
                 "{origin} keeps too few good parts to be adapted, since features of {} x {} pixels are large: teach it once more \
@@ -89,7 +92,11 @@ impl Old {
             );
             return Err(Error::new(ErrorKind::Refused, message));
         }
-        let graph = surgery::graph(model);
+        Ok(Self { recipe, kept, graph, space })
+    }
+
+    /// The features that the recipe's graph makes, with the shape that they have when it runs. Cost: a pass.
+    fn space(graph: &Graph, recipe: &Recipe, origin: &str) -> Result<FeatureGraph> {
         let features = graph.up_to(&["x".to_owned()]);
         let quant = features.grid_of("x").filter(|_| recipe.light == Some(Light::default())).ok_or_else(|| {
             let message =
@@ -97,8 +104,22 @@ impl Old {
             Error::new(ErrorKind::Refused, message)
         })?;
         let input = [recipe.input.height, recipe.input.width];
-        let space = FeatureGraph { graph: features, grid: kept.grid, channels: kept.channels, quant, input };
-        Ok(Self { recipe, kept, graph, space })
+        let space = FeatureGraph { graph: features, grid: [0; 2], channels: 0, quant, input };
+        match *space.extractor()?.shape()? {
+            // Heads see 2x2 cells at once.
+            [1, channels, rows, columns]
+                if channels > 0 && [rows, columns].iter().all(|n| *n > 0 && n.is_multiple_of(2)) =>
+            {
+                Ok(FeatureGraph { grid: [rows, columns], channels, ..space })
+            }
+            ref shape => {
+                let message = format!(
+                    "the features in {origin} have the shape {shape:?}, which no lesson gives them: the file is damaged; \
+                     restore it or teach again"
+                );
+                Err(Error::new(ErrorKind::Corrupt, message))
+            }
+        }
     }
 }
 

@@ -200,6 +200,14 @@ pub struct Extractor {
 }
 
 impl Extractor {
+    /// The shape that the stored features have. Cost: a pass.
+    ///
+    /// # Errors
+    /// When the graph cannot be run.
+    pub fn shape(&self) -> Result<Vec<usize>> {
+        Ok(self.plan.spawn()?.run(&vec![0; self.plan.input_bytes()])?[0].shape().to_vec())
+    }
+
     /// Codes of `count` views; `view(i)` renders view `i` and is called on a worker thread.
     ///
     /// The order of the result is that of the indices, whatever the threads do.

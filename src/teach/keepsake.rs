@@ -4,6 +4,7 @@
 //! drops it as soon as it has read the file. Held-out good parts are kept exactly, since the threshold rests on them
 //! again; what heads are fitted on without its three lowest bits (half a deviation), so that more of it fits.
 
+mod bounds;
 mod gather;
 mod pack;
 
@@ -16,6 +17,7 @@ use super::overall::{Pooled, pooled};
 use super::weights::PER_VIEW;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::recipe::KEEPSAKE_KEY;
+pub(super) use bounds::Features;
 use pack::{deflate, inflate, pack, unpack};
 
 /// The most bytes a recipe keeps.
@@ -158,14 +160,16 @@ impl Keepsake {
         let units = self.units();
         let mut taken = [0; 4];
         let mut left = room;
+        let mut views_left = Features { grid: self.grid, channels: self.channels, chart: None }.views_max();
         let mut take = |of: usize, most: usize| {
             let mut used = 0;
             while let Some(unit) = units[of].get(taken[of]) {
                 let bytes: usize = unit.iter().map(|(e, _)| e.bytes).sum();
-                if used + bytes > most.min(left) {
+                if used + bytes > most.min(left) || unit.len() > views_left {
                     break;
                 }
                 (used, left) = (used + bytes, left - bytes);
+                views_left -= unit.len();
                 taken[of] += 1;
             }
         };
@@ -241,11 +245,14 @@ impl Keepsake {
         [in_turn(&self.real), held, alone(packed(Kind::Good, goods.collect())), in_turn(&self.mixed)]
     }
 
-    /// What [`Keepsake::encode`] kept; `origin` names the recipe.
+    /// What [`Keepsake::encode`] kept of views with these `features`; `origin` names the recipe.
+    ///
+    /// Nothing that it claims is taken for granted: what does not fit `features` or the limits is refused before memory is
+    /// taken for it. Memory: 600 MB at most, a sixth of that for real pictures.
     ///
     /// # Errors
     /// `Corrupt` where it is damaged, `Refused` where a newer zoomgate wrote it.
-    pub(super) fn decode(bytes: &[u8], origin: &str) -> Result<Self> {
+    pub(super) fn decode(bytes: &[u8], origin: &str, features: &Features) -> Result<Self> {
         let damaged = || {
             let message = format!(
                 "what {origin} keeps of its pictures (`{KEEPSAKE_KEY}`) is damaged: restore the file, or teach again from \
@@ -253,6 +260,9 @@ impl Keepsake {
             );
             Error::new(ErrorKind::Corrupt, message)
         };
+        if bytes.len() > BYTES_MAX {
+            return Err(damaged());
+        }
         let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(damaged)?;
         let (header, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(damaged)?;
         let header = inflate(header, HEADER_MAX).ok_or_else(damaged)?;
@@ -270,15 +280,13 @@ impl Keepsake {
             ));
         }
         let header: Header = serde_json::from_slice(&header).map_err(|e| damaged().caused_by(e))?;
-        Self::read(header, rest).ok_or_else(damaged)
+        Self::read(header, rest, features).ok_or_else(damaged)
     }
 
-    fn read(header: Header, rest: &[u8]) -> Option<Self> {
+    fn read(header: Header, rest: &[u8], features: &Features) -> Option<Self> {
+        let bytes_of_numbers = header.numbers_of(features)?;
         let Header { grid, channels, good, bad, effects, dropped, head, .. } = header;
         let Header { pooled, pooled_bad, mut pooled_of, places, entries, .. } = header;
-        if dropped > 7 {
-            return None;
-        }
         for (of, counts) in pooled_of.iter_mut().zip(&pooled_bad) {
             if of.is_empty() {
                 // Each view for a bad of its own.
@@ -289,11 +297,11 @@ impl Keepsake {
             }
         }
         let (numbers, mut rest) = rest.split_at_checked(header.numbers)?;
-        let numbers = inflate(
-            numbers,
-            4 * (2 * head + 2 * channels * (pooled.iter().chain(pooled_bad.iter().flatten()).sum::<usize>())),
-        )?;
+        let numbers = inflate(numbers, bytes_of_numbers).filter(|n| n.len() == bytes_of_numbers)?;
         let numbers: Vec<f32> = numbers.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        if !numbers.iter().all(|v| v.is_finite()) {
+            return None;
+        }
         let (heads, numbers) = numbers.split_at_checked(2 * head)?;
         let heads = match head {
             0 => None,
@@ -320,6 +328,9 @@ impl Keepsake {
             rest = more;
             cut.push((entry, bytes));
         }
+        if !rest.is_empty() {
+            return None;
+        }
         let unpacked: Vec<Codes> = cut
             .into_par_iter()
             .map(|(e, bytes)| {
@@ -338,9 +349,6 @@ impl Keepsake {
             }
         }
         let [full, zooms] = held;
-        if full.len() != places.len() || zooms.len() != places.iter().map(Vec::len).sum::<usize>() || !rest.is_empty() {
-            return None;
-        }
         let mut zooms = zooms.into_iter();
         for (full, places) in full.into_iter().zip(places) {
             kept.held.push(Held { full, zooms: zooms.by_ref().take(places.len()).zip(places).collect() });
@@ -382,10 +390,14 @@ mod tests {
         }
     }
 
+    fn features(grid: [usize; 2], channels: usize) -> Features {
+        Features { grid, channels, chart: None }
+    }
+
     #[test]
     fn what_fits_comes_back() {
         let kept = keepsake(7, [4, 6], 5);
-        let back = Keepsake::decode(&kept.encode().unwrap(), "r.onnx").unwrap();
+        let back = Keepsake::decode(&kept.encode().unwrap(), "r.onnx", &features([4, 6], 5)).unwrap();
         assert_eq!((back.grid, back.channels, &back.good, &back.bad), (kept.grid, 5, &kept.good, &kept.bad));
         assert_eq!((back.effects, &back.pooled), (kept.effects, &kept.pooled));
         assert_eq!((&back.pooled_bad, back.heads.is_none()), (&kept.pooled_bad, true));
@@ -403,7 +415,8 @@ mod tests {
             found.sort();
             assert_eq!(found, real);
         }
-        assert_eq!(Keepsake::decode(&[], "r.onnx").err().unwrap().kind(), ErrorKind::Corrupt);
+        let empty = Keepsake::decode(&[], "r.onnx", &features([4, 6], 5));
+        assert_eq!(empty.err().unwrap().kind(), ErrorKind::Corrupt);
     }
 
     #[test]
@@ -411,7 +424,7 @@ mod tests {
         let kept = keepsake(60, [16, 16], 160);
         let bytes = kept.encode().unwrap();
         assert!(bytes.len() <= BYTES_MAX && bytes.len() > BYTES_MAX * 9 / 10, "{}", bytes.len());
-        let back = Keepsake::decode(&bytes, "r.onnx").unwrap();
+        let back = Keepsake::decode(&bytes, "r.onnx", &features([16, 16], 160)).unwrap();
         let used = [
             back.real.iter().map(Vec::len).sum::<usize>(),
             2 * back.held.len(),
@@ -421,6 +434,131 @@ mod tests {
         assert!(used[1] < 120 && used.iter().all(|&n| n >= 20) && used[1] > used[2] && used[2] > used[3], "{used:?}");
         let big = Keepsake { held: Vec::new(), ..keepsake(1, [128, 128], 600) };
         assert!(big.encode().unwrap().len() <= BYTES_MAX, "a view that does not fit is left out");
+    }
+
+    /// A keepsake's header and what follows it.
+    fn apart(bytes: &[u8]) -> (serde_json::Value, Vec<u8>) {
+        let (length, rest) = bytes.split_first_chunk::<4>().unwrap();
+        let (header, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
+        (serde_json::from_slice(&inflate(header, HEADER_MAX).unwrap()).unwrap(), rest.to_vec())
+    }
+
+    fn together(header: &serde_json::Value, rest: &[u8]) -> Vec<u8> {
+        let header = deflate(header.to_string().as_bytes());
+        [&(header.len() as u32).to_le_bytes()[..], &header, rest].concat()
+    }
+
+    /// Every value inside, and how to get there.
+    fn places_in(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+        found.push(at.to_owned());
+        match value {
+            serde_json::Value::Array(all) => {
+                all.iter().enumerate().for_each(|(i, v)| places_in(v, &format!("{at}/{i}"), found));
+            }
+            serde_json::Value::Object(all) => all.iter().for_each(|(k, v)| places_in(v, &format!("{at}/{k}"), found)),
+            _ => {}
+        }
+    }
+
+    /// Features of nothing, products that overflow, heads, views, bads and places that no memory holds.
+    #[test]
+    fn a_header_that_lies_is_refused_before_anything_is_made_of_it() {
+        let (grid, channels) = ([4, 6], 5);
+        let (whole, rest) = apart(&keepsake(7, grid, channels).encode().unwrap());
+        let huge = u64::MAX;
+        for (at, lie) in [
+            ("/channels", 0u64),
+            ("/channels", huge / 2),
+            ("/grid/0", 0),
+            ("/grid/1", 1 << 40),
+            ("/head", huge / 8),
+            ("/head", 7),
+            ("/pooled/0", huge),
+            ("/pooled/0", 0),
+            ("/pooled_bad/0/0", huge),
+            ("/pooled_of/0/0/0", huge),
+            ("/dropped", 8),
+            ("/dropped", 255),
+            ("/numbers", huge),
+            ("/entries/0/bytes", huge),
+            ("/entries/0/bad", huge),
+            ("/entries/0/view", 2),
+            ("/entries/3/at/0", huge),
+            ("/places/0/0/2", 0),
+        ] {
+            let mut header = whole.clone();
+            *header.pointer_mut(at).unwrap_or_else(|| panic!("{at}")) = lie.into();
+            let error = Keepsake::decode(&together(&header, &rest), "line3.onnx", &features(grid, channels)).err();
+            let error = error.unwrap_or_else(|| panic!("{at} = {lie} was read"));
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{at} = {lie}");
+            let text = error.to_string();
+            for word in ["line3.onnx", KEEPSAKE_KEY, "teach again from pictures"] {
+                assert!(text.contains(word), "{at} = {lie}: {word:?} is missing in: {text}");
+            }
+        }
+        // Crops begin where the chart ends.
+        let chart = Some(crate::inspect::crop::Chart { rows: 8, columns: 10, margin: 0 });
+        let at = Features { chart, ..features(grid, channels) };
+        assert!(Keepsake::decode(&together(&whole, &rest), "r.onnx", &at).is_err());
+        // Another graph's.
+        for other in [features([6, 4], channels), features(grid, 4), features([0, 0], 0), features([usize::MAX; 2], 9)]
+        {
+            assert!(Keepsake::decode(&together(&whole, &rest), "r.onnx", &other).is_err());
+        }
+    }
+
+    /// Numbers, lists and bytes changed at random: an error or another keepsake, never a panic, and at once.
+    #[test]
+    fn no_damage_to_what_is_kept_panics() {
+        let (grid, channels) = ([4, 6], 5);
+        let whole = keepsake(3, grid, channels).encode().unwrap();
+        let (header, rest) = apart(&whole);
+        let mut all = Vec::new();
+        places_in(&header, "", &mut all);
+        let mut rng = ChaCha8Rng::seed_from_u64(11);
+        let numbers = [0, 1, 2, 7, 255, 1 << 20, 1 << 31, 1 << 32, 1 << 48, i64::MAX as u64, u64::MAX];
+        let (mut read, mut refused) = (0, 0);
+        for case in 0..4000 {
+            let (mut lies, mut bytes) = (header.clone(), rest.clone());
+            for _ in 0..rng.random_range(1..4) {
+                let Some(value) = lies.pointer_mut(&all[rng.random_range(1..all.len())]) else { continue };
+                *value = match (value.clone(), rng.random_range(0..6)) {
+                    (serde_json::Value::Array(mut list), 0..3) if !list.is_empty() => {
+                        list.remove(rng.random_range(0..list.len()));
+                        list.into()
+                    }
+                    (serde_json::Value::Array(mut list), 3..5) if !list.is_empty() => {
+                        list.push(list[rng.random_range(0..list.len())].clone());
+                        list.into()
+                    }
+                    (_, 0) => serde_json::Value::Null,
+                    (_, 1) => (-1).into(),
+                    (_, 2) => 1e300.into(),
+                    (_, 3) => Vec::<u8>::new().into(),
+                    _ => numbers[rng.random_range(0..numbers.len())].into(),
+                };
+            }
+            if case % 4 == 0 {
+                bytes.truncate(rng.random_range(0..=bytes.len()));
+            }
+            let mut bytes = together(&lies, &bytes);
+            if case % 8 == 1 {
+                bytes = whole.clone();
+                bytes.truncate(rng.random_range(0..whole.len()));
+            } else if case % 8 == 2 {
+                bytes = whole.clone();
+                let at = rng.random_range(0..whole.len());
+                bytes[at] = rng.random();
+            }
+            match Keepsake::decode(&bytes, "line3.onnx", &features(grid, channels)) {
+                Ok(_) => read += 1,
+                Err(error) => {
+                    assert!([ErrorKind::Corrupt, ErrorKind::Refused].contains(&error.kind()), "{case}: {error}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(read > 20 && refused > 2000, "{read} were read, {refused} were refused");
     }
 
     #[test]

@@ -96,6 +96,13 @@ impl Head {
         self.layers().into_iter().flat_map(|l| l.weight.iter().chain(&l.bias)).copied().collect()
     }
 
+    /// How many [`Head::numbers`] there are for so many features; `None` for more than can be counted.
+    pub fn count(channels: usize) -> Option<usize> {
+        let layer = |out: usize, inp: usize| out.checked_mul(inp)?.checked_add(out);
+        let inner = [(KEY, HIDDEN), (KEY, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, HIDDEN), (1, HIDDEN)];
+        inner.into_iter().try_fold(layer(HIDDEN, channels)?, |all, (out, inp)| all.checked_add(layer(out, inp)?))
+    }
+
     /// The head with these [`Head::numbers`] for `channels` features on `grid`; `None` where they are not as many.
     pub fn from_numbers(numbers: &[f32], channels: usize, grid: [usize; 2]) -> Option<Self> {
         let mut rest = numbers;
@@ -177,6 +184,7 @@ mod tests {
         let head = Head::fit(&space, &good, &bad, few(5), &mut rng, || ());
         let back = Head::from_numbers(&head.numbers(), 4, [4, 4]).expect("as many numbers");
         assert_eq!(back.map(&space, &bad[0]), head.map(&space, &bad[0]));
+        assert_eq!((Head::count(4), Head::count(usize::MAX)), (Some(head.numbers().len()), None));
         assert!(Head::from_numbers(&head.numbers()[1..], 4, [4, 4]).is_none());
         assert!(Head::from_numbers(&head.numbers(), 5, [4, 4]).is_none());
 

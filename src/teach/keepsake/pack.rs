@@ -30,10 +30,10 @@ pub fn pack(codes: &[u8], channels: usize, grid: [usize; 2], drop: u8) -> Vec<u8
 
 /// What [`pack`] packed, with the dropped bits at the middle of what they were; `None` where the bytes are damaged.
 pub fn unpack(bytes: &[u8], channels: usize, grid: [usize; 2], drop: u8) -> Option<Vec<u8>> {
-    let cells = grid[0] * grid[1];
-    let all = inflate(bytes, (cells + 1) * channels)?;
+    let cells = grid[0].checked_mul(grid[1]).filter(|cells| *cells > 0 && channels > 0)?;
+    let all = inflate(bytes, cells.checked_add(1)?.checked_mul(channels)?)?;
     let (repeats, mut rest) = all.split_at_checked(channels)?;
-    let middle = (1u8 << drop) >> 1;
+    let middle = 1u8.checked_shl(drop.into())? >> 1;
     let mut planes = Vec::with_capacity(cells * channels);
     for by in repeats.iter().map(|&by| usize::from(by)) {
         if by == 0 || grid.iter().any(|side| side % by != 0) {
@@ -131,6 +131,11 @@ mod tests {
                 assert_eq!(unpack(&damaged, channels, grid, 0), None, "byte {at}");
             }
             assert_eq!(unpack(&packed, channels + 1, grid, 0), None);
+            for (channels, grid) in [(0, grid), (channels, [0, grid[1]]), (usize::MAX, grid), (2, [usize::MAX / 2; 2])]
+            {
+                assert_eq!(unpack(&packed, channels, grid, 0), None, "{channels} on {grid:?}");
+            }
+            assert_eq!(unpack(&packed, channels, grid, 8), None);
         }
         assert_eq!(inflate(&deflate(&[7; 100]), 99), None);
     }
