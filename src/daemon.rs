@@ -106,6 +106,8 @@ pub struct Service {
     pub recipe: String,
     /// Whether it knows what good pictures show.
     pub knows_sight: bool,
+    /// What runs it in floats, where it is slow.
+    pub slow: Option<String>,
     /// When what is stale.
     pub limits: Limits,
     /// Who is told that the run is ready, alive and stopping.
@@ -124,6 +126,7 @@ impl Service {
         Self {
             recipe: config.model.recipe.display().to_string(),
             knows_sight: false,
+            slow: None,
             limits: Limits::at_rate(config.camera.rate_hz, config.trigger.starts_at_an_edge()),
             notifier: watch::Notifier::from_environment(),
             status_socket: status::path(config.status.socket.as_deref()),
@@ -216,8 +219,8 @@ pub fn run(wiring: Wiring) -> Result<RunReport> {
     let started_at = clock.now();
     let tripwire = wiring.tripwire;
     let dry_run = !wiring.reject.enabled;
-    let Service { recipe, knows_sight, limits, notifier, status_socket, realtime, rotation } = wiring.service;
-    let about = About { recipe, knows_sight, threshold, dry_run, limits, started_at };
+    let Service { recipe, knows_sight, slow, limits, notifier, status_socket, realtime, rotation } = wiring.service;
+    let about = About { recipe, knows_sight, slow, threshold, dry_run, limits, started_at };
     let board = Arc::new(Board::new(about, Arc::clone(&counters)));
     if tripwire.is_some() {
         // Before any thread: `act` must not find the line ready in the meantime.

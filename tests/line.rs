@@ -770,7 +770,7 @@ fn folder_config(pictures: &std::path::Path, folder: &std::path::Path) -> Config
             rate_hz: 5.0,
         },
         trigger: config::Trigger::EveryFrame,
-        model: config::Model { recipe: "none.onnx".into(), threads: 1 },
+        model: config::Model { recipe: "none.onnx".into(), threads: 1, may_be_slow: false },
         zoom_always: true,
         decision: config::Decision { threshold: None },
         reject: reject::Settings { active_low: true, ..Rig::new(0, 0).reject },

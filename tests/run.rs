@@ -13,6 +13,7 @@ use serde_json::Value;
 use zoomgate::inspect::empty::Empty;
 use zoomgate::inspect::recipe::{METADATA_KEY, Recipe};
 use zoomgate::nn::onnx;
+use zoomgate::teach::ingredients::Ingredients;
 
 /// A configuration with `camera` in its `[camera]` section besides the size.
 fn config(folder: &Path, camera: &str, trigger: &str) -> String {
@@ -173,4 +174,38 @@ fn sigterm_ends_the_run_cleanly() {
     let edges = json_lines(&fs::read(dir.path().join("edges.jsonl")).unwrap());
     let last = |line: &str| edges.iter().rfind(|e| e["line"] == line).map(|e| e["level"].clone());
     assert_eq!(last("reject"), Some(0.into()));
+}
+
+/// A recipe in floats takes ten times as long: it runs where the configuration says so and nowhere else.
+#[test]
+fn a_slow_recipe_is_refused_unless_the_configuration_allows_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let floats = Ingredients::default().without("int8").unwrap();
+    fs::write(dir.path().join("recipe.onnx"), lesson::taught(floats)).unwrap();
+    let count = write_parts(&dir.path().join("pictures"), 3).len();
+    let config = config(dir.path(), "source = \"folder\"\nfolder = \"pictures\"\nrate_hz = 10.0", "every_frame");
+    let doctor = || {
+        let output = zoomgate(["doctor", "--json", "--config", &config]);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        report["checks"].as_array().unwrap().iter().find(|c| c["name"] == "recipe").cloned().unwrap()
+    };
+    let output = zoomgate(["run", "--config", &config]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for word in ["recipe.onnx is slow", "multiplications in floats", "OptMatMul", "[model] slow = true"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert!(!dir.path().join("edges.jsonl").exists(), "no line is requested for a recipe that is refused");
+    let finding = doctor();
+    assert_eq!(finding["outcome"], "fail", "{finding}");
+    assert!(finding["remedy"].as_str().unwrap().contains("[model] slow = true"), "{finding}");
+
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{text}[model]\nslow = true\n")).unwrap();
+    let output = zoomgate(["run", "--json", "--config", &config]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(json_lines(&output.stdout)[0]["parts"], count);
+    let finding = doctor();
+    assert_eq!(finding["outcome"], "warn", "{finding}");
+    assert!(finding["message"].as_str().unwrap().contains("multiplications in floats"), "{finding}");
 }

@@ -1,7 +1,7 @@
 //! `zoomgate run`: the daemon.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -14,6 +14,7 @@ use crate::config;
 use crate::daemon::{self, RunReport, Service, Wiring};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::model::Model;
+use crate::nn::plan::Remainder;
 use crate::pipeline::recording::Rotation;
 use crate::pipeline::{Reopen, Stop};
 use crate::sim::PartSource;
@@ -39,7 +40,8 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let config = config::load(&args.config)?;
     super::logging::set_level(config.log_level);
     let _held = daemon::hold(&args.config)?;
-    let model = open_recipe(&config.model.recipe)?;
+    let model = open_recipe(&config.model)?;
+    let slow = Some(model.remainder()).filter(Remainder::is_slow).map(|remainder| remainder.to_string());
     if let Some(what) = daemon::unwritten_policy(&config, model.recipe()) {
         return Err(Error::new(ErrorKind::Config, format!("{}: safety.on_no_part {what}", args.config.display())));
     }
@@ -61,7 +63,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let _guard = daemon::guard(&config);
     let mut wiring = Wiring::from_config(&config, clock, inspect, model.recipe().threshold, scene(&config.camera))?;
     let rotation = wiring.service.rotation.take().map(|rotation| Rotation { request: reopen, ..rotation });
-    (wiring.service, wiring.stop) = (Service { rotation, knows_sight, ..Service::from_config(&config) }, stop);
+    (wiring.service, wiring.stop) = (Service { rotation, knows_sight, slow, ..Service::from_config(&config) }, stop);
     let report = daemon::run(wiring)?;
     let summary = Summary::of(&report);
     log::info!(
@@ -76,8 +78,10 @@ pub fn run(args: &RunArgs) -> Result<()> {
     if args.json { print_json(&summary) } else { Ok(()) }
 }
 
-fn open_recipe(path: &Path) -> Result<Model> {
-    Model::load(path).map_err(|error| match error.kind() {
+/// A slow recipe is refused unless the configuration allows it: the line would learn of it by parts that come too late.
+fn open_recipe(settings: &config::Model) -> Result<Model> {
+    let path = settings.recipe.as_path();
+    let model = Model::load(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => {
             let message = format!(
                 "there is no recipe {} ([model] recipe): make one from your own pictures with `zoomgate teach --good DIR \
@@ -87,7 +91,20 @@ fn open_recipe(path: &Path) -> Result<Model> {
             Error::new(ErrorKind::NotFound, message).caused_by(error)
         }
         _ => error,
-    })
+    })?;
+    let remainder = model.remainder();
+    if remainder.is_slow() && !settings.may_be_slow {
+        let message = format!(
+            "{} is slow: {remainder}. Teach it again with this zoomgate and without `--without int8`; where the belt leaves \
+             ten times as long for an inspection, set [model] slow = true",
+            path.display()
+        );
+        return Err(Error::new(ErrorKind::Refused, message));
+    }
+    if remainder.is_slow() {
+        log::warn!("{} is slow, which [model] slow allows: {remainder}", path.display());
+    }
+    Ok(model)
 }
 
 /// The parts that a simulated camera shows; `None` for any other.

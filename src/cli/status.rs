@@ -102,6 +102,9 @@ fn for_people(status: &Status) -> String {
     let dry = if status.dry_run { ", dry run" } else { "" };
     line("state", format!("{}{stale}, up {}{dry}", status.state, humantime::format_duration(seconds)));
     line("recipe", format!("{}, threshold {}", status.recipe, status.threshold));
+    if let Some(slow) = &status.slow {
+        line("", format!("slow: {slow}"));
+    }
     let c = &status.counts;
     line("parts", format!("{}: {} passed, {} rejected, {} not inspected", c.parts, c.passes, c.rejects, c.uninspected));
     let by_reason: Vec<String> = c.uninspected_by_reason.iter().map(|(reason, n)| format!("{reason} {n}")).collect();

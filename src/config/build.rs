@@ -60,7 +60,11 @@ pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
             rate_hz: raw.number("camera.rate_hz")?,
         },
         trigger: trigger(raw)?,
-        model: Model { recipe: file("model.recipe")?, threads: usize::try_from(whole("model.threads")?).ok()? },
+        model: Model {
+            recipe: file("model.recipe")?,
+            threads: usize::try_from(whole("model.threads")?).ok()?,
+            may_be_slow: raw.flag("model.slow")?,
+        },
         zoom_always: raw.flag("zoom.always")?,
         decision: Decision { threshold: raw.number("decision.threshold").map(|t| t as f32) },
         reject: reject::Settings {

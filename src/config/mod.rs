@@ -132,6 +132,8 @@ pub struct Model {
     pub recipe: PathBuf,
     /// How many threads share an inspection.
     pub threads: usize,
+    /// Whether a recipe runs that is mostly in floats.
+    pub may_be_slow: bool,
 }
 
 /// `[decision]` as used.

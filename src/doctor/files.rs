@@ -8,6 +8,7 @@ use crate::daemon;
 use crate::gpio::Backend;
 use crate::inspect::model::Model;
 use crate::inspect::notes;
+use crate::nn::plan::Remainder;
 
 /// Below this nothing is left for the next shift. Chosen: a day of events at 10 parts a second has about 250 MB.
 const FREE_BYTES_WARN: u64 = 1 << 30;
@@ -36,6 +37,10 @@ pub(super) fn recipe(subject: &Subject) -> Finding {
         Ok(model) => {
             let (input, threshold) = (model.recipe().input, model.recipe().threshold);
             let tests = model.recipe().self_test.len();
+            let remainder = model.remainder();
+            if remainder.is_slow() {
+                return slow(path, &remainder, config.model.may_be_slow);
+            }
             let what = format!("{}x{} pixels, threshold {threshold}", input.width, input.height);
             Finding::ok(format!(
                 "{}: {what}; its self-test of {tests} pictures gives the scores it should",
@@ -69,6 +74,16 @@ pub(super) fn sight(subject: &Subject) -> Finding {
         ),
         Some(sight) if sight.empty.is_some() => Finding::ok(format!("{path} tells a blind camera and an empty belt")),
         Some(_) => Finding::ok(format!("{path} tells a blind camera")),
+    }
+}
+
+/// `run` refuses it, or was told not to.
+fn slow(path: &Path, remainder: &Remainder, is_allowed: bool) -> Finding {
+    let message = format!("{} is slow: {remainder}", path.display());
+    let teach = "teach it again with this zoomgate and without `--without int8`";
+    match is_allowed {
+        true => Finding::warn(message, format!("{teach}, or accept that an inspection takes some ten times as long")),
+        false => Finding::fail(message, format!("{teach}; `run` refuses it unless [model] slow = true")),
     }
 }
 

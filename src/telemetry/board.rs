@@ -25,6 +25,8 @@ pub struct About {
     pub recipe: String,
     /// Whether the recipe knows what good pictures show, so that a blind camera is told.
     pub knows_sight: bool,
+    /// What runs it in floats, where it is slow and the configuration allows that.
+    pub slow: Option<String>,
     /// Scores at or above it reject.
     pub threshold: f32,
     /// Nothing fires.

@@ -30,6 +30,9 @@ pub struct Status {
     pub stale: Option<String>,
     /// The recipe's file.
     pub recipe: String,
+    /// What runs it in floats, where it is slow and the configuration allows that.
+    #[serde(default)]
+    pub slow: Option<String>,
     /// Scores at or above it reject.
     pub threshold: f32,
     /// Nothing fires.
@@ -176,6 +179,7 @@ impl Status {
             state: state.to_owned(),
             stale: stale.filter(|_| state == "stalled").map(|s| s.as_str().to_owned()),
             recipe: board.about.recipe.clone(),
+            slow: board.about.slow.clone(),
             threshold: board.about.threshold,
             dry_run: board.about.dry_run,
             counts: CountsNow::of(&counts),
@@ -240,6 +244,9 @@ pub fn sentence(board: &Board, now: Timestamp) -> String {
     }
     if board.about.dry_run {
         line.push_str("; dry run");
+    }
+    if board.about.slow.is_some() {
+        line.push_str("; slow recipe");
     }
     line
 }
@@ -334,6 +341,11 @@ mod tests {
         board.counters.count_fault(Fault::Line);
         board.note_blind(Reason::BlindDark, 4);
         let line = sentence(&board, Timestamp::ZERO);
+        assert!(!line.contains("slow"), "{line}");
+        let about = crate::telemetry::board::About { slow: Some("all of it".into()), ..Default::default() };
+        let slow = Board::new(about, Default::default());
+        assert!(sentence(&slow, Timestamp::ZERO).ends_with("slow recipe"));
+        assert_eq!(Status::of(&slow, Timestamp::ZERO).slow.as_deref(), Some("all of it"));
         assert!(!line.contains('\n') && line.contains("1 parts") && line.contains("ACT-02"), "{line}");
         assert!(line.contains("camera never seen, blind (dark, 4 parts in a row)"), "{line}");
     }

@@ -52,7 +52,7 @@ fn every_value_reaches_its_setting() {
             rate_hz: 4.0,
         },
         trigger: Trigger::EveryFrame,
-        model: config::Model { recipe: "etc/r.onnx".into(), threads: 1 },
+        model: config::Model { recipe: "etc/r.onnx".into(), threads: 1, may_be_slow: false },
         zoom_always: true,
         decision: config::Decision { threshold: Some(-1.5) },
         reject: reject::Settings {

@@ -23,6 +23,16 @@ pub(super) const KEYS: &[Key] = &[
         hint: "",
     },
     Key {
+        path: "model.slow",
+        kind: Kind::Boolean,
+        absent: Absent::Default("false"),
+        active: None,
+        only_with: None,
+        doc: "With true a recipe runs although int8 operators have less than half of its work: it takes some ten times as \
+              long. `zoomgate doctor` says what runs in floats.",
+        hint: "",
+    },
+    Key {
         path: "zoom.always",
         kind: Kind::Boolean,
         absent: Absent::Default("true"),
