@@ -5,11 +5,14 @@
 mod pictures;
 mod program;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::LazyLock;
 
 use pictures::{EACH, GOOD, assert_says, complaint, dataset, program, zoomgate};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 use tempfile::TempDir;
 use zoomgate::sim::DefectKind;
@@ -350,4 +353,60 @@ fn run_takes_a_folder_from_the_first_picture_to_the_last_verdict() {
     let reject: Vec<u64> =
         edges.iter().filter(|e| e["line"] == "reject").map(|e| e["level"].as_u64().unwrap()).collect();
     assert!(reject.contains(&1) && reject.last() == Some(&0), "the line was not fired, or not left at rest: {edges:?}");
+}
+
+/// Nice values, scheduling policies and names of a process's threads.
+fn threads_of(pid: u32) -> Vec<(i32, u32, String)> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let one = |stat: String| {
+        let (name, fields) = (stat.split_once('(')?.1.rsplit_once(')')?.0, stat.rsplit_once(')')?.1);
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        // proc_pid_stat(5) counts from 1, and these from the third.
+        Some((fields.get(16)?.parse().ok()?, fields.get(38)?.parse().ok()?, name.to_owned()))
+    };
+    tasks.filter_map(|task| one(fs::read_to_string(task.path().join("stat")).ok()?)).collect()
+}
+
+/// Every thread of a lesson has the weakest nice value, candle has none of its own, and the recipe is the same byte for
+/// byte with as many as there may be.
+#[test]
+fn a_lesson_stands_back_and_gives_its_tensors_one_thread() {
+    if std::env::var_os("ZOOMGATE_RUNNER").is_some() {
+        eprintln!("skipped: an emulator's threads are none of ours");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut recipes = Vec::new();
+    for threads in [None, Some("2")] {
+        let out = dir.path().join("recipe.onnx");
+        let mut command = program();
+        // Tensors large enough to be shared.
+        let arguments = ["teach", "--json", "--size", "96", "--steps", "20", "--prototypes", "16", "--good"];
+        let bad = TAUGHT.at(&format!("test/{}", DefectKind::MissingHole.name()));
+        command.args(arguments).arg(TAUGHT.at("train/good")).arg("--bad").arg(bad).arg("--out").arg(&out);
+        // Products are split among as many in both.
+        command.env("RAYON_NUM_THREADS", "2");
+        if let Some(threads) = threads {
+            command.env("CANDLE_NUM_THREADS", threads);
+        }
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut seen = BTreeSet::new();
+        // Until it closes its end, a look every ten milliseconds: who spins here takes the processors from the lesson.
+        let stderr = child.stderr.take().unwrap();
+        let pause = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+        while poll(&mut [PollFd::new(&stderr, PollFlags::empty())], Some(&pause)).unwrap() == 0 {
+            seen.extend(threads_of(child.id()));
+        }
+        let said = std::io::read_to_string(stderr).unwrap();
+        assert!(child.wait().unwrap().success(), "{said}");
+        let has_own = seen.iter().any(|(_, _, name)| name.starts_with("candle"));
+        assert_eq!(has_own, threads.is_some(), "{seen:?}");
+        // The first look may come before the program has begun.
+        const BATCH: u32 = 3;
+        let others: Vec<_> = seen.iter().filter(|(nice, policy, _)| *nice != 19 || *policy != BATCH).collect();
+        assert!(others.iter().all(|(nice, ..)| *nice == 0) && others.len() <= 3, "{others:?}");
+        assert!(seen.len() > others.len(), "{seen:?}");
+        recipes.push(fs::read(&out).unwrap());
+    }
+    assert!(recipes[0] == recipes[1], "another recipe");
 }

@@ -51,7 +51,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ("zune_jpeg", &["src/camera/convert/jpeg.rs"]),
     ("rustix", &["src/clock/", "src/daemon/", "src/doctor/", "src/lock.rs"]),
     ("sd_notify", &["src/daemon/watch.rs"]),
-    ("thread_priority", &["src/daemon/realtime.rs"]),
+    ("thread_priority", &["src/daemon/realtime.rs", "src/cli/background.rs"]),
     ("signal_hook", &["src/daemon/signals.rs"]),
     ("clap", &["src/cli/", "src/main.rs"]),
     ("indicatif", &["src/cli/"]),

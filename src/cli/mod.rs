@@ -1,5 +1,7 @@
 //! The command line: one file a subcommand, each with its arguments and one `run` function.
 
+#[cfg(feature = "teach")]
+mod background;
 pub mod bench;
 pub mod calibrate;
 pub mod capture;
@@ -82,6 +84,15 @@ impl Cli {
     /// # Errors
     /// Whatever the subcommand gives; `main` prints it and maps it to an exit code.
     pub fn run(self) -> Result<()> {
+        #[cfg(feature = "teach")]
+        match self.command {
+            Command::Demo(_) => background::give_tensors_one_thread(),
+            Command::Teach(_) | Command::Trial(_) => {
+                background::give_tensors_one_thread();
+                background::stand_back();
+            }
+            _ => {}
+        }
         match self.command {
             #[cfg(feature = "teach")]
             Command::Demo(args) => demo::run(&args),
