@@ -11,7 +11,8 @@ cp /etc/zoomgate/recipe.onnx /tmp/
 watch_lines
 
 begin() {
-    as_account zoomgate run --config /tmp/config.toml 2>>/out/daemon.log &
+    # Not as_account, a function: its process would be another shell's.
+    su -s /bin/sh zoomgate -c "exec zoomgate run --config /tmp/config.toml" 2>>/out/daemon.log &
     daemon=$!
     wait_for 60 is_ready
 }
