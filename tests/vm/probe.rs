@@ -6,7 +6,7 @@
 //! probe strobes BANK EYE LIGHT PARTS PERIOD_MS  parts on the belt, and when each one's light is seen
 //! probe encoder BANK LINE PERIOD_US             an encoder of a belt with constant speed, until SIGTERM
 //! probe spin SECONDS                            a thread that goes before all ordinary ones and never waits
-//! probe kill PID [SIGNAL]                       SIGKILL, or SEGV or ABRT, which it is sent until it is dead
+//! probe kill PID [SIGNAL]                       SIGKILL, or SEGV (twice) or ABRT
 //! probe hold CHIP OFFSET MS                     another program that wants a line
 //! probe set CAMERA CONTROL VALUE                one control of a camera
 //! probe mark WORDS…                             a moment to remember
@@ -42,9 +42,12 @@ const OTHERS: u64 = 10;
 /// How long a part covers the photo-eye.
 const COVERS: Duration = Duration::from_millis(40);
 
-/// Entries of vivid's menu "Test Pattern": what a good part looks like (tests/vm/pictures.py), and another one.
+/// Entry of vivid's menu "Test Pattern": what a part looks like (tests/vm/pictures.py).
 const BARS: i64 = 0;
-const CHECKERS: i64 = 10;
+/// Saturation of a good part, and of a bad one: that is pale, and has about as much light, contrast and detail, so that
+/// nothing but its score tells it.
+const COLOURED: i64 = 128;
+const PALE: i64 = 64;
 /// Entry "None" of vivid's menu "OSD Text Mode": no clock in the pictures.
 const NO_TEXT: i64 = 2;
 
@@ -111,7 +114,7 @@ fn belt(bank: &Path, eye: &str, camera: &str, parts: &str, period: &str) -> Resu
         dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let is_bad = dice >> 31 == 1;
         MonotonicClock.sleep_until(due - period / 2);
-        let looks = match show(camera, if is_bad { CHECKERS } else { BARS }) {
+        let looks = match show(camera, is_bad) {
             Ok(()) if is_bad => "bad",
             Ok(()) => "good",
             Err(_) => "unseen",
@@ -183,10 +186,11 @@ fn encoder(bank: &Path, line: &str, period: &str) -> Result<(), Failure> {
 }
 
 /// Opened for a moment each time: a node that somebody has open keeps its number, and a camera that comes back another.
-fn show(camera: &str, pattern: i64) -> Result<(), Failure> {
+fn show(camera: &str, is_pale: bool) -> Result<(), Failure> {
     let device = Device::with_path(camera)?;
-    // From vivid's source: its own controls begin at 0x00f0f000.
-    for (id, value) in [(0x00f0_f001, NO_TEXT), (0x00f0_f000, pattern)] {
+    // From vivid's source: its own controls begin at 0x00f0f000. The last is "Saturation" of all cameras.
+    let saturation = if is_pale { PALE } else { COLOURED };
+    for (id, value) in [(0x00f0_f001, NO_TEXT), (0x00f0_f000, BARS), (0x0098_0902, saturation)] {
         device.set_control(Control { id, value: Value::Integer(value) })?;
     }
     Ok(())
@@ -245,10 +249,12 @@ fn kill(pid: &str, name: &str) -> Result<(), Failure> {
         _ => return Err("SIGNAL is KILL, SEGV or ABRT".into()),
     };
     let mut at = now();
-    for _ in 0..times {
+    kill_process(pid, signal)?;
+    for _ in 1..times {
+        // Two of a kind that wait for their process are one.
+        MonotonicClock.sleep_until(at + Duration::from_millis(20));
         at = now();
         kill_process(pid, signal)?;
-        MonotonicClock.sleep_until(at + LOOK);
     }
     say(at, if name == "KILL" { "killed" } else { "died" }).and_then(|()| say(at, &format!("death {name}")))
 }
