@@ -370,7 +370,8 @@ fn after_a_reset_a_blind_camera_is_tried_again_and_the_next_blind_part_calls_aga
     let reset_at = Timestamp(8_000_000_000);
     let record = Record { at: reset_at, line: "reset".to_owned(), level: Level::High };
     let mut recorder = watch.recorder.clone().playing(vec![record]);
-    wiring.sensors.reset = Some(recorder.request_input("reset", InputOptions::default(), InitialLevel::Ignored).unwrap());
+    wiring.sensors.reset =
+        Some(recorder.request_input("reset", InputOptions::default(), InitialLevel::Ignored).unwrap());
     let counts = daemon::run(wiring).unwrap().counts;
     let records = watch.one_record_each(60);
     assert_eq!(counts.fault(Fault::CameraBlind), 2);
