@@ -100,7 +100,7 @@ fn resample(sums: &[u32], count: usize, out: &mut Vec<f32>) {
 }
 
 impl Scene {
-    /// Measures a frame. Cost: a read of 64 rows and 32 columns, some 0.3 ms at 1280x1024.
+    /// Measures a frame. Cost: a read of 64 rows and 32 columns, 0.8 ms at 1280x1024 on an x86 core.
     pub fn of(frame: &Frame, scratch: &mut Scratch) -> Self {
         let (width, height) = (frame.width as usize, frame.height as usize);
         if width == 0 || height == 0 {
