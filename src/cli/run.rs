@@ -35,7 +35,8 @@ pub struct RunArgs {
 /// Runs the daemon that the configuration describes, on the real clock, until its camera ends or a signal asks it to.
 ///
 /// # Errors
-/// Kind `Config` with every mistake of the configuration, or where the recipe needs a policy that is not written; those of the recipe, the wiring and the run.
+/// Kind `Config` with every mistake of the configuration, or where the recipe needs a policy that is not written; those of
+/// the recipe, the wiring and the run.
 pub fn run(args: &RunArgs) -> Result<()> {
     let config = config::load(&args.config)?;
     super::logging::set_level(config.log_level);

@@ -46,10 +46,8 @@ fn shrink(frame: &Frame, size: [usize; 2], out: &mut Frame, planes: &mut Vec<u8>
     let [rows, columns] = size.map(|side| OVERVIEW * side);
     planes.resize(3 * rows * columns, 0);
     sample(frame, &View::whole(frame.width, frame.height), columns, rows, planes, scratch);
-    let (red, rest) = planes.split_at(rows * columns);
-    let (green, blue) = rest.split_at(rows * columns);
-    let pixels = out.overwrite(columns as u32, rows as u32).as_chunks_mut::<3>().0;
-    pixels.iter_mut().zip(red).zip(green).zip(blue).for_each(|(((to, &r), &g), &b)| *to = [r, g, b]);
+    let shrunk = out.overwrite(columns as u32, rows as u32).as_chunks_mut::<3>().0;
+    shrunk.iter_mut().zip(preprocess::pixels(planes)).for_each(|(to, pixel)| *to = pixel);
 }
 
 /// Buffers in which one thread brings one frame after the other into line; they allocate while they grow.

@@ -113,6 +113,17 @@ pub fn sample(frame: &Frame, view: &View, width: usize, height: usize, out: &mut
     scratch.aim(frame, view, [width, height]).run(&frame.rgb, frame.width as usize, out);
 }
 
+/// Planes `[3, height, width]`, as [`sample`] gives them, as pixels.
+///
+/// # Panics
+/// If there are not three planes of as many bytes.
+pub fn pixels(planes: &[u8]) -> impl Iterator<Item = [u8; 3]> {
+    let plane = planes.len() / 3;
+    let (red, rest) = planes.split_at(plane);
+    let (green, blue) = rest.split_at(plane);
+    red.iter().zip(green).zip(blue).map(|((&r, &g), &b)| [r, g, b])
+}
+
 /// What [`sample`] reads of a frame.
 pub fn reach(frame: &Frame, view: &View, width: usize, height: usize, scratch: &mut Scratch) -> Roi {
     let [[left, right], [top, bottom]] = scratch.aim(frame, view, [width, height]).reach();

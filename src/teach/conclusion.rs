@@ -293,6 +293,11 @@ pub(super) fn measure(
 }
 
 impl Measured {
+    /// Maps of each view: the normality map, and the head's where there is one.
+    fn parts(&self) -> usize {
+        if self.evidences.iter().all(|e| e.known.is_some()) { 2 } else { 1 }
+    }
+
     /// The bounds of these (good) parts' evidences, which are within them from now on; none where that is left out.
     ///
     /// The mean over the map counts where it `is_whole`: a defect may fill a crop.
@@ -300,7 +305,7 @@ impl Measured {
         if !is_bounded {
             return Bounds::NONE;
         }
-        let parts = if self.evidences.iter().all(|e| e.known.is_some()) { 2 } else { 1 };
+        let parts = self.parts();
         let means: Vec<f32> = self.maps.iter().map(|maps| normality_mean(maps, parts)).collect();
         let bounds = if is_whole { Bounds::of_full(&self.evidences, &means) } else { Bounds::of_zoom(&self.evidences) };
         self.evidences.iter_mut().zip(&means).for_each(|(e, &mean)| *e = bounds.apply(e, mean));
@@ -309,8 +314,8 @@ impl Measured {
 
     /// Standardisation of every evidence over these (good) parts; weights as in [`weights`](super::weights).
     pub(super) fn constants(&self, weights: [f32; PER_VIEW]) -> ViewConstants {
-        let has_head = self.evidences.iter().all(|e| e.known.is_some());
-        let parts = if has_head { 2 } else { 1 };
+        let parts = self.parts();
+        let has_head = parts == 2;
         let image = |part: usize, value: &dyn Fn(&Evidence) -> f32| {
             let image: Vec<f32> = self.evidences.iter().map(value).collect();
             // An evidence that says the same of every part says nothing; its rounding noise must not be blown up.

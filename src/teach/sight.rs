@@ -46,10 +46,7 @@ fn shown(frame: &Frame, view: &View) -> Frame {
     let (width, height) = (frame.width as usize, frame.height as usize);
     let mut planes = vec![0; 3 * width * height];
     preprocess::sample(frame, view, width, height, &mut planes, &mut preprocess::Scratch::default());
-    let (red, rest) = planes.split_at(width * height);
-    let (green, blue) = rest.split_at(width * height);
-    let rgb: Vec<u8> = red.iter().zip(green).zip(blue).flat_map(|((&r, &g), &b)| [r, g, b]).collect();
-    Frame::still(frame.width, frame.height, rgb)
+    Frame::still(frame.width, frame.height, preprocess::pixels(&planes).flatten().collect::<Vec<u8>>())
 }
 
 /// Measures good pictures, as they are and as they might have been recorded as well, and the empty belt where pictures of

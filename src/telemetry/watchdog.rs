@@ -137,9 +137,7 @@ impl Limits {
             may_idle,
         }
     }
-}
 
-impl Limits {
     /// How long a thread may take to end once it was told to: as long as it may take for anything.
     pub fn ending(&self) -> Duration {
         self.inspection.max(self.camera)
