@@ -5,12 +5,13 @@ use std::ops::Range;
 
 use super::epilogue::{Out, Target};
 use super::isa::Isa;
+use super::kernels::Strip;
 use super::kernels::winograd::Winograd;
-use super::kernels::{STRIP, Strip};
 use super::layout::{Layout, Plan};
-use super::pack::{self, Packed};
+use super::pack;
+use super::packed::{Packed, SLACK, STRIP};
 use super::plain;
-use super::rows::{Rows, SLACK, gather};
+use super::rows::{Rows, gather};
 use super::shape::{ConvError, ConvShape};
 use super::winograd;
 

@@ -1,7 +1,8 @@
 //! How a convolution's windows and outputs are cut up for the kernels.
 
 use super::epilogue::Blocks;
-use super::kernels::{Kernels, SEGMENTS};
+use super::kernels::Kernels;
+use super::packed::SEGMENTS;
 use super::plain;
 use super::rows::Segments;
 use super::shape::ConvShape;

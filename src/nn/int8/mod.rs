@@ -27,6 +27,7 @@ mod isa;
 mod kernels;
 mod layout;
 mod pack;
+mod packed;
 mod plain;
 mod rows;
 mod shape;

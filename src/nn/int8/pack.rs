@@ -1,21 +1,9 @@
 //! Weights in the order in which kernels read them, and what the zero point adds to the bias.
 
-use super::kernels::{Kernels, RAISED};
+use super::kernels::Kernels;
 use super::layout::{Layout, Plan};
+use super::packed::{Packed, RAISED};
 use super::shape::ConvShape;
-
-/// Weights of an instruction set, of one block of outputs.
-pub(super) struct Packed {
-    /// Dense: `[outputs / lanes][window / unit][lanes][unit]`, where a kernel `raises` as unsigned bytes. Depthwise: `[tap][channel]`. Others: none.
-    pub weights: Vec<i8>,
-    /// One for each output, padded with zeros to whole vectors.
-    pub bias: Vec<i32>,
-    /// Bytes of a window, padded to whole units.
-    pub window: usize,
-    /// Whether no weight is -128: then two products of i8 fit into an i16.
-    #[cfg_attr(not(target_arch = "aarch64"), expect(dead_code, reason = "the other kernels need not know"))]
-    pub above_min: bool,
-}
 
 /// Signed bytes whose sums are `weights`: one part where all of them fit.
 pub(in crate::nn) fn parts(weights: &[i16]) -> Vec<Vec<i8>> {

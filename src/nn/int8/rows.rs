@@ -1,10 +1,8 @@
 //! Input rows with their padding, as windows slide down the image.
 
-use super::kernels::{Kernels, SEGMENTS};
+use super::kernels::Kernels;
+use super::packed::{SEGMENTS, SLACK};
 use super::shape::ConvShape;
-
-/// Bytes after a row that may be read, and after a gathered strip that may be written, by copies of whole blocks.
-pub(super) const SLACK: usize = 16;
 
 /// Rows of one run. Rows with padding beside them are copied into a ring as tall as a window; others are read in place.
 pub(super) struct Rows<'a> {

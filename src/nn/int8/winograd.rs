@@ -8,15 +8,13 @@
 //! On integers it is exact. Weights are transformed with twice Winograd's G, so that nothing is halved; what comes out is
 //! four times the sum, which a shift divides without a rest.
 
-use super::kernels::STRIP;
 pub(super) use super::kernels::winograd::LANES;
-use super::kernels::winograd::{Lines, PLACES, TILES, Tiles, Winograd};
+use super::kernels::winograd::{CHANNELS, Lines, PLACES, TILES, Tiles, Winograd};
+use super::packed::STRIP;
 use super::shape::ConvShape;
 
 /// Rows that a tile reads.
 const ROWS: usize = 4;
-/// Channels are multiples of this.
-pub(super) const CHANNELS: usize = 16;
 /// With more, four times a sum could leave an i32: 9 * 512 * 255 * 255 is less than 2^29.
 const CHANNELS_MAX: usize = 512;
 /// Outputs below which transforming pixels costs what it saves.

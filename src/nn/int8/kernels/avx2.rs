@@ -3,10 +3,10 @@
 use std::arch::x86_64::*;
 
 use super::super::epilogue::{Clamp, Sink};
-use super::super::rows::SLACK;
+use super::super::packed::{SLACK, STRIP};
 use super::portable::some_channels;
 use super::winograd::{GROUP, Lines, PLACES, TILES, Tiles, WORDS, Winograd, winograd_with};
-use super::{Kernels, STRIP, Strip, finish_with};
+use super::{Kernels, Strip, finish_with};
 
 /// Outputs of a vector.
 const LANES: usize = 8;

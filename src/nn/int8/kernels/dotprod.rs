@@ -7,8 +7,9 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::super::epilogue::Sink;
+use super::super::packed::{RAISED, STRIP};
 use super::neon::{depthwise, finish};
-use super::{Kernels, RAISED, STRIP, Strip};
+use super::{Kernels, Strip};
 
 /// Outputs of a panel.
 const LANES: usize = 8;

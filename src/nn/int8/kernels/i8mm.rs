@@ -5,8 +5,9 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::super::epilogue::Sink;
+use super::super::packed::STRIP;
 use super::neon::{depthwise, finish};
-use super::{Kernels, STRIP, Strip};
+use super::{Kernels, Strip};
 
 /// Outputs of a panel: four pairs.
 const LANES: usize = 8;

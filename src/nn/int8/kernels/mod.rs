@@ -22,18 +22,8 @@ pub(super) mod vnni;
 pub(super) mod winograd;
 
 use super::epilogue::Sink;
-use super::pack::Packed;
-use super::rows::SLACK;
+use super::packed::{Packed, SLACK, STRIP};
 use winograd::Winograd;
-
-/// Most pixels of a strip. Weights are read once a strip, activations once a panel of weights; both stay in the cache.
-pub(super) const STRIP: usize = 32;
-
-/// Most segments of a window that a kernel walks in place.
-pub(super) const SEGMENTS: usize = 32;
-
-/// By how much signed weights are stored higher where they are unsigned.
-pub(super) const RAISED: u8 = 1 << 7;
 
 /// Makes little-endian words of bytes.
 pub(super) type Widen = unsafe fn(&[[u8; SLACK]], &mut [u8]);
@@ -46,7 +36,7 @@ pub(super) struct Kernels {
     pub unit: usize,
     /// Whether the dense kernel flips the top bit of activations and so sees `x - 128`.
     pub flips: bool,
-    /// Whether dense weights are stored [`RAISED`] higher, as unsigned bytes.
+    /// Whether dense weights are stored [`RAISED`](super::packed::RAISED) higher, as unsigned bytes.
     pub raises: bool,
     /// Where dense activations are read as little-endian u16: makes them. Needs the instruction set.
     pub widen: Option<Widen>,

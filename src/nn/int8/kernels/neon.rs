@@ -4,9 +4,10 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::super::epilogue::{Clamp, Sink};
+use super::super::packed::STRIP;
 use super::portable::some_channels;
 use super::winograd::{GROUP, Lines, PLACES, TILES, Tiles, WORDS, Winograd, winograd_with};
-use super::{Kernels, STRIP, Strip, finish_with};
+use super::{Kernels, Strip, finish_with};
 
 /// Outputs of a panel.
 const LANES: usize = 8;

@@ -3,8 +3,9 @@
 use std::arch::x86_64::*;
 
 use super::super::epilogue::{Clamp, Sink};
+use super::super::packed::STRIP;
 use super::portable::some_channels;
-use super::{Kernels, STRIP, Strip, finish_with};
+use super::{Kernels, Strip, finish_with};
 
 /// Outputs of a vector.
 const LANES: usize = 16;

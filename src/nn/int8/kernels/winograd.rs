@@ -4,11 +4,12 @@
 use std::ops::Range;
 
 use super::super::epilogue::Sink;
-use super::super::winograd::CHANNELS;
-use super::STRIP;
+use super::super::packed::STRIP;
 
 /// Tiles of a strip.
 pub(in super::super) const TILES: usize = STRIP / 2;
+/// Channels are multiples of this.
+pub(in super::super) const CHANNELS: usize = 16;
 /// Places of a transformed tile.
 pub(in super::super) const PLACES: usize = 16;
 /// Outputs of a panel.
