@@ -10,7 +10,7 @@ use std::path::Path;
 
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 
-use super::onnx::{self, Elem, Graph, Quant};
+use super::onnx::{self, Elem, Graph, QuantParams};
 use super::plan::Plan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage;
@@ -227,7 +227,7 @@ impl Backbone {
         }
         let features =
             self.features.iter().map(|f| self.feature(f, &shapes[f.as_str()], height, width)).collect::<Result<_>>()?;
-        let quants = ranges.iter().map(|(n, &(lo, hi))| ((*n).to_owned(), Quant::covering(lo, hi))).collect();
+        let quants = ranges.iter().map(|(n, &(lo, hi))| ((*n).to_owned(), QuantParams::covering(lo, hi))).collect();
         let graph = self.write(height, width, &cut, &quants)?;
         Ok(Quantised { graph, features })
     }
@@ -270,28 +270,28 @@ impl Backbone {
         height: usize,
         width: usize,
         cut: &HashSet<String>,
-        quants: &HashMap<String, Quant>,
+        quants: &HashMap<String, QuantParams>,
     ) -> Result<Graph> {
         let mut g = Graph { is_float: self.is_float, ..Graph::default() };
         g.input("image", Elem::U8, &[1, 3, height, width]);
         let constants: HashMap<&str, &TensorProto> =
             self.graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
         // Tensor name in the float graph -> name in the quantised one, and the scale of its grid if it has one.
-        let mut renamed: HashMap<String, (String, Option<Quant>)> = HashMap::new();
+        let mut renamed: HashMap<String, (String, Option<QuantParams>)> = HashMap::new();
         let mut skip = 0;
         let (scale, zero, after) = self.input_affine(&constants, &mut skip);
         let entry = if let (Some(scale), Some(zero)) = (uniform(&scale), uniform(&zero).and_then(near_byte)) {
-            let q = Quant { scale, zero };
+            let q = QuantParams { scale, zero_point: zero };
             (g.dequantize("image", q, "image.real"), Some(q))
         } else {
-            let raw = g.dequantize("image", Quant { scale: 1.0, zero: 0 }, "image.raw");
+            let raw = g.dequantize("image", QuantParams { scale: 1.0, zero_point: 0 }, "image.raw");
             let z = g.f32("image.mean", &[1, 3, 1, 1], &zero);
             let s = g.f32("image.gain", &[1, 3, 1, 1], &scale);
             let centred = g.node("Sub", &[&raw, &z], "image.centred", &[]);
             let real = g.node("Mul", &[&centred, &s], "image.scaled", &[]);
             let ends = (0..3).flat_map(|c| [0.0, 255.0].map(|v| (v - zero[c]) * scale[c]));
             let (lo, hi) = ends.fold((f32::MAX, f32::MIN), |(l, h), v| (l.min(v), h.max(v)));
-            let q = Quant::covering(lo, hi);
+            let q = QuantParams::covering(lo, hi);
             (g.fake_quantize(&real, q, "image.real"), Some(q))
         };
         renamed.insert(after, entry);
@@ -348,7 +348,7 @@ impl Backbone {
         g: &mut Graph,
         node: &NodeProto,
         constants: &HashMap<&str, &TensorProto>,
-        renamed: &HashMap<String, (String, Option<Quant>)>,
+        renamed: &HashMap<String, (String, Option<QuantParams>)>,
         copied: &mut HashSet<String>,
     ) -> Result<Vec<String>> {
         let x_quant = node.input.first().and_then(|n| renamed.get(n)).and_then(|r| r.1);

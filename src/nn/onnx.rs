@@ -81,21 +81,21 @@ pub enum Elem {
     I64,
 }
 
-/// Scale and zero point of a quantised tensor: `real = (stored - zero) * scale`, stored as u8.
+/// Scale and zero point of a quantised tensor: `real = (stored - zero_point) * scale`, stored as u8.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Quant {
+pub struct QuantParams {
     /// Step of one unit, > 0.
     pub scale: f32,
     /// The stored value that means 0.
-    pub zero: u8,
+    pub zero_point: u8,
 }
 
-impl Quant {
+impl QuantParams {
     /// The u8 quantisation that covers `min..=max` and represents 0 exactly.
     pub fn covering(min: f32, max: f32) -> Self {
         let (min, max) = (min.min(0.0), max.max(0.0));
         let scale = ((max - min) / 255.0).max(1e-8);
-        Self { scale, zero: (-min / scale).round_ties_even().clamp(0.0, 255.0) as u8 }
+        Self { scale, zero_point: (-min / scale).round_ties_even().clamp(0.0, 255.0) as u8 }
     }
 }
 
@@ -185,17 +185,17 @@ impl Graph {
     }
 
     /// `DequantizeLinear` of a u8 tensor.
-    pub fn dequantize(&mut self, x: &str, q: Quant, output: &str) -> String {
+    pub fn dequantize(&mut self, x: &str, q: QuantParams, output: &str) -> String {
         let s = self.f32(&format!("{output}.scale"), &[], &[q.scale]);
-        let z = self.u8_scalar(&format!("{output}.zero"), q.zero);
+        let z = self.u8_scalar(&format!("{output}.zero"), q.zero_point);
         self.node("DequantizeLinear", &[x, &s, &z], output, &[])
     }
 
     /// `QuantizeLinear` to u8 followed by `DequantizeLinear`: `output` is the float tensor on the quantised grid,
     /// `output.q` the stored one.
-    pub fn fake_quantize(&mut self, x: &str, q: Quant, output: &str) -> String {
+    pub fn fake_quantize(&mut self, x: &str, q: QuantParams, output: &str) -> String {
         let s = self.f32(&format!("{output}.scale"), &[], &[q.scale]);
-        let z = self.u8_scalar(&format!("{output}.zero"), q.zero);
+        let z = self.u8_scalar(&format!("{output}.zero"), q.zero_point);
         let stored = self.node("QuantizeLinear", &[x, &s, &z], &format!("{output}.q"), &[]);
         if self.is_float {
             return self.node("Identity", &[x], output, &[]);
@@ -418,9 +418,9 @@ mod tests {
     #[test]
     fn a_quantisation_covers_its_range_and_keeps_zero_exact() {
         for (min, max) in [(0.0, 6.0), (-1.0, 1.0), (-0.3, 7.5), (2.0, 3.0), (-5.0, -1.0), (0.0, 0.0)] {
-            let q = Quant::covering(min, max);
-            let low = (0.0 - f32::from(q.zero)) * q.scale;
-            let high = (255.0 - f32::from(q.zero)) * q.scale;
+            let q = QuantParams::covering(min, max);
+            let low = (0.0 - f32::from(q.zero_point)) * q.scale;
+            let high = (255.0 - f32::from(q.zero_point)) * q.scale;
             assert!(low <= min + q.scale && high >= max - q.scale, "{min}..{max}: {q:?} covers {low}..{high}");
         }
     }

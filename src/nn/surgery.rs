@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tract_onnx::pb::{ModelProto, TensorProto};
 
-use super::onnx::{self, Elem, Graph, Quant};
+use super::onnx::{self, Elem, Graph, QuantParams};
 
 /// A file's graph, to be built on; its metadata is dropped.
 pub fn graph(model: ModelProto) -> Graph {
@@ -55,11 +55,11 @@ impl Graph {
     }
 
     /// The grid of a tensor that [`Graph::fake_quantize`] made; `None` where none did.
-    pub fn grid_of(&self, tensor: &str) -> Option<Quant> {
+    pub fn grid_of(&self, tensor: &str) -> Option<QuantParams> {
         let constant = |end: &str| self.initializers.iter().find(|t| t.name == format!("{tensor}.{end}"));
         let scale = *onnx::floats(constant("scale")?).ok()?.first()?;
-        let zero = *constant("zero")?.raw_data.first()?;
-        Some(Quant { scale, zero })
+        let zero_point = *constant("zero")?.raw_data.first()?;
+        Some(QuantParams { scale, zero_point })
     }
 }
 
@@ -73,7 +73,7 @@ mod tests {
         g.input("image", Elem::U8, &[1, 3, 4, 4]);
         let half = g.f32("half", &[], &[0.5]);
         let a = g.node("Mul", &["image", &half], "a", &[]);
-        g.fake_quantize(&a, Quant { scale: 0.25, zero: 7 }, "x");
+        g.fake_quantize(&a, QuantParams { scale: 0.25, zero_point: 7 }, "x");
         let two = g.f32("two", &[], &[2.0]);
         g.node("Mul", &["x", &two], "old", &[]);
         g.output("old", Elem::F32, &[1, 3, 4, 4]);
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(take(&mut model, "kept"), None);
 
         let g = graph(model);
-        assert_eq!(g.grid_of("x"), Some(Quant { scale: 0.25, zero: 7 }));
+        assert_eq!(g.grid_of("x"), Some(QuantParams { scale: 0.25, zero_point: 7 }));
         assert_eq!(g.grid_of("a"), None);
         let names = |g: &Graph| g.nodes.iter().map(|n| n.output[0].clone()).collect::<Vec<_>>();
         let constants = |g: &Graph| g.initializers.iter().map(|t| t.name.clone()).collect::<Vec<_>>();

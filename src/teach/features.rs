@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::nn::backbone::{Backbone, Feature, Quantised};
-use crate::nn::onnx::{Attr, Elem, Graph, Quant};
+use crate::nn::onnx::{Attr, Elem, Graph, QuantParams};
 use crate::nn::plan::{Plan, Running};
 
 /// Headroom above the largest feature seen while calibrating: defects are further out than good parts.
@@ -35,7 +35,7 @@ pub struct FeatureGraph {
     /// Channels of `x`.
     pub channels: usize,
     /// The grid of `x`.
-    pub quant: Quant,
+    pub quant: QuantParams,
     /// Model input rows and columns.
     pub input: [usize; 2],
 }
@@ -146,7 +146,7 @@ impl FeatureGraph {
             let names: Vec<&str> = scaled.iter().map(String::as_str).collect();
             graph.node("Concat", &names, "x.float", &[Attr::Int("axis", 1)])
         };
-        let quant = Quant::covering((low * HEADROOM).max(-RANGE_MAX), (high * HEADROOM).min(RANGE_MAX));
+        let quant = QuantParams::covering((low * HEADROOM).max(-RANGE_MAX), (high * HEADROOM).min(RANGE_MAX));
         graph.fake_quantize(&joined, quant, "x");
         Ok(Self { graph, grid, channels, quant, input: [height, width] })
     }
@@ -169,7 +169,7 @@ impl FeatureGraph {
 
     /// The real values of codes: `[cells, channels]` f32 appended to `out`.
     pub fn real(&self, codes: &[u8], out: &mut Vec<f32>) {
-        let zero = f32::from(self.quant.zero);
+        let zero = f32::from(self.quant.zero_point);
         out.extend(codes.iter().map(|&c| (f32::from(c) - zero) * self.quant.scale));
     }
 

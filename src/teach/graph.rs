@@ -19,7 +19,7 @@ use super::template::{Gaussians, Template};
 use super::view::{Known, Normality};
 use crate::error::Result;
 use crate::nn::ModelProto;
-use crate::nn::onnx::{Attr, Elem, Graph, Quant};
+use crate::nn::onnx::{Attr, Elem, Graph, QuantParams};
 use crate::nn::plan::{AT, Plan};
 
 /// The views, as their parts of the graph are called.
@@ -39,7 +39,7 @@ pub const DISTANCE_SHARE: f64 = 0.001;
 pub const TEMPLATE_SHARE: f32 = 0.65;
 
 /// The grid of whitened features, whose deviation is 1: -8 to 8 in steps of a sixteenth. Further out is far enough.
-const WHITE: Quant = Quant { scale: 1.0 / 16.0, zero: 128 };
+const WHITE: QuantParams = QuantParams { scale: 1.0 / 16.0, zero_point: 128 };
 
 /// What is fitted for one view.
 pub struct ViewParts<'a> {
@@ -114,9 +114,9 @@ pub fn as_model(graph: &Graph, metadata: &[(&str, String)]) -> ModelProto {
 /// Grids of the head's activations; `None` while they are being measured.
 #[derive(Default)]
 struct Ranges {
-    first: Option<Quant>,
-    mixed: Option<Quant>,
-    second: Option<Quant>,
+    first: Option<QuantParams>,
+    mixed: Option<QuantParams>,
+    second: Option<QuantParams>,
 }
 
 /// What the head's activations reach on `pictures`, inputs of `g` (`shape`), which leads to `x`.
@@ -139,11 +139,11 @@ fn calibrate(
             *r = out.f32().iter().fold(*r, |(l, h), &v| (l.min(v), h.max(v)));
         }
     }
-    let [first, mixed, second] = ranges.map(|(l, h)| Some(Quant::covering(l, h)));
+    let [first, mixed, second] = ranges.map(|(l, h)| Some(QuantParams::covering(l, h)));
     Ok(Ranges { first, mixed, second })
 }
 
-fn on_grid(g: &mut Graph, name: String, q: Option<Quant>) -> String {
+fn on_grid(g: &mut Graph, name: String, q: Option<QuantParams>) -> String {
     match q {
         Some(q) => g.fake_quantize(&name, q, &format!("{name}.grid")),
         None => name,

@@ -272,7 +272,7 @@ impl Net {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::onnx::{Graph, Quant};
+    use crate::nn::onnx::{Graph, QuantParams};
     use crate::teach::metrics::auroc;
     use crate::teach::view::top_mean;
     use rand::SeedableRng;
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn pseudo_anomalies_teach_kinds_that_nobody_has_shown() {
-        let quant = Quant { scale: 1.0 / 60.0, zero: 128 };
+        let quant = QuantParams { scale: 1.0 / 60.0, zero_point: 128 };
         let space = FeatureGraph { graph: Graph::default(), grid: GRID, channels: CHANNELS, quant, input: [64, 64] };
         let mut rng = ChaCha8Rng::seed_from_u64(9);
         type Odd = fn(usize, &mut ChaCha8Rng) -> i32;

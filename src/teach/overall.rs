@@ -104,7 +104,7 @@ impl Overall {
 /// Mean and mean square of each channel over a view: `[2·channels]`.
 pub(super) fn pooled(space: &FeatureGraph, codes: &[u8]) -> Vec<f32> {
     let c = space.channels;
-    let zero = i64::from(space.quant.zero);
+    let zero = i64::from(space.quant.zero_point);
     let mut sums = vec![[0i64; 2]; c];
     for cell in codes.chunks_exact(c) {
         for (s, &code) in sums.iter_mut().zip(cell) {
@@ -214,7 +214,7 @@ fn logistic(good: &[Vec<f64>], bad: &[Vec<f64>]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::onnx::{Graph, Quant};
+    use crate::nn::onnx::{Graph, QuantParams};
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -244,7 +244,7 @@ mod tests {
             graph: Graph::default(),
             grid: [4, 4],
             channels: 3,
-            quant: Quant { scale: 0.1, zero: 10 },
+            quant: QuantParams { scale: 0.1, zero_point: 10 },
             input: [32, 32],
         };
         let mut rng = ChaCha8Rng::seed_from_u64(6);

@@ -2,7 +2,7 @@
 
 use zoomgate::error::Error;
 use zoomgate::nn::ModelProto;
-use zoomgate::nn::onnx::{self, Attr, Elem, Graph, Quant};
+use zoomgate::nn::onnx::{self, Attr, Elem, Graph, QuantParams};
 use zoomgate::nn::plan::Plan;
 
 /// Shape of their input.
@@ -12,7 +12,7 @@ pub const SHAPE: [usize; 4] = [1, 3, 16, 16];
 pub fn model() -> ModelProto {
     let mut g = Graph::default();
     g.input("image", Elem::U8, &SHAPE);
-    let q = Quant { scale: 0.02, zero: 128 };
+    let q = QuantParams { scale: 0.02, zero_point: 128 };
     let x = g.dequantize("image", q, "x");
     let conv = |g: &mut Graph, x: &str, name: &str, channels: usize| {
         let values: Vec<f32> = (0..4 * channels * 9).map(|i| (i as f32 * 0.37).sin() * 0.1).collect();
@@ -36,7 +36,7 @@ pub fn qoperator_model() -> ModelProto {
     let mut g = Graph::default();
     g.input("image", Elem::U8, &SHAPE);
     // The constants of a sandwich that nothing reads: names of scales and zero points.
-    let q = Quant { scale: 0.02, zero: 128 };
+    let q = QuantParams { scale: 0.02, zero_point: 128 };
     g.dequantize("image", q, "x");
     let w = g.weight_i8("w", &[4, 3, 3, 3], &[0.05; 108], &[0.001; 4]);
     let b = g.bias_i32("b", &[0.1, -0.1, 0.0, 0.3], q.scale, &[0.001; 4]);
@@ -65,7 +65,7 @@ pub fn qoperator_model() -> ModelProto {
 pub fn diamonds(layers: usize) -> ModelProto {
     let mut g = Graph::default();
     g.input("image", Elem::U8, &SHAPE);
-    let q = Quant { scale: 0.01, zero: 0 };
+    let q = QuantParams { scale: 0.01, zero_point: 0 };
     let x = g.dequantize("image", q, "x");
     let mut from = g.node("Softmax", &[&x], "x.s", &[Attr::Int("axis", 1)]);
     for layer in 0..layers {
@@ -90,7 +90,7 @@ pub fn diamonds(layers: usize) -> ModelProto {
 pub fn chain(op: &str, count: usize, is_quantised: bool) -> ModelProto {
     let mut g = Graph::default();
     g.input("image", Elem::U8, &SHAPE);
-    let q = Quant { scale: 0.01, zero: 0 };
+    let q = QuantParams { scale: 0.01, zero_point: 0 };
     let mut at = g.dequantize("image", q, "x");
     if is_quantised {
         at = g.node("Add", &[&at, &at], "sum", &[]);
@@ -109,7 +109,7 @@ pub fn chain(op: &str, count: usize, is_quantised: bool) -> ModelProto {
 pub fn two_pictures() -> ModelProto {
     let mut g = Graph::default();
     g.input("image", Elem::U8, &SHAPE);
-    let q = Quant { scale: 0.02, zero: 128 };
+    let q = QuantParams { scale: 0.02, zero_point: 128 };
     let x = g.dequantize("image", q, "x");
     // Sizes among many numbers, so that they are taken for weights.
     let mut values = [0i8; 80];

@@ -5,13 +5,13 @@ mod network;
 use proptest::prelude::*;
 use rand::Rng as _;
 
-use crate::nn::onnx::{Attr, Elem, Graph, Quant};
+use crate::nn::onnx::{Attr, Elem, Graph, QuantParams};
 use crate::nn::plan::{Engine, Plan};
 use network::Network;
 
 const SIDE: usize = 9;
 const CHANNELS: usize = 5;
-const X: Quant = Quant { scale: 0.0173, zero: 117 };
+const X: QuantParams = QuantParams { scale: 0.0173, zero_point: 117 };
 const SCALES: [f32; CHANNELS] = [0.0031, 0.011, 0.0007, 0.02, 0.0053];
 
 /// A fixed sequence of bytes.
@@ -20,7 +20,7 @@ fn bytes(count: usize, seed: u32) -> Vec<u8> {
 }
 
 /// image ─ 3x3 convolution of stride 2 ─ `activation` ─ grid `y`.
-fn graph(activation: Option<(&str, &[f32])>, y: Quant) -> Graph {
+fn graph(activation: Option<(&str, &[f32])>, y: QuantParams) -> Graph {
     let mut g = Graph::default();
     g.input("image", Elem::U8, &[1, 3, SIDE, SIDE]);
     let x = g.dequantize("image", X, "x");
@@ -49,7 +49,7 @@ fn numbers() -> (Vec<i64>, Vec<i64>) {
 }
 
 /// What an integer kernel gives, `[5, 5, 5]`.
-fn reference(image: &[u8], y: Quant, least: f32, greatest: f32) -> Vec<u8> {
+fn reference(image: &[u8], y: QuantParams, least: f32, greatest: f32) -> Vec<u8> {
     let (w, b) = numbers();
     let at = |c: usize, row: usize, column: usize| match (row.checked_sub(1), column.checked_sub(1)) {
         (Some(r), Some(k)) if r < SIDE && k < SIDE => i64::from(image[(c * SIDE + r) * SIDE + k]) - 117,
@@ -62,7 +62,7 @@ fn reference(image: &[u8], y: Quant, least: f32, greatest: f32) -> Vec<u8> {
             let acc = (bias + taps.sum::<i64>()) as f32;
             let steps =
                 (acc * (X.scale * scale / y.scale)).clamp(least / y.scale, greatest / y.scale).round_ties_even();
-            out.push((steps + f32::from(y.zero)).clamp(0.0, 255.0) as u8);
+            out.push((steps + f32::from(y.zero_point)).clamp(0.0, 255.0) as u8);
         }
     }
     out
@@ -78,9 +78,9 @@ fn plan(engine: Engine, g: &Graph, outputs: &[&str]) -> Plan {
 
 #[test]
 fn every_step_is_that_of_an_integer_kernel() {
-    let signed = Quant { scale: 0.31, zero: 131 };
-    let positive = Quant { scale: 6.0 / 255.0, zero: 0 };
-    type Case<'a> = (&'a str, Option<(&'a str, &'a [f32])>, Quant, [f32; 2]);
+    let signed = QuantParams { scale: 0.31, zero_point: 131 };
+    let positive = QuantParams { scale: 6.0 / 255.0, zero_point: 0 };
+    type Case<'a> = (&'a str, Option<(&'a str, &'a [f32])>, QuantParams, [f32; 2]);
     let cases: [Case; 5] = [
         ("linear", None, signed, [f32::MIN, f32::MAX]),
         ("relu", Some(("Relu", &[])), signed, [0.0, f32::MAX]),
@@ -104,7 +104,7 @@ fn every_step_is_that_of_an_integer_kernel() {
 
 #[test]
 fn what_somebody_else_reads_is_still_made() {
-    let y = Quant { scale: 0.31, zero: 131 };
+    let y = QuantParams { scale: 0.31, zero_point: 131 };
     let image = bytes(3 * SIDE * SIDE, 5);
     // The float result is wanted beside the stored one, and so is what lies between.
     for outputs in [&["y.q", "conv"][..], &["y", "y.q"], &["activated", "y"], &["y"]] {
@@ -165,7 +165,7 @@ proptest! {
 
 #[test]
 fn a_row_is_multiplied_in_integers_and_rows_are_added_by_tract() {
-    let y = Quant { scale: 0.31, zero: 131 };
+    let y = QuantParams { scale: 0.31, zero_point: 131 };
     let mut g = graph(None, y);
     let x = g.dequantize("y.q", y, "again");
     let mean = g.node("GlobalAveragePool", &[&x], "mean", &[]);
@@ -193,9 +193,9 @@ fn a_row_is_multiplied_in_integers_and_rows_are_added_by_tract() {
 
 #[test]
 fn shapes_that_do_not_fit_are_refused_by_name() {
-    let mut g = graph(None, Quant { scale: 0.31, zero: 131 });
+    let mut g = graph(None, QuantParams { scale: 0.31, zero_point: 131 });
     // Weights for three channels see five.
-    let x = g.dequantize("y.q", Quant { scale: 0.31, zero: 131 }, "again");
+    let x = g.dequantize("y.q", QuantParams { scale: 0.31, zero_point: 131 }, "again");
     g.node("Conv", &[&x, "w"], "wrong", &[]);
     let outputs = ["wrong".to_owned()];
     let model = g.into_model("test", &[]);

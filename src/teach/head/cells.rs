@@ -20,7 +20,7 @@ pub(super) fn planes(space: &FeatureGraph, views: &[&[u8]], mean: &[f32], noise:
     let (c, tokens) = (space.channels, space.cells() / 4);
     let [_, columns] = space.grid;
     let first_noisy = views.len() - noise.len() / (space.cells() * c);
-    let zero = f32::from(space.quant.zero);
+    let zero = f32::from(space.quant.zero_point);
     let mut x = vec![0.0f32; views.len() * space.cells() * c];
     x.par_chunks_mut(tokens * c).enumerate().for_each(|(i, out)| {
         let (plane, v) = (i / views.len(), i % views.len());
@@ -50,7 +50,7 @@ pub(super) fn mean(space: &FeatureGraph, good: &[Codes]) -> Vec<f32> {
         }
     }
     let n = (good.len() * space.cells()) as f64;
-    let zero = f64::from(space.quant.zero);
+    let zero = f64::from(space.quant.zero_point);
     sums.iter().map(|&s| ((s as f64 / n - zero) * f64::from(space.quant.scale)) as f32).collect()
 }
 

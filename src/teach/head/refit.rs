@@ -159,7 +159,7 @@ mod tests {
     use rand::SeedableRng as _;
 
     use super::*;
-    use crate::nn::onnx::{Graph, Quant};
+    use crate::nn::onnx::{Graph, QuantParams};
     use crate::teach::ingredients::Ingredients;
 
     fn views(rng: &mut ChaCha8Rng, bright: bool) -> Vec<Codes> {
@@ -175,7 +175,7 @@ mod tests {
             graph: Graph::default(),
             grid: [4, 4],
             channels: 4,
-            quant: Quant { scale: 0.05, zero: 100 },
+            quant: QuantParams { scale: 0.05, zero_point: 100 },
             input: [32, 32],
         };
         let mut rng = ChaCha8Rng::seed_from_u64(3);

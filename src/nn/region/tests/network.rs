@@ -4,16 +4,16 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::{SIDE, X};
-use crate::nn::onnx::{Attr, Elem, Graph, Quant};
+use crate::nn::onnx::{Attr, Elem, Graph, QuantParams};
 
 /// A random network of what regions are made of, and of what they are not; returns its last stored tensors.
 pub(super) struct Network {
     pub(super) graph: Graph,
     pub(super) rng: ChaCha8Rng,
     /// Stored tensors: name, channels, side.
-    pub(super) stored: Vec<(String, Quant, usize, usize)>,
+    pub(super) stored: Vec<(String, QuantParams, usize, usize)>,
     /// Stored rows: name, length.
-    pub(super) rows: Vec<(String, Quant, usize)>,
+    pub(super) rows: Vec<(String, QuantParams, usize)>,
     count: usize,
 }
 
@@ -25,8 +25,8 @@ impl Network {
         Self { graph, rng, stored: vec![("image".into(), X, 3, SIDE)], rows: Vec::new(), count: 0 }
     }
 
-    fn grid(&mut self) -> Quant {
-        Quant { scale: self.rng.random_range(0.02..0.2), zero: self.rng.random_range(0..=255) }
+    fn grid(&mut self) -> QuantParams {
+        QuantParams { scale: self.rng.random_range(0.02..0.2), zero_point: self.rng.random_range(0..=255) }
     }
 
     fn name(&mut self) -> String {
@@ -34,12 +34,12 @@ impl Network {
         format!("t{}", self.count)
     }
 
-    fn pick(&mut self) -> (String, Quant, usize, usize) {
+    fn pick(&mut self) -> (String, QuantParams, usize, usize) {
         let i = self.rng.random_range(0..self.stored.len());
         self.stored[i].clone()
     }
 
-    fn store(&mut self, float: &str, name: &str, q: Quant, channels: usize, side: usize) {
+    fn store(&mut self, float: &str, name: &str, q: QuantParams, channels: usize, side: usize) {
         self.graph.fake_quantize(float, q, name);
         self.stored.push((format!("{name}.q"), q, channels, side));
     }
@@ -106,7 +106,7 @@ impl Network {
         let ((x, q, channels, _), name) = (self.pick(), self.name());
         let x = self.graph.dequantize(&x, q, &format!("{name}.x"));
         // Means have a smaller range than what they are taken of.
-        let q = Quant { scale: q.scale / 3.0, zero: self.rng.random_range(60..200) };
+        let q = QuantParams { scale: q.scale / 3.0, zero_point: self.rng.random_range(60..200) };
         match self.rng.random_range(0..3) {
             0 => {
                 let attrs = [Attr::Ints("axes", &[2, 3]), Attr::Int("keepdims", 0)];
@@ -142,7 +142,7 @@ impl Network {
         let y = self.graph.node("ReduceMean", &[&x], &format!("{name}.mean"), &attrs);
         let share = self.graph.f32(&format!("{name}.share"), &[], &[10.0 / largest]);
         let y = self.graph.node("Mul", &[&y, &share], &format!("{name}.part"), &[]);
-        let q = Quant { scale: 0.08, zero: 128 };
+        let q = QuantParams { scale: 0.08, zero_point: 128 };
         if is_row {
             self.graph.fake_quantize(&y, q, &name);
             self.rows.push((format!("{name}.q"), q, channels));
@@ -187,7 +187,7 @@ impl Network {
         let name = self.name();
         let x = self.graph.dequantize(&x, q, &format!("{name}.x"));
         let y = self.graph.node("Add", &[&x, &x], &format!("{name}.sum"), &[]);
-        let q = Quant { scale: 2.0 * q.scale, ..q };
+        let q = QuantParams { scale: 2.0 * q.scale, ..q };
         self.graph.fake_quantize(&y, q, &name);
         self.rows.push((format!("{name}.q"), q, count));
     }
@@ -230,7 +230,7 @@ impl Network {
         let share =
             self.graph.f32(&format!("{name}.share"), &[], &[20.0 / ((255.0 * q.scale).powi(2) * channels as f32)]);
         let y = self.graph.node("Mul", &[&y, &share], &format!("{name}.part"), &[]);
-        self.store(&y, &name, Quant { scale: 0.05, zero: 3 }, 1, side);
+        self.store(&y, &name, QuantParams { scale: 0.05, zero_point: 3 }, 1, side);
     }
 
     /// Tensors side by side, each averaged, multiplied and repeated or not.
