@@ -32,7 +32,7 @@ use zoomgate::inspect::Inspect;
 use zoomgate::inspect::frozen::FrozenWatch;
 use zoomgate::inspect::model::Model;
 use zoomgate::nn::onnx::{self, Elem};
-use zoomgate::nn::plan::{Plan, Running};
+use zoomgate::nn::plan::{ExecutionPlan, Running};
 use zoomgate::pipeline::actuation::{Actuation, Heartbeat, Light, Line, Panel, Results, Sensors, Trigger};
 use zoomgate::pipeline::capture::capture;
 use zoomgate::pipeline::inspection::{InspectionCost, inspection};
@@ -329,7 +329,8 @@ fn an_inspection_allocates_what_its_graphs_do_and_always_as_often() {
         if view == "full" {
             outputs.push("full_attention".into());
         }
-        let plan = Plan::new(&graphs, [1, 3, input.height, input.width], Elem::U8, &outputs, "recipe").unwrap();
+        let plan =
+            ExecutionPlan::new(&graphs, [1, 3, input.height, input.width], Elem::U8, &outputs, "recipe").unwrap();
         plan.spawn().unwrap()
     };
     let alone: u64 = [("full", &inputs[0]), ("zoom", &inputs[1])]

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::recipe::{KEEPSAKE_KEY, METADATA_KEY, Recipe};
 use crate::nn::int8::Isa;
 use crate::nn::onnx::{self, Elem};
-use crate::nn::plan::{Engine, NodeTime, Plan, Running};
+use crate::nn::plan::{Engine, ExecutionPlan, NodeTime, Running};
 use crate::nn::team::Team;
 use crate::nn::{ModelProto, surgery};
 use crate::storage;
@@ -190,7 +190,7 @@ impl Timed {
     }
 
     fn only_run(&self, model: &ModelProto, outputs: &[String], args: &Args, origin: &str) -> Result<()> {
-        let plan = Plan::with(args.engine.into(), model, self.shape, self.elem, outputs, origin)?;
+        let plan = ExecutionPlan::with(args.engine.into(), model, self.shape, self.elem, outputs, origin)?;
         let (mut running, input) = (plan.spawn()?.with_team(Team::of(args.threads.into())?), self.input());
         (0..args.runs).try_for_each(|_| running.run(&input).map(drop))
     }
@@ -198,12 +198,12 @@ impl Timed {
     fn time(&self, model: &ModelProto, name: &str, outputs: &[String], args: &Args, origin: &str) -> Result<Pass> {
         let input = self.input();
         let start = Instant::now();
-        let plan = Plan::with(args.engine.into(), model, self.shape, self.elem, outputs, origin)?;
+        let plan = ExecutionPlan::with(args.engine.into(), model, self.shape, self.elem, outputs, origin)?;
         let mut ours = plan.spawn()?.with_team(Team::of(args.threads.into())?);
         ours.run(&input)?;
         let first = start.elapsed();
         let mut stock = match args.stock {
-            true => Some(Plan::with(Engine::Stock, model, self.shape, self.elem, outputs, origin)?.spawn()?),
+            true => Some(ExecutionPlan::with(Engine::Stock, model, self.shape, self.elem, outputs, origin)?.spawn()?),
             false => None,
         };
         let (mut times, mut stock_times) = (Vec::new(), Vec::new());

@@ -21,7 +21,7 @@ use crate::frame::motion::Motion;
 use crate::nn::ModelProto;
 use crate::nn::backbone::Backbone;
 use crate::nn::onnx::{self, Elem};
-use crate::nn::plan::{Output, Plan, Remainder, Running};
+use crate::nn::plan::{ExecutionPlan, Output, Remainder, Running};
 use crate::nn::surgery;
 use crate::nn::team::Team;
 use crate::storage;
@@ -31,8 +31,8 @@ use crate::units::Score;
 #[derive(Clone)]
 pub struct Model {
     recipe: std::sync::Arc<Recipe>,
-    full: Plan,
-    zoom: Plan,
+    full: ExecutionPlan,
+    zoom: ExecutionPlan,
     aligner: Option<std::sync::Arc<Aligner>>,
     zoom_from: f32,
     team: Option<std::sync::Arc<Team>>,
@@ -80,7 +80,7 @@ impl Model {
         let shape = [1, 3, recipe.input.height, recipe.input.width];
         let plan = |outputs: &[&str]| {
             let outputs: Vec<String> = outputs.iter().map(|&o| o.to_owned()).collect();
-            Plan::new(&model, shape, Elem::U8, &outputs, origin)
+            ExecutionPlan::new(&model, shape, Elem::U8, &outputs, origin)
         };
         if recipe.constants.as_ref().is_some_and(|written| *written != digest(&model)) {
             let message = format!(

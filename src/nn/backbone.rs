@@ -11,7 +11,7 @@ use std::path::Path;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 
 use super::onnx::{self, Elem, Graph, QuantParams};
-use super::plan::Plan;
+use super::plan::ExecutionPlan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage;
 
@@ -204,7 +204,7 @@ impl Backbone {
                 names.push(f.clone());
             }
         }
-        let plan = Plan::new(&normalised, [1, 3, height, width], Elem::F32, &names, &self.name)?;
+        let plan = ExecutionPlan::new(&normalised, [1, 3, height, width], Elem::F32, &names, &self.name)?;
         let mut running = plan.spawn()?;
         let mut ranges: BTreeMap<&str, (f32, f32)> = BTreeMap::new();
         let mut shapes: HashMap<&str, Vec<usize>> = HashMap::new();

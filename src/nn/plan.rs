@@ -25,9 +25,9 @@ pub enum Engine {
     Stock,
 }
 
-/// A graph ready to run: fixed shapes, optimised, shareable between threads. [`Plan::spawn`] gives each thread a state.
+/// A graph ready to run: fixed shapes, optimised, shareable between threads. [`ExecutionPlan::spawn`] gives each thread a state.
 #[derive(Clone)]
-pub struct Plan {
+pub struct ExecutionPlan {
     runnable: Arc<TypedSimplePlan>,
     engine: Engine,
     /// Why it is the stock engine where ours was asked for.
@@ -41,7 +41,7 @@ pub struct Plan {
 /// The second input of a graph that knows what is usual where: row and column at which its picture begins, `[2]` i64.
 pub const AT: &str = "zoom_at";
 
-/// One thread's running state of a [`Plan`]; keep it for as long as the thread runs, making one costs.
+/// One thread's running state of a [`ExecutionPlan`]; keep it for as long as the thread runs, making one costs.
 pub struct Running {
     state: TypedSimpleState,
     /// Shared with the graph while it runs.
@@ -94,7 +94,7 @@ fn failed(origin: &str, e: TractError) -> Error {
     Error::new(ErrorKind::Corrupt, format!("{origin} cannot be run: {}", e.root_cause())).caused_by(format!("{e:#}"))
 }
 
-impl Plan {
+impl ExecutionPlan {
     /// Prepares `model` for inputs of `input_shape` (`[1, 3, H, W]`, `elem`; beside it [`AT`], where the outputs need that)
     /// and prunes it to `outputs`.
     ///
@@ -112,10 +112,10 @@ impl Plan {
         Self::with(Engine::Int8, model, input_shape, elem, outputs, origin)
     }
 
-    /// As [`Plan::new`], by another engine, to compare.
+    /// As [`ExecutionPlan::new`], by another engine, to compare.
     ///
     /// # Errors
-    /// As [`Plan::new`].
+    /// As [`ExecutionPlan::new`].
     pub fn with(
         engine: Engine,
         model: &ModelProto,
@@ -163,7 +163,7 @@ impl Plan {
             Ok(runnable) => (runnable, engine, None),
             Err(e) if engine == Engine::Stock => return Err(failed(origin, e)),
             Err(e) => {
-                // What our operators cannot do, tract may; who runs a line asks for [`Plan::remainder`].
+                // What our operators cannot do, tract may; who runs a line asks for [`ExecutionPlan::remainder`].
                 let stock = build(Engine::Stock).map_err(|_| failed(origin, TractError::msg(format!("{e:#}"))))?;
                 (stock, Engine::Stock, Some(e.root_cause().to_string().into()))
             }

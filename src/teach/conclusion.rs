@@ -25,7 +25,7 @@ use crate::inspect::recipe::{
 use crate::inspect::register::Aligner;
 use crate::nn::backbone::Backbone;
 use crate::nn::onnx::{self, Elem};
-use crate::nn::plan::Plan;
+use crate::nn::plan::ExecutionPlan;
 
 /// The least weight of the normality evidence in a view that counts. Chosen: a deviation of rounding noise then weighs nothing.
 const WEIGHT_MIN: f32 = 0.01;
@@ -234,8 +234,8 @@ pub(super) fn date() -> String {
 
 /// The finished graph's two passes.
 pub(super) struct Passes {
-    pub(super) full: Plan,
-    pub(super) zoom: Plan,
+    pub(super) full: ExecutionPlan,
+    pub(super) zoom: ExecutionPlan,
 }
 
 /// Raw results of one view over several parts.
@@ -258,19 +258,25 @@ impl Passes {
     fn of(graph: &onnx::Graph, shape: [usize; 4]) -> Result<Self> {
         let model = graph::as_model(graph, &[]);
         let plan = |v: &str| {
-            Plan::new(&model, shape, Elem::U8, &[format!("{v}_map"), format!("{v}_score")], "the recipe being taught")
+            ExecutionPlan::new(
+                &model,
+                shape,
+                Elem::U8,
+                &[format!("{v}_map"), format!("{v}_score")],
+                "the recipe being taught",
+            )
         };
         Ok(Self { full: plan("full")?, zoom: plan("zoom")? })
     }
 }
 
 /// The raw evidences of one input.
-fn score(plan: &Plan, input: &[u8]) -> Result<Vec<f32>> {
+fn score(plan: &ExecutionPlan, input: &[u8]) -> Result<Vec<f32>> {
     Ok(plan.spawn()?.run(input)?[1].f32().to_vec())
 }
 
 pub(super) fn measure(
-    plan: &Plan,
+    plan: &ExecutionPlan,
     count: usize,
     view: impl Fn(usize) -> Result<Seen> + Sync,
     progress: &dyn Progress,

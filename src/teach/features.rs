@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use crate::error::{Error, ErrorKind, Result};
 use crate::nn::backbone::{Backbone, Feature, Quantised};
 use crate::nn::onnx::{Attr, Elem, Graph, QuantParams};
-use crate::nn::plan::{Plan, Running};
+use crate::nn::plan::{ExecutionPlan, Running};
 
 /// Headroom above the largest feature seen while calibrating: defects are further out than good parts.
 const HEADROOM: f32 = 1.25;
@@ -105,7 +105,7 @@ impl FeatureGraph {
         }
         let pooled: Vec<String> = features.iter().map(|f| pool(&mut graph, f)).collect();
         let model = graph.clone().into_model("features", &[]);
-        let plan = Plan::new(&model, [1, 3, height, width], Elem::U8, &pooled, &backbone.name)?;
+        let plan = ExecutionPlan::new(&model, [1, 3, height, width], Elem::U8, &pooled, &backbone.name)?;
         let mut running = plan.spawn()?;
         let mut moments: Vec<Vec<[f64; 2]>> = features.iter().map(|f| vec![[0.0; 2]; f.channels]).collect();
         let mut outputs = Vec::with_capacity(views.len());
@@ -163,7 +163,7 @@ impl FeatureGraph {
     pub fn extractor(&self) -> Result<Extractor> {
         let model = self.graph.clone().into_model("features", &[]);
         let shape = [1, 3, self.input[0], self.input[1]];
-        let plan = Plan::new(&model, shape, Elem::U8, &["x.q".to_owned()], "the feature graph")?;
+        let plan = ExecutionPlan::new(&model, shape, Elem::U8, &["x.q".to_owned()], "the feature graph")?;
         Ok(Extractor { plan, channels: self.channels })
     }
 
@@ -195,7 +195,7 @@ impl FeatureGraph {
 
 /// Runs the feature graph on many views, on all cores.
 pub struct Extractor {
-    plan: Plan,
+    plan: ExecutionPlan,
     channels: usize,
 }
 

@@ -20,7 +20,7 @@ use super::view::{Known, Normality};
 use crate::error::Result;
 use crate::nn::ModelProto;
 use crate::nn::onnx::{Attr, Elem, Graph, QuantParams};
-use crate::nn::plan::{AT, Plan};
+use crate::nn::plan::{AT, ExecutionPlan};
 
 /// The views, as their parts of the graph are called.
 pub const VIEWS: [&str; 2] = ["full", "zoom"];
@@ -131,7 +131,7 @@ fn calibrate(
     write_head(&mut g, space, view, head, &Ranges::default());
     let names: Vec<String> = ["first", "mixed", "second"].map(|n| format!("{view}.{n}")).to_vec();
     let model = g.into_model("calibration", &[]);
-    let plan = Plan::new(&model, shape, Elem::U8, &names, "the head")?;
+    let plan = ExecutionPlan::new(&model, shape, Elem::U8, &names, "the head")?;
     let mut running = plan.spawn()?;
     let mut ranges = [(0.0f32, 0.0f32); 3];
     for picture in pictures {

@@ -23,7 +23,7 @@ use super::view::top_mean;
 use crate::error::Result;
 use crate::inspect::Evidence;
 use crate::inspect::recipe::Recipe;
-use crate::nn::plan::Plan;
+use crate::nn::plan::ExecutionPlan;
 
 /// A known bad part that scores below this looks like a good one: five of six good parts do.
 const LIKE_GOOD: f32 = 1.0;
@@ -54,7 +54,7 @@ impl Lesson<'_> {
         fitted: &Fitted,
         recipe: &Recipe,
         held: &[f32],
-        (zoom, bounds): (&Plan, &Bounds),
+        (zoom, bounds): (&ExecutionPlan, &Bounds),
     ) -> Result<SecondLook> {
         let unseen = self.unseen(fitted)?;
         log::debug!("known bad parts by heads that have not seen them: {unseen:.2?}");
@@ -86,7 +86,7 @@ impl Lesson<'_> {
     }
 
     /// Good parts fitted on that the recipe rejects by far, by their place in the fit.
-    fn rejected(&self, fitted: &Fitted, recipe: &Recipe, zoom: &Plan, bounds: &Bounds) -> Result<Vec<usize>> {
+    fn rejected(&self, fitted: &Fitted, recipe: &Recipe, zoom: &ExecutionPlan, bounds: &Bounds) -> Result<Vec<usize>> {
         let space = &self.space;
         let (far, top) = (distance_cells(space.cells()), top_cells(space.cells()));
         let view = &fitted.full;

@@ -3,7 +3,7 @@
 use zoomgate::error::Error;
 use zoomgate::nn::ModelProto;
 use zoomgate::nn::onnx::{self, Attr, Elem, Graph, QuantParams};
-use zoomgate::nn::plan::Plan;
+use zoomgate::nn::plan::ExecutionPlan;
 
 /// Shape of their input.
 pub const SHAPE: [usize; 4] = [1, 3, 16, 16];
@@ -134,7 +134,7 @@ pub fn two_pictures() -> ModelProto {
 }
 
 /// A plan of what these bytes say, from another machine or damaged on the way.
-pub fn planned(bytes: &[u8]) -> Result<Plan, Error> {
+pub fn planned(bytes: &[u8]) -> Result<ExecutionPlan, Error> {
     let model = onnx::decode(bytes, "line3.onnx")?;
-    Plan::new(&model, SHAPE, Elem::U8, &["y".to_owned()], "line3.onnx")
+    ExecutionPlan::new(&model, SHAPE, Elem::U8, &["y".to_owned()], "line3.onnx")
 }

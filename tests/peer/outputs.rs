@@ -11,7 +11,7 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use zoomgate::nn::{onnx, plan::Plan};
+use zoomgate::nn::{onnx, plan::ExecutionPlan};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let decoded = onnx::decode(&fs::read(model)?, model)?;
     let (_, elem, _) = onnx::interface(&decoded).ok_or("a model of one input, bytes or floats")?;
     let shape = [1, 3, height.parse()?, width.parse()?];
-    let plan = Plan::new(&decoded, shape, elem, names, model)?;
+    let plan = ExecutionPlan::new(&decoded, shape, elem, names, model)?;
     let picture = fs::read(picture)?;
     let mut running = plan.spawn()?;
     for (i, output) in running.run(&picture)?.iter().enumerate() {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tract_onnx::prelude::*;
 
 use super::slow::macs;
-use super::{Plan, Running, failed, filled, region, team};
+use super::{ExecutionPlan, Running, failed, filled, region, team};
 use crate::error::Result;
 
 /// One node of a plan, as it was run.
@@ -32,7 +32,7 @@ impl Running {
     ///
     /// # Errors
     /// As [`Running::run`].
-    pub fn profile(&mut self, plan: &Plan, input: &[u8], runs: usize) -> Result<Vec<NodeTime>> {
+    pub fn profile(&mut self, plan: &ExecutionPlan, input: &[u8], runs: usize) -> Result<Vec<NodeTime>> {
         let model = plan.runnable.model();
         let mut times = vec![Duration::MAX; model.nodes.len()];
         let mut one = || -> TractResult<()> {

@@ -6,7 +6,7 @@ use std::fmt;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
-use super::{Plan, region};
+use super::{ExecutionPlan, region};
 
 /// A plan whose multiplications are more than this share in floats is slow. Recipes of ours leave their attention to
 /// tract by design: 1.6 % with 256 x 256 pixels, a fifth with 1,024 x 1,024. Those in floats leave everything, and
@@ -62,7 +62,7 @@ impl fmt::Display for Remainder {
     }
 }
 
-impl Plan {
+impl ExecutionPlan {
     /// What of it tract runs itself. Cost: a look at each node.
     pub fn remainder(&self) -> Remainder {
         let model = self.runnable.model();

@@ -10,15 +10,15 @@ use rand::Rng as _;
 use crate::error::ErrorKind;
 use crate::nn::ModelProto;
 use crate::nn::onnx::Elem;
-use crate::nn::plan::{Engine, Plan};
+use crate::nn::plan::{Engine, ExecutionPlan};
 use network::{Network, Tensor};
 
 /// What is left of nodes once regions have taken theirs.
 const LEFT: [&str; 3] = ["Source", "Int8Region", "IntoShape"];
 
-fn planned(engine: Engine, model: &ModelProto, shape: [usize; 3], outputs: &[String]) -> Plan {
+fn planned(engine: Engine, model: &ModelProto, shape: [usize; 3], outputs: &[String]) -> ExecutionPlan {
     let [c, h, w] = shape;
-    let plan = Plan::with(engine, model, [1, c, h, w], Elem::U8, outputs, "line3.onnx").unwrap();
+    let plan = ExecutionPlan::with(engine, model, [1, c, h, w], Elem::U8, outputs, "line3.onnx").unwrap();
     assert_eq!(plan.engine(), engine, "it fell back");
     plan
 }
@@ -134,7 +134,7 @@ fn refused(change: impl FnOnce(&mut ModelProto), kind: ErrorKind, words: &[&str]
     let [c, h, w] = net.made[0].shape;
     let mut model = net.graph.into_model("test", &[]);
     change(&mut model);
-    let Err(error) = Plan::new(&model, [1, c, h, w], Elem::U8, &outputs, "line3.onnx") else {
+    let Err(error) = ExecutionPlan::new(&model, [1, c, h, w], Elem::U8, &outputs, "line3.onnx") else {
         panic!("{words:?} was planned")
     };
     let text = error.to_string();

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rand::Rng as _;
 
 use crate::nn::onnx::{Attr, Elem, Graph, QuantParams};
-use crate::nn::plan::{Engine, Plan};
+use crate::nn::plan::{Engine, ExecutionPlan};
 use network::Network;
 
 const SIDE: usize = 9;
@@ -68,10 +68,10 @@ fn reference(image: &[u8], y: QuantParams, least: f32, greatest: f32) -> Vec<u8>
     out
 }
 
-fn plan(engine: Engine, g: &Graph, outputs: &[&str]) -> Plan {
+fn plan(engine: Engine, g: &Graph, outputs: &[&str]) -> ExecutionPlan {
     let outputs: Vec<String> = outputs.iter().map(|o| (*o).to_owned()).collect();
     let model = g.clone().into_model("test", &[]);
-    let plan = Plan::with(engine, &model, [1, 3, SIDE, SIDE], Elem::U8, &outputs, "the test").unwrap();
+    let plan = ExecutionPlan::with(engine, &model, [1, 3, SIDE, SIDE], Elem::U8, &outputs, "the test").unwrap();
     assert_eq!(plan.engine(), engine, "it fell back");
     plan
 }
@@ -199,7 +199,7 @@ fn shapes_that_do_not_fit_are_refused_by_name() {
     g.node("Conv", &[&x, "w"], "wrong", &[]);
     let outputs = ["wrong".to_owned()];
     let model = g.into_model("test", &[]);
-    let Err(error) = Plan::new(&model, [1, 3, SIDE, SIDE], Elem::U8, &outputs, "line3.onnx") else {
+    let Err(error) = ExecutionPlan::new(&model, [1, 3, SIDE, SIDE], Elem::U8, &outputs, "line3.onnx") else {
         panic!("a convolution of the wrong channels was planned")
     };
     let text = format!("{error} {error:?}");
