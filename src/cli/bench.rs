@@ -13,7 +13,7 @@ use crate::inspect::recipe::{KEEPSAKE_KEY, METADATA_KEY, Recipe};
 use crate::nn::int8::Isa;
 use crate::nn::onnx::{self, Elem};
 use crate::nn::plan::{Engine, ExecutionPlan, NodeTime, Running};
-use crate::nn::team::Team;
+use crate::nn::pool::ThreadPool;
 use crate::nn::{ModelProto, surgery};
 use crate::storage;
 
@@ -191,7 +191,8 @@ impl Timed {
 
     fn only_run(&self, model: &ModelProto, outputs: &[String], args: &Args, origin: &str) -> Result<()> {
         let plan = ExecutionPlan::with(args.engine.into(), model, self.shape, self.elem, outputs, origin)?;
-        let (mut running, input) = (plan.spawn()?.with_team(Team::of(args.threads.into())?), self.input());
+        let (mut running, input) =
+            (plan.spawn()?.with_pool(ThreadPool::with_threads(args.threads.into())?), self.input());
         (0..args.runs).try_for_each(|_| running.run(&input).map(drop))
     }
 
@@ -199,7 +200,7 @@ impl Timed {
         let input = self.input();
         let start = Instant::now();
         let plan = ExecutionPlan::with(args.engine.into(), model, self.shape, self.elem, outputs, origin)?;
-        let mut ours = plan.spawn()?.with_team(Team::of(args.threads.into())?);
+        let mut ours = plan.spawn()?.with_pool(ThreadPool::with_threads(args.threads.into())?);
         ours.run(&input)?;
         let first = start.elapsed();
         let mut stock = match args.stock {

@@ -22,8 +22,8 @@ use crate::nn::ModelProto;
 use crate::nn::backbone::Backbone;
 use crate::nn::onnx::{self, Elem};
 use crate::nn::plan::{ExecutionPlan, Output, Remainder, Running};
+use crate::nn::pool::ThreadPool;
 use crate::nn::surgery;
-use crate::nn::team::Team;
 use crate::storage;
 use crate::units::Score;
 
@@ -35,7 +35,7 @@ pub struct Model {
     zoom: ExecutionPlan,
     aligner: Option<std::sync::Arc<Aligner>>,
     zoom_from: f32,
-    team: Option<std::sync::Arc<Team>>,
+    pool: Option<std::sync::Arc<ThreadPool>>,
 }
 
 /// Full views this many deviations below the threshold are not looked at closer where the zoom is lazy. Chosen: the zoom
@@ -94,7 +94,7 @@ impl Model {
         let full = plan(&["full_map", "full_score", "full_attention"])?;
         let zoom = plan(&["zoom_map", "zoom_score"])?;
         let aligner = recipe.registration.clone().map(|r| std::sync::Arc::new(Aligner::new(r)));
-        let loaded = Self { full, zoom, recipe: std::sync::Arc::new(recipe), aligner, zoom_from: f32::MIN, team: None };
+        let loaded = Self { full, zoom, recipe: std::sync::Arc::new(recipe), aligner, zoom_from: f32::MIN, pool: None };
         loaded.self_test(origin)?;
         Ok(loaded)
     }
@@ -150,7 +150,7 @@ impl Model {
     /// # Errors
     /// When the system refuses a thread.
     pub fn with_threads(self, threads: usize) -> Result<Self> {
-        Ok(Self { team: Team::of(threads)?, ..self })
+        Ok(Self { pool: ThreadPool::with_threads(threads)?, ..self })
     }
 
     /// An inspector for one thread.
@@ -160,8 +160,8 @@ impl Model {
     pub fn inspector(&self) -> Result<Inspector> {
         Ok(Inspector {
             recipe: self.recipe.clone(),
-            full: self.full.spawn()?.with_team(self.team.clone()),
-            zoom: self.zoom.spawn()?.with_team(self.team.clone()),
+            full: self.full.spawn()?.with_pool(self.pool.clone()),
+            zoom: self.zoom.spawn()?.with_pool(self.pool.clone()),
             input: vec![0; 3 * self.recipe.input.height * self.recipe.input.width],
             zoom_from: self.zoom_from,
             aligner: self.aligner.clone(),

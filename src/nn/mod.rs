@@ -6,9 +6,9 @@ mod fusion;
 pub mod int8;
 pub mod onnx;
 pub mod plan;
+pub mod pool;
 mod qoperator;
 mod region;
 pub mod surgery;
-pub mod team;
 
 pub use tract_onnx::pb::ModelProto;

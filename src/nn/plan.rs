@@ -10,7 +10,7 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
 use super::onnx::{self, Elem};
-use super::team::{self, Team};
+use super::pool::{self, ThreadPool};
 use super::{check, fusion, qoperator, region};
 use crate::error::{Error, ErrorKind, Result};
 pub use profile::NodeTime;
@@ -48,7 +48,7 @@ pub struct Running {
     input: Arc<Tensor>,
     /// Row and column, where the graph asks.
     at: Option<Arc<Tensor>>,
-    team: Option<Arc<Team>>,
+    pool: Option<Arc<ThreadPool>>,
 }
 
 /// One output of a run.
@@ -196,15 +196,15 @@ impl ExecutionPlan {
         let zeros = |elem: Elem, shape: &[usize]| Tensor::zero_dt(datum(elem), shape).map(Arc::new).map_err(failed);
         let input = zeros(self.elem, &self.input_shape)?;
         let at = if self.asks_where { Some(zeros(Elem::I64, &[2])?) } else { None };
-        Ok(Running { state, input, at, team: None })
+        Ok(Running { state, input, at, pool: None })
     }
 }
 
 impl Running {
-    /// The same, run by a team instead of the calling thread.
+    /// The same, run by a pool instead of the calling thread.
     #[must_use]
-    pub fn with_team(self, team: Option<Arc<Team>>) -> Self {
-        Self { team, ..self }
+    pub fn with_pool(self, pool: Option<Arc<ThreadPool>>) -> Self {
+        Self { pool, ..self }
     }
 
     /// Runs one input: `[1, 3, H, W]` u8, planar RGB (converted to float for a graph with a float input).
@@ -228,12 +228,12 @@ impl Running {
             let message = format!("model input {shape:?} takes {want} bytes, got {}", input.len());
             return Err(Error::new(ErrorKind::Internal, message));
         }
-        let Self { state, input: tensor, at: place, team } = self;
+        let Self { state, input: tensor, at: place, pool } = self;
         let run = || -> TractResult<Outputs> {
             let inputs = filled(tensor, place.as_mut(), input, at)?;
             Ok(state.run(inputs)?.into_iter().map(Output).collect())
         };
-        team::run(team.as_deref(), run).map_err(|e| failed("the model", e))
+        pool::run(pool.as_deref(), run).map_err(|e| failed("the model", e))
     }
 }
 

@@ -13,13 +13,13 @@ mod tests;
 use std::collections::BTreeMap;
 
 use super::int8::{Conv, Out, Scratch};
-use super::team;
+use super::pool;
 pub(super) use form::Form;
 use form::Stored;
 pub(super) use op::{NAME, replace};
 use steps::{Add, AveragePool, MaxPool, Mean, Moment, Mul, Resize, Squares, Stack, Store};
 
-/// Multiplications from which on a convolution is shared by a team: a tenth of a millisecond on one core of a small
+/// Multiplications from which on a convolution is shared by a pool: a tenth of a millisecond on one core of a small
 /// board, and some microseconds to wake a thread. Chosen.
 const SHARED: u64 = 1 << 20;
 
@@ -41,7 +41,7 @@ pub(super) struct Compiled {
 pub(super) struct Workspace {
     bytes: Vec<Vec<u8>>,
     floats: Vec<Vec<f32>>,
-    /// One for each thread of the team.
+    /// One for each thread of the pool.
     scratches: Vec<Scratch>,
     /// Means and gains of a pixel.
     usual: [Vec<f32>; 2],
@@ -174,10 +174,10 @@ impl Compiled {
         steps::interleave(x, height * width, channels, &mut workspace.floats[buffer], |v| v);
     }
 
-    /// Runs all steps on what has been entered, with the team that the calling thread belongs to. A team's first run makes
+    /// Runs all steps on what has been entered, with the pool that the calling thread belongs to. The first run in a pool makes
     /// its scratches.
     pub(super) fn run(&self, workspace: &mut Workspace) {
-        while workspace.scratches.len() < team::size() {
+        while workspace.scratches.len() < pool::size() {
             workspace.scratches.push(self.scratch());
         }
         for step in &self.steps {
@@ -205,7 +205,7 @@ impl Step {
         let Workspace { bytes, floats, scratches, usual } = workspace;
         let (to, size) = self.y;
         let is_shared = self.kind.conv().is_some_and(|conv| conv.shape().macs() >= SHARED);
-        let scratches = &mut scratches[..if is_shared { team::size() } else { 1 }];
+        let scratches = &mut scratches[..if is_shared { pool::size() } else { 1 }];
         match &self.kind {
             Kind::Floats { conv, scale, bias } => {
                 let (from, length) = self.x[0];

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tract_onnx::prelude::*;
 
 use super::slow::macs;
-use super::{ExecutionPlan, Running, failed, filled, region, team};
+use super::{ExecutionPlan, Running, failed, filled, pool, region};
 use crate::error::Result;
 
 /// One node of a plan, as it was run.
@@ -46,7 +46,7 @@ impl Running {
             Ok(())
         };
         for _ in 0..runs.max(1) {
-            team::run(self.team.as_deref(), &mut one).map_err(|e| failed("the model", e))?;
+            pool::run(self.pool.as_deref(), &mut one).map_err(|e| failed("the model", e))?;
         }
         let told = |node: &TypedNode| -> TractResult<NodeTime> {
             let facts = model.node_input_facts(node.id)?;

@@ -3,28 +3,28 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::ThreadPoolBuilder;
 
 use crate::error::{Error, ErrorKind, Result};
 
 thread_local! {
-    /// How many threads the team has that this one belongs to.
+    /// How many threads are in the pool that this one belongs to.
     static SIZE: Cell<usize> = const { Cell::new(1) };
 }
 
-/// Threads that run one graph at a time together. They sleep while there is none.
+/// Threads that run one graph at a time together. They sleep when there is nothing to run.
 ///
-/// Their priority is that of the thread that makes the team: outputs, which are SCHED_FIFO, go first, and so does capture,
+/// They have the priority of the thread that makes the pool: outputs, which are SCHED_FIFO, go first, and so does capture,
 /// which sleeps nearly always.
 #[derive(Debug)]
-pub struct Team(ThreadPool);
+pub struct ThreadPool(rayon::ThreadPool);
 
-impl Team {
-    /// A team of `threads`; none where one works alone.
+impl ThreadPool {
+    /// A pool of `threads`; `None` for a single thread, which works alone.
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub fn of(threads: usize) -> Result<Option<Arc<Self>>> {
+    pub fn with_threads(threads: usize) -> Result<Option<Arc<Self>>> {
         if threads <= 1 {
             return Ok(None);
         }
@@ -39,11 +39,11 @@ impl Team {
     }
 }
 
-/// Runs `work` on one of the team's threads and waits, so that int8 operators in it are shared by all of them; without a
-/// team, on the calling thread.
-pub(super) fn run<R: Send>(team: Option<&Team>, work: impl FnOnce() -> R + Send) -> R {
-    match team {
-        Some(Team(pool)) => pool.install(work),
+/// Runs `work` on one of the pool's threads and waits, so that int8 operators in it are shared by all of them; without a
+/// pool, on the calling thread.
+pub(super) fn run<R: Send>(pool: Option<&ThreadPool>, work: impl FnOnce() -> R + Send) -> R {
+    match pool {
+        Some(ThreadPool(pool)) => pool.install(work),
         None => work(),
     }
 }
