@@ -313,15 +313,76 @@ fn every_invariant_has_a_test_that_exists() {
     }
 }
 
+/// Scripts that check nothing by themselves, and why.
+const NO_CHECKS: [(&str, &str); 7] = [
+    (".ci/common.sh", "what both gates share"),
+    ("cross/bench-arm.sh", "counts instructions for docs/SPEED.md"),
+    ("cross/setup.sh", "installs"),
+    ("cross/toolchain.sh", "chooses a compiler"),
+    ("tests/fuzz/run.sh", "runs until something breaks"),
+    ("tests/peer/speed.sh", "times models for docs/SPEED.md"),
+    ("tests/vm/setup.sh", "installs"),
+];
+
 #[test]
-fn continuous_integration_runs_the_readmes_test_command() {
+fn every_check_stands_in_one_of_the_two_gates() {
     let readme = read("README.md");
     let commands: BTreeSet<&str> = readme.lines().map(str::trim).filter(|l| l.starts_with("cargo test")).collect();
     assert_eq!(commands, BTreeSet::from(["cargo test --release"]), "README.md gives one test command");
-    let script = read(".ci/run");
-    let steps: Vec<&str> = script.lines().filter_map(|l| l.trim().strip_prefix("step ")).collect();
-    assert!(
-        steps.contains(&"'tests' cargo test --release"),
-        ".ci/run does not run the README's command as it is: {steps:#?}"
-    );
+    let (run, release) = (read(".ci/run"), read(".ci/release"));
+    let steps: Vec<&str> = run.lines().filter_map(|l| l.trim().strip_prefix("step ")).collect();
+    for command in
+        ["'tests' cargo test --release", "'format' cargo fmt --all --check", "'checks for a release' .ci/release --due"]
+    {
+        assert!(steps.contains(&command), ".ci/run has no step {command}: {steps:#?}");
+    }
+    let gates: String = run.lines().chain(release.lines()).filter(|l| !l.trim_start().starts_with('#')).collect();
+    for script in scripts() {
+        let is_called = gates.contains(&script);
+        let excuse = NO_CHECKS.iter().find(|(name, _)| *name == script);
+        assert!(is_called || excuse.is_some(), "{script} stands neither in .ci/run nor in .ci/release");
+    }
+    for (name, _) in NO_CHECKS {
+        assert!(root().join(name).exists(), "{name} is excused and does not exist");
+    }
+    // What a variable makes long is left out of the suite: the other gate must set it.
+    for (rel, text) in sources("tests") {
+        for (at, _) in text.match_indices("number(\"ZOOMGATE_") {
+            let variable = text[at..].split('"').nth(1).unwrap();
+            let alone = ["ZOOMGATE_SHIFT"].contains(&variable);
+            assert!(
+                alone || rel == "tests/tidy.rs" || release.contains(variable),
+                "{rel}: .ci/release sets no {variable}"
+            );
+        }
+    }
+}
+
+/// Shell scripts of the repository, and what lies in .ci besides the gates; not those that run inside virtual machines.
+fn scripts() -> Vec<String> {
+    let found = ["tests", "cross", "systemd", ".ci"].iter().flat_map(|top| walkdir::WalkDir::new(root().join(top)));
+    let found = found.map(Result::unwrap).filter(|e| e.file_type().is_file());
+    let rel = |e: walkdir::DirEntry| e.path().strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+    let is_script = |p: &String| {
+        p.ends_with(".sh") && !p.starts_with("tests/vm/guest/")
+            || (p.starts_with(".ci/") && p != ".ci/run" && p != ".ci/release")
+    };
+    let scripts: Vec<String> = found.map(rel).filter(is_script).collect();
+    assert!(scripts.len() > 8, "{scripts:?}");
+    scripts
+}
+
+#[test]
+fn a_step_of_the_release_gate_is_a_function_and_covers_files_that_exist() {
+    let release = read(".ci/release");
+    let steps = release.split("\nsteps=(\n").nth(1).expect("a list of steps").split("\n)").next().unwrap();
+    let built = release.split("\nbuilt='").nth(1).expect("what is built").split('\'').next().unwrap();
+    for step in steps.lines() {
+        let fields: Vec<&str> = step.trim().trim_matches('"').split('|').collect();
+        let [name, what, paths] = fields[..] else { panic!("{step}: three fields") };
+        assert!(release.contains(&format!("\n{name}() {{\n")) && !what.is_empty(), "{name} is no function");
+        for path in paths.split_whitespace().chain(built.split_whitespace()).filter(|p| *p != "$built") {
+            assert!(root().join(path).exists(), "step {name} covers {path}, which does not exist");
+        }
+    }
 }
