@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use gpiocdev::Request;
 use gpiocdev::line::{self, EdgeDetection, EdgeKind, EventClock, Value};
+use rustix::io::Errno;
 
 use super::filter::Debounced;
 use super::name::LineName;
@@ -251,7 +252,8 @@ impl Input {
         };
         let filled = loop {
             match read(&self.request, &mut self.words) {
-                Err(error) if errno(&error) == Some(EINTR) => {}
+                // A signal came; nothing has happened to the line.
+                Err(error) if errno(&error) == Some(Errno::INTR) => {}
                 filled => break filled.map_err(broken)?,
             }
         };
@@ -314,9 +316,6 @@ fn level_at_request(now: Level, first: Option<Level>) -> Level {
 fn is_known(initial: &mut Option<Level>, level: Level) -> bool {
     initial.take() == Some(level)
 }
-
-/// `EINTR`: a signal came; nothing has happened to the line.
-const EINTR: i32 = 4;
 
 /// How many numbers lie between two that should follow each other; the kernel's counter wraps, and starts at 1.
 fn gap(last: Option<u32>, now: u32) -> Option<u32> {

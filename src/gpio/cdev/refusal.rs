@@ -1,17 +1,15 @@
 //! What to tell a person whose line or chip was refused, by the kernel's error number.
 
+use std::io;
 use std::path::Path;
+
+use rustix::io::Errno;
 
 use super::chips::{Chip, Place};
 use crate::error::{Error, ErrorKind};
 
-const EPERM: i32 = 1;
-const EACCES: i32 = 13;
-const EBUSY: i32 = 16;
-const EINVAL: i32 = 22;
-/// Inside the kernel only, and given out by some GPIO drivers all the same.
-const ENOTSUPP: i32 = 524;
-const EOPNOTSUPP: i32 = 95;
+/// A number that is meant for the kernel alone; some GPIO drivers return it to programs all the same.
+const ENOTSUPP: Errno = Errno::from_raw_os_error(524);
 
 /// What lets a user in, on a system that has udev.
 const ADMITTANCE: &str = "add the user to the group of the device (`ls -l /dev/gpiochip*`; often `gpio`) and log in \
@@ -19,19 +17,20 @@ const ADMITTANCE: &str = "add the user to the group of the device (`ls -l /dev/g
                           KERNEL==\"gpiochip*\", GROUP=\"gpio\", MODE=\"0660\"";
 
 /// The system's error number, where there is one.
-pub(super) fn errno(error: &gpiocdev::Error) -> Option<i32> {
-    match error {
-        gpiocdev::Error::Os(number) => Some(number.0),
-        gpiocdev::Error::Uapi(_, gpiocdev_uapi::Error::Os(number)) => Some(number.0),
-        _ => None,
-    }
+pub(super) fn errno(error: &gpiocdev::Error) -> Option<Errno> {
+    let number = match error {
+        gpiocdev::Error::Os(number) => number.0,
+        gpiocdev::Error::Uapi(_, gpiocdev_uapi::Error::Os(number)) => number.0,
+        _ => return None,
+    };
+    Errno::from_io_error(&io::Error::from_raw_os_error(number))
 }
 
 /// A chip that cannot be opened or read.
 pub(super) fn of_chip(path: &Path, error: &gpiocdev::Error) -> Error {
     let at = path.display();
     match errno(error) {
-        Some(EACCES | EPERM) => Error::new(ErrorKind::Refused, format!("{at}: no permission: {ADMITTANCE}")),
+        Some(Errno::ACCESS | Errno::PERM) => Error::new(ErrorKind::Refused, format!("{at}: no permission: {ADMITTANCE}")),
         _ => Error::new(ErrorKind::Disconnected, format!("{at}: cannot be read: {error}; check its driver")),
     }
 }
@@ -58,14 +57,14 @@ pub(super) fn holder(place: &Place) -> Option<String> {
 fn refusal(
     place: &Place,
     how: &str,
-    errno: Option<i32>,
+    errno: Option<Errno>,
     words: &str,
     holder: impl FnOnce() -> Option<String>,
 ) -> Error {
     let Place { written, chip, offset } = place;
     let line = format!("line {written} ({}, offset {offset})", chip.display());
     let (kind, message) = match errno {
-        Some(EBUSY) => {
+        Some(Errno::BUSY) => {
             let who = match holder() {
                 Some(who) if who == super::CONSUMER => {
                     "is held by `zoomgate`: another zoomgate runs, or the configuration names the line twice".to_owned()
@@ -83,8 +82,8 @@ fn refusal(
             };
             (ErrorKind::Busy, format!("{line} {who}"))
         }
-        Some(EACCES | EPERM) => (ErrorKind::Refused, format!("{line}: no permission: {ADMITTANCE}")),
-        Some(EINVAL | ENOTSUPP | EOPNOTSUPP) => (
+        Some(Errno::ACCESS | Errno::PERM) => (ErrorKind::Refused, format!("{line}: no permission: {ADMITTANCE}")),
+        Some(Errno::INVAL | ENOTSUPP | Errno::OPNOTSUPP) => (
             ErrorKind::Refused,
             format!(
                 "{line}: the chip does not give it {how} ({words}): choose another line, or set its bias to \"as_is\" \
@@ -104,16 +103,16 @@ mod tests {
     fn a_refusal_names_the_line_the_reason_and_the_remedy() {
         let place = Place { written: "REJECT".to_owned(), chip: "/dev/gpiochip0".into(), offset: 17 };
         let cases = [
-            (Some(EBUSY), Some("w1"), ErrorKind::Busy, "held by `w1`"),
-            (Some(EBUSY), Some("zoomgate"), ErrorKind::Busy, "another zoomgate runs"),
-            (Some(EBUSY), Some("zoomgate guardian 12"), ErrorKind::Busy, "keeps it safe"),
-            (Some(EBUSY), Some(""), ErrorKind::Busy, "gives no name"),
-            (Some(EBUSY), None, ErrorKind::Busy, "try again"),
-            (Some(EACCES), None, ErrorKind::Refused, "GROUP=\"gpio\""),
-            (Some(EPERM), None, ErrorKind::Refused, "add the user to the group"),
-            (Some(EINVAL), None, ErrorKind::Refused, "set its bias to \"as_is\""),
+            (Some(Errno::BUSY), Some("w1"), ErrorKind::Busy, "held by `w1`"),
+            (Some(Errno::BUSY), Some("zoomgate"), ErrorKind::Busy, "another zoomgate runs"),
+            (Some(Errno::BUSY), Some("zoomgate guardian 12"), ErrorKind::Busy, "keeps it safe"),
+            (Some(Errno::BUSY), Some(""), ErrorKind::Busy, "gives no name"),
+            (Some(Errno::BUSY), None, ErrorKind::Busy, "try again"),
+            (Some(Errno::ACCESS), None, ErrorKind::Refused, "GROUP=\"gpio\""),
+            (Some(Errno::PERM), None, ErrorKind::Refused, "add the user to the group"),
+            (Some(Errno::INVAL), None, ErrorKind::Refused, "set its bias to \"as_is\""),
             (Some(ENOTSUPP), None, ErrorKind::Refused, "as an output"),
-            (Some(5), None, ErrorKind::Disconnected, "the kernel's words"),
+            (Some(Errno::IO), None, ErrorKind::Disconnected, "the kernel's words"),
             (None, None, ErrorKind::Disconnected, "check the chip's driver"),
         ];
         for (errno, holder, kind, about) in cases {
@@ -126,10 +125,10 @@ mod tests {
 
     #[test]
     fn error_numbers_are_found_wherever_the_library_hides_them() {
-        let denied = std::io::Error::from_raw_os_error(EACCES);
-        assert_eq!(errno(&gpiocdev::Error::from(denied)), Some(EACCES));
+        let denied = || io::Error::from(Errno::ACCESS);
+        assert_eq!(errno(&gpiocdev::Error::from(denied())), Some(Errno::ACCESS));
         assert_eq!(errno(&gpiocdev::Error::NoGpioChips()), None);
-        let error = of_chip(Path::new("/dev/gpiochip0"), &std::io::Error::from_raw_os_error(EACCES).into());
+        let error = of_chip(Path::new("/dev/gpiochip0"), &denied().into());
         assert!(error.kind() == ErrorKind::Refused && error.message().contains("udev rule"), "{error}");
     }
 }
