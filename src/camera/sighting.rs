@@ -64,7 +64,7 @@ impl Sightings {
     /// From the trigger to the part in the middle of the picture, by the frames exposed up to `reach` before and after
     /// it; `None` where none of them shows a part.
     pub fn middle(&self, trigger_at: Timestamp, reach: Duration) -> Option<Offset> {
-        let near = |at: Timestamp| at.since(trigger_at).max(trigger_at.since(at)) <= reach;
+        let near = |at: Timestamp| at.abs_diff(trigger_at) <= reach;
         let frames: Vec<_> = self.grids.iter().filter(|(at, _)| near(*at)).collect();
         let ms = |at: Timestamp| (at.0 as f64 - trigger_at.0 as f64) / 1e6;
         let middle = match &frames[..] {

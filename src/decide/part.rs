@@ -123,10 +123,7 @@ impl Ledger {
     /// lost its frame must never be judged by its neighbour's.
     pub fn attach(&mut self, exposure_at: Timestamp, delay: impl Into<Offset>, tolerance: Duration) -> Option<Part> {
         let delay = delay.into();
-        let distance = |o: &Open| {
-            let expected = o.part.trigger_at + delay;
-            expected.since(exposure_at).max(exposure_at.since(expected))
-        };
+        let distance = |o: &Open| exposure_at.abs_diff(o.part.trigger_at + delay);
         let nearest = self.open.iter_mut().min_by_key(|o| distance(o))?;
         if nearest.seen || distance(nearest) > tolerance {
             return None;

@@ -118,7 +118,7 @@ impl Actuation {
     fn early_frame_of(&mut self, edge_at: Timestamp) -> Option<Frame> {
         let Trigger::Edge { exposure_offset, tolerance, .. } = self.trigger else { return None };
         let expected = edge_at + exposure_offset;
-        let distance = |frame: &Frame| expected.since(frame.exposure_at).max(frame.exposure_at.since(expected));
+        let distance = |frame: &Frame| frame.exposure_at.abs_diff(expected);
         let nearest = (0..self.early.len()).min_by_key(|&i| distance(&self.early[i]))?;
         if distance(&self.early[nearest]) > tolerance {
             return None;
@@ -140,12 +140,8 @@ impl Actuation {
         let edge_latency = input.delay() + EDGE_LATENCY;
         let latest_edge = |frame: &Frame| frame.exposure_at + Offset(exposure_offset.0.saturating_neg()) + tolerance;
         let may_come = |frame: &Frame| now <= latest_edge(frame) + edge_latency;
-        let distance = |edge: &Timestamp| {
-            let expected = *edge + exposure_offset;
-            expected.since(frame.exposure_at).max(frame.exposure_at.since(expected))
-        };
         // An edge that has come has its part, which has its frame, or has lost it: its neighbour must not get this one.
-        let is_somebodys = self.edges.iter().any(|edge| distance(edge) <= tolerance);
+        let is_somebodys = self.edges.iter().any(|edge| frame.exposure_at.abs_diff(*edge + exposure_offset) <= tolerance);
         while self.early.len() == EARLY_FRAMES || self.early.front().is_some_and(|first| !may_come(first)) {
             self.early.pop_front();
             Counters::add(&self.shared.counters.frames_unmatched);
