@@ -1,6 +1,5 @@
 //! `zoomgate run`: the daemon.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -129,35 +128,11 @@ struct Summary {
     uninspected_by_reason: Map<String, Value>,
     late_scores: u64,
     missed_rejects: u64,
-    pulses: PulseSummary,
+    pulses: Pulses,
     faults: Map<String, Value>,
     events_lost: u64,
     latency_ms: LatencyMs,
     seconds: f64,
-}
-
-/// `pulses` of a `--json` object; `planned` is the sum of the rest.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct PulseSummary {
-    planned: u64,
-    fired: u64,
-    merged: u64,
-    late: u64,
-    refused: u64,
-    failed: u64,
-}
-
-impl From<Pulses> for PulseSummary {
-    fn from(Pulses { planned, fired, merged, late, refused, failed }: Pulses) -> Self {
-        Self { planned, fired, merged, late, refused, failed }
-    }
-}
-
-impl fmt::Display for PulseSummary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { planned, fired, merged, late, refused, failed } = self;
-        write!(f, "{planned} planned: {fired} fired, {merged} merged, {late} late, {refused} refused, {failed} failed")
-    }
 }
 
 impl Summary {
@@ -174,7 +149,7 @@ impl Summary {
             uninspected_by_reason: by_reason.map(|(r, n)| (r.as_str().to_owned(), (*n).into())).collect(),
             late_scores: counts.late_scores,
             missed_rejects: counts.missed_rejects,
-            pulses: counts.pulses.into(),
+            pulses: counts.pulses,
             faults: faults.map(|(f, n)| (f.code().to_owned(), (*n).into())).collect(),
             events_lost: counts.events_lost,
             latency_ms: report.latency.summary(),

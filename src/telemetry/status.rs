@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::board::{Board, Realtime, Remembered};
 use super::watchdog::Stale;
-use super::{Counts, Fault, LatencyMs, Pulses};
+use super::{Counts, Fault, LatencyMs};
 use crate::clock::Timestamp;
 use crate::decide::Reason;
 
@@ -161,16 +161,6 @@ impl Status {
             Some(Stale::Camera | Stale::Actuation) if !was_seen => "starting",
             Some(_) => "stalled",
         };
-        // Taken apart: an outcome that is left out here does not compile.
-        let Pulses { planned, fired, merged, late, refused, failed } = counts.pulses;
-        let pulses = [
-            ("planned", planned),
-            ("fired", fired),
-            ("merged", merged),
-            ("late", late),
-            ("refused", refused),
-            ("failed", failed),
-        ];
         Self {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -183,7 +173,7 @@ impl Status {
             threshold: board.about.threshold,
             dry_run: board.about.dry_run,
             counts: CountsNow::of(&counts),
-            pulses: pulses.into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
+            pulses: counts.pulses.named().map(|(name, n)| (name.to_owned(), n)).into(),
             faults: faults(&counts),
             latency_ms: board.latency.summary(),
             camera: CameraNow {

@@ -6,12 +6,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::cli::run::PulseSummary;
 use crate::daemon::RunReport;
 use crate::decide::Verdict;
 use crate::pipeline::recording::PartRecord;
 use crate::sim::{Defect, DefectKind};
-use crate::telemetry::{LatencyMs, Stage};
+use crate::telemetry::{LatencyMs, Pulses, Stage};
 
 /// Defects at least this wide, as a fraction of the frame's width, are held against a target.
 const WIDE: f64 = 0.02;
@@ -104,7 +103,7 @@ pub(super) struct Reckoning {
     defective: Row,
     wide: Row,
     by_kind: Vec<(DefectKind, Row)>,
-    pulses: PulseSummary,
+    pulses: Pulses,
     latency_ms: LatencyMs,
     folder: String,
 }
@@ -127,7 +126,7 @@ pub(super) struct Summary<'a> {
     by_kind: BTreeMap<&'static str, Row>,
     baseline: BaselineSummary,
     latency_ms: &'a LatencyMs,
-    pulses: PulseSummary,
+    pulses: Pulses,
     folder: &'a str,
     teach_s: f64,
 }
@@ -149,7 +148,7 @@ impl Reckoning {
             defective: row(&|truth| truth.is_some()),
             wide: row(&|truth| truth.is_some_and(|d| d.width_fraction >= WIDE)),
             by_kind: DefectKind::ALL.into_iter().map(|kind| (kind, of_kind(kind))).collect(),
-            pulses: report.counts.pulses.into(),
+            pulses: report.counts.pulses,
             latency_ms: report.latency.summary(),
             folder: folder.display().to_string(),
         }
