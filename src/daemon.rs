@@ -23,7 +23,6 @@ use std::time::Duration;
 use crate::camera::{Camera, Tripwire};
 use crate::clock::{Clock, Seat, Timestamp};
 use crate::config::{self, Config};
-use crate::decide::{self, Safety};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpio::SafeLine;
 use crate::inspect::Inspect;
@@ -32,7 +31,7 @@ use crate::pipeline::capture::capture;
 use crate::pipeline::inspection::{InspectionCost, inspection};
 use crate::pipeline::recording::{Events, Note, Observer, Recording, Rotation};
 use crate::pipeline::{Capacity, Shared, Stop, Thread};
-use crate::reject::{self, Actuator, Belt, ConstantSpeed, EncoderBelt};
+use crate::reject::{Actuator, ConstantSpeed, EncoderBelt};
 use crate::sim::PartSource;
 use crate::telemetry::board::{About, Board};
 use crate::telemetry::watchdog::Limits;
@@ -59,36 +58,18 @@ pub struct Wiring {
     pub camera: Box<dyn Camera>,
     /// Width and height that every frame must have.
     pub frame_size: (u32, u32),
-    /// What starts a part.
-    pub trigger: Trigger,
     /// Looks at each frame where that starts parts.
     pub tripwire: Option<Tripwire>,
     /// The model, or a stand-in with a known answer.
     pub inspect: Box<dyn Inspect>,
     /// What an inspection costs on the clock.
     pub cost: InspectionCost,
-    /// Scores at or above it reject; standard deviations of held-out good parts.
-    pub threshold: f32,
-    /// Geometry and pulse.
-    pub reject: reject::Settings,
-    /// The belt.
-    pub belt: Box<dyn Belt>,
-    /// The inputs beside the trigger.
-    pub sensors: Sensors,
-    /// Whether and where rejected parts are seen again.
-    pub confirm: Option<reject::confirm::Settings>,
-    /// What many verdicts together say.
-    pub alarms: decide::alarm::Settings,
-    /// The plant's choices.
-    pub safety: Safety,
-    /// Bounds of the links.
-    pub capacity: Capacity,
-    /// The reject line, at rest.
-    pub reject_line: SafeLine,
-    /// The other outputs, low.
-    pub panel: Panel,
+    /// Trigger, belt, outputs, and what is done with parts.
+    pub line: Line,
     /// JSON-lines events go here.
     pub events: Events,
+    /// How the record files are opened anew.
+    pub rotation: Option<Rotation>,
     /// Sees every part once it is done.
     pub observer: Option<Observer>,
     /// Ends the run when requested.
@@ -116,8 +97,6 @@ pub struct Service {
     pub status_socket: Option<PathBuf>,
     /// Scheduling of `act` and locked memory.
     pub realtime: config::Realtime,
-    /// How the record files are opened anew.
-    pub rotation: Option<Rotation>,
 }
 
 impl Service {
@@ -131,7 +110,6 @@ impl Service {
             notifier: watch::Notifier::from_environment(),
             status_socket: status::path(config.status.socket.as_deref()),
             realtime: config.realtime,
-            rotation: None,
         }
     }
 }
@@ -150,7 +128,8 @@ pub struct RunReport {
 }
 
 impl Wiring {
-    /// Wires what a configuration describes: measured inspection, no observer, a stop request nobody has made.
+    /// Wires what a configuration describes: measured inspection, no observer, a stop request nobody has made, and no
+    /// service, which is `run`'s alone.
     ///
     /// `threshold` is the recipe's; `[decision] threshold` goes before it. `parts` renders the parts of a simulated
     /// camera and is not used by others. Requests the lines and opens the files. A simulated belt starts to move now,
@@ -173,18 +152,29 @@ impl Wiring {
         let (camera, arrivals) = open_camera(config, &clock, parts)?;
         let trigger = open_trigger(&config.trigger, &mut *lines, &*clock, arrivals)?;
         let sensors = open_sensors(config, &mut *lines)?;
-        let events = config.record.events.as_deref().map(open_events).transpose()?;
+        let events = config.record.events.as_deref();
+        let opened = Opened { camera, trigger, sensors, reject_line, panel };
+        let inspect = watch_camera(&config.camera.source, inspect);
+        let threshold = config.decision.threshold.unwrap_or(threshold);
         Ok(Self {
-            camera,
-            frame_size: (config.camera.width, config.camera.height),
-            tripwire: match &config.trigger {
-                config::Trigger::Tripwire { wire, .. } => Some(Tripwire::new(*wire)),
-                _ => None,
-            },
+            events: events.map(open_events).transpose()?,
+            rotation: Some(rotation(events, edges)),
+            ..Self::around(opened, config, clock, inspect, threshold)
+        })
+    }
+
+    /// What is open already, wired as a configuration says; without events.
+    fn around(
+        opened: Opened,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        inspect: Box<dyn Inspect>,
+        threshold: f32,
+    ) -> Self {
+        let Opened { camera, trigger, sensors, reject_line, panel } = opened;
+        let line = Line {
             trigger,
-            inspect: watch_camera(&config.camera.source, inspect),
-            cost: InspectionCost::Measured,
-            threshold: config.decision.threshold.unwrap_or(threshold),
+            reject: config.reject.clone(),
             belt: match &config.encoder {
                 Some(encoder) => Box::new(EncoderBelt::new(encoder)),
                 None => Box::new(ConstantSpeed::new(config.reject.belt_speed, clock.now())),
@@ -193,18 +183,39 @@ impl Wiring {
             confirm: config.confirm.clone(),
             alarms: config.alarm.clone(),
             safety: config.safety,
+            threshold,
             capacity: Capacity::between(config.reject.travel_time(), config.camera.rate_hz),
-            reject: config.reject.clone(),
             reject_line,
             panel,
-            events,
+        };
+        Self {
+            camera,
+            frame_size: (config.camera.width, config.camera.height),
+            tripwire: match &config.trigger {
+                config::Trigger::Tripwire { wire, .. } => Some(Tripwire::new(*wire)),
+                _ => None,
+            },
+            inspect,
+            cost: InspectionCost::Measured,
+            line,
+            events: None,
+            rotation: None,
             observer: None,
             stop: Stop::new(),
             counters: Arc::default(),
-            service: Service { rotation: Some(rotation(config.record.events.as_deref(), edges)), ..Service::default() },
+            service: Service::default(),
             clock,
-        })
+        }
     }
+}
+
+/// The camera and the lines of a configuration.
+struct Opened {
+    camera: Box<dyn Camera>,
+    trigger: Trigger,
+    sensors: Sensors,
+    reject_line: SafeLine,
+    panel: Panel,
 }
 
 /// Runs the line until its source of parts ends, a stop is requested or something fails.
@@ -214,33 +225,19 @@ impl Wiring {
 /// # Errors
 /// When a thread panicked, could not be started, or the trigger was lost; outputs and events are as after a good run.
 pub fn run(wiring: Wiring) -> Result<RunReport> {
-    let Wiring { clock, mut camera, frame_size, mut inspect, mut cost, threshold, capacity, stop, counters, .. } =
-        wiring;
+    let Wiring { clock, mut camera, frame_size, tripwire, mut inspect, mut cost, line, stop, counters, .. } = wiring;
     let started_at = clock.now();
-    let tripwire = wiring.tripwire;
-    let dry_run = !wiring.reject.enabled;
-    let Service { recipe, knows_sight, slow, limits, notifier, status_socket, realtime, rotation } = wiring.service;
+    let (threshold, dry_run) = (line.threshold, !line.reject.enabled);
+    let Service { recipe, knows_sight, slow, limits, notifier, status_socket, realtime } = wiring.service;
     let about = About { recipe, knows_sight, slow, threshold, dry_run, limits, started_at };
     let board = Arc::new(Board::new(about, Arc::clone(&counters)));
     if tripwire.is_some() {
         // Before any thread: `act` must not find the line ready in the meantime.
         board.beats.learning.begin(started_at);
     }
-    let shared = Arc::new(Shared::new(Arc::clone(&clock), board, stop, capacity));
-    let recording = Recording { events: wiring.events, rotation, observer: wiring.observer, threshold, dry_run };
-    let line = Line {
-        trigger: wiring.trigger,
-        reject: wiring.reject,
-        belt: wiring.belt,
-        sensors: wiring.sensors,
-        confirm: wiring.confirm,
-        alarms: wiring.alarms,
-        safety: wiring.safety,
-        threshold,
-        ledger: capacity.ledger,
-        actuator: wiring.reject_line,
-        panel: wiring.panel,
-    };
+    let shared = Arc::new(Shared::new(Arc::clone(&clock), board, stop, line.capacity));
+    let (events, rotation, observer) = (wiring.events, wiring.rotation, wiring.observer);
+    let recording = Recording { events, rotation, observer, threshold, dry_run };
     let actuation = Actuation::new(Arc::clone(&shared), line);
 
     // All seats before the first thread: a simulated clock schedules by their order.

@@ -213,7 +213,7 @@ fn run(plant: Plant, parts: u64) -> [u64; 4] {
     let tripwire = (plant == Plant::Tripwire).then(|| Tripwire::new(tripwire));
 
     let (mut wiring, _watch) = rig.wire_on(Arc::clone(&clock));
-    wiring.reject.window = ms(20);
+    wiring.line.reject.window = ms(20);
     let mut sensors = Sensors::default();
     if plant == Plant::Encoder {
         let settings = encoder::Settings {
@@ -223,10 +223,10 @@ fn run(plant: Plant, parts: u64) -> [u64; 4] {
             stopped: ms(500),
             options: InputOptions::default(),
         };
-        wiring.belt = Box::new(EncoderBelt::new(&settings));
+        wiring.line.belt = Box::new(EncoderBelt::new(&settings));
         let (line, travel, window) = ("bin".to_owned(), Millimetres(100.0), ms(30));
         let (options, holdoff) = (InputOptions::default(), Duration::ZERO);
-        wiring.confirm = Some(confirm::Settings { line, travel, window, options, holdoff });
+        wiring.line.confirm = Some(confirm::Settings { line, travel, window, options, holdoff });
         let turning = Turning { next: Timestamp(1_000_000), level: Level::High, last: last + Duration::from_secs(5) };
         sensors.encoder_a = Some(Box::new(turning));
         sensors.confirm = Some(Box::new(PhotoEye::new(after(ms(700)))));
@@ -239,29 +239,17 @@ fn run(plant: Plant, parts: u64) -> [u64; 4] {
         heartbeat: Some(Heartbeat::new(wire(), ms(100))),
         light: Some(Light::new(wire(), ms(1), ms(3))),
     };
-    let about = About { threshold: wiring.threshold, ..About::default() };
+    let about = About { threshold: wiring.line.threshold, ..About::default() };
     let board = Arc::new(Board::new(about, Arc::clone(&wiring.counters)));
-    let shared = Arc::new(Shared::new(Arc::clone(&clock), board, stop, wiring.capacity));
+    let shared = Arc::new(Shared::new(Arc::clone(&clock), board, stop, wiring.line.capacity));
     let recording = Recording {
         events: Some(Box::new(io::sink())),
         rotation: None,
         observer: Some(Box::new(|record| _ = black_box(record))),
-        threshold: wiring.threshold,
+        threshold: wiring.line.threshold,
         dry_run: false,
     };
-    let line = Line {
-        trigger,
-        reject: wiring.reject,
-        belt: wiring.belt,
-        sensors,
-        confirm: wiring.confirm,
-        alarms: wiring.alarms,
-        safety: wiring.safety,
-        threshold: wiring.threshold,
-        ledger: wiring.capacity.ledger,
-        actuator: wire(),
-        panel,
-    };
+    let line = Line { trigger, sensors, reject_line: wire(), panel, ..wiring.line };
     let actuation = Actuation::new(Arc::clone(&shared), line);
     let mut cost = InspectionCost::Modelled(Box::new(|_| ms(5)));
     type Body = Box<dyn FnOnce(&Shared) + Send>;

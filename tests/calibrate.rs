@@ -204,9 +204,9 @@ fn rejected_with(changes: &[Change]) -> (u64, u64) {
     let (mut wiring, _watch) = rig.wire();
     let truth = Truth { travel: ms(420), latency: ms(45), body: ms(40), jitter: ms(20), ..TRUTH };
     let station = Station::new(Arc::clone(&wiring.clock), arrivals, truth, 9);
-    wiring.reject_line = SafeLine::new(station.line("reject", Level::High), Level::Low);
-    wiring.sensors.confirm = Some(station.eye());
-    wiring.confirm = Some(confirm::Settings {
+    wiring.line.reject_line = SafeLine::new(station.line("reject", Level::High), Level::Low);
+    wiring.line.sensors.confirm = Some(station.eye());
+    wiring.line.confirm = Some(confirm::Settings {
         line: "bin".into(),
         options: Default::default(),
         holdoff: Duration::ZERO,

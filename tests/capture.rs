@@ -132,7 +132,7 @@ fn a_picture_that_is_finished_after_the_end_on_a_standing_belt_is_no_part_withou
     });
     let session = Session::new(1, Album::open(&dir.path().join("set"), Label::Good).unwrap(), say);
     let mut wiring = setup::watching(&config, clock, session.saver(), None, false).unwrap();
-    wiring.belt = Box::new(EncoderBelt::new(&encoder::Settings {
+    wiring.line.belt = Box::new(EncoderBelt::new(&encoder::Settings {
         line_a: "a".to_owned(),
         line_b: None,
         options: InputOptions::default(),

@@ -31,9 +31,9 @@ fn at(ms: u64) -> Timestamp {
 /// Wires the further outputs of the panel to the run's recorder.
 fn with_outputs(mut wiring: Wiring, watch: &Watch) -> Wiring {
     let output = |name| watch.recorder.clone().request(name, Level::Low).unwrap();
-    wiring.panel.results = Some(Results::new(output("result"), Some(output("result_valid")), ms(20)));
-    wiring.panel.heartbeat = Some(Heartbeat::new(output("heartbeat"), ms(100)));
-    wiring.panel.light = Some(Light::new(output("light"), ms(1), ms(4)));
+    wiring.line.panel.results = Some(Results::new(output("result"), Some(output("result_valid")), ms(20)));
+    wiring.line.panel.heartbeat = Some(Heartbeat::new(output("heartbeat"), ms(100)));
+    wiring.line.panel.light = Some(Light::new(output("light"), ms(1), ms(4)));
     wiring
 }
 
@@ -60,7 +60,7 @@ fn a_part_with_holes_is_one_part_and_a_bounce_is_none() {
     let edges: Vec<_> =
         arrivals.iter().flat_map(|&a| pattern.map(|(offset, active)| (a + ms(offset), active))).collect();
     let options = InputOptions { active_low: true, debounce: ms(5), ..InputOptions::default() };
-    wiring.trigger = Trigger::Edge {
+    wiring.line.trigger = Trigger::Edge {
         input: eye(&edges, options, ms(100)),
         // The level that counts begins 3 ms after the arrival by which the simulated camera exposes.
         exposure_offset: Offset(-(MS as i64)),
@@ -87,7 +87,7 @@ fn without_the_holdoff_each_hole_is_a_part_that_nobody_has_seen() {
         .collect();
     let (mut wiring, watch) = rig.wire();
     let input = eye(&edges, InputOptions::default(), Duration::ZERO);
-    wiring.trigger = Trigger::Edge { input, exposure_offset: EXPOSURE_DELAY.into(), tolerance: ms(10) };
+    wiring.line.trigger = Trigger::Edge { input, exposure_offset: EXPOSURE_DELAY.into(), tolerance: ms(10) };
     let counts = daemon::run(wiring).unwrap().counts;
     assert_eq!((counts.parts, counts.uninspected_for(Reason::NoFrame)), (19, 9));
     watch.one_record_each(19);
@@ -101,7 +101,7 @@ fn a_camera_that_sees_the_part_before_the_eye_does_gives_it_its_frame() {
         let (mut wiring, watch) = rig.wire();
         let edges: Vec<_> = arrivals.iter().map(|&a| (a + ms(behind), true)).collect();
         let exposed_before = if is_matched { behind } else { behind - 60 };
-        wiring.trigger = Trigger::Edge {
+        wiring.line.trigger = Trigger::Edge {
             input: eye(&edges, InputOptions::default(), Duration::ZERO),
             exposure_offset: Offset(2 * MS as i64 - (exposed_before * MS) as i64),
             tolerance: ms(10),
@@ -127,7 +127,7 @@ fn an_early_frame_never_goes_to_the_neighbour_of_the_part_that_it_shows() {
     wiring.camera = Box::new(camera.with_mishaps(|id| if id.0 == 0 { Mishap::Lost } else { Mishap::None }));
     let edges: Vec<_> = arrivals.iter().map(|&a| (a + ms(50), true)).collect();
     let input = eye(&edges, InputOptions::default(), Duration::ZERO);
-    wiring.trigger = Trigger::Edge { input, exposure_offset: Offset(-48 * MS as i64), tolerance: ms(7) };
+    wiring.line.trigger = Trigger::Edge { input, exposure_offset: Offset(-48 * MS as i64), tolerance: ms(7) };
     daemon::run(wiring).unwrap();
     let reasons: Vec<_> = watch.one_record_each(3).iter().map(|r| r.verdict.reason()).collect();
     assert_eq!(reasons, [Some(Reason::NoFrame), None, None]);
@@ -253,7 +253,7 @@ fn outputs_that_strobe_are_safe_after_a_panic() {
         }
         fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &zoomgate::clock::Bell) {}
     }
-    wiring.trigger = Trigger::Edge { input: Box::new(Panics), exposure_offset: Offset(0), tolerance: ms(1) };
+    wiring.line.trigger = Trigger::Edge { input: Box::new(Panics), exposure_offset: Offset(0), tolerance: ms(1) };
     let error = daemon::run(with_outputs(wiring, &watch)).unwrap_err();
     assert!(error.message().contains("on purpose"), "{error}");
     assert!(watch.was_ever_high("heartbeat"), "it was beating");

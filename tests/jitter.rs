@@ -168,10 +168,10 @@ fn pulses_are_exact_under_full_load() {
     // Whatever becomes of its inspection, each part gets its pulse: it is the pulses that are measured.
     rig.safety.on_uninspected = OnUninspected::Reject;
     let (mut wiring, watch) = rig.wire_on(Arc::new(MonotonicClock));
-    wiring.threshold = f32::NEG_INFINITY;
+    wiring.line.threshold = f32::NEG_INFINITY;
     let noted = Arc::new(Mutex::new(Vec::with_capacity(PULSES as usize)));
     let line = Rises { clock: MonotonicClock, noted: Arc::clone(&noted) };
-    wiring.reject_line = SafeLine::new(Box::new(line), Level::Low);
+    wiring.line.reject_line = SafeLine::new(Box::new(line), Level::Low);
     wiring.service.realtime = REALTIME;
     let load = Load::on_every_core();
     let spinning = load.threads.len();

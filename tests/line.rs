@@ -138,7 +138,7 @@ fn a_panic_in_the_actuation_puts_the_line_to_rest_first() {
     let (mut wiring, watch) = rig.wire();
     let levels = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&levels);
-    wiring.reject_line = scripted(move |level| {
+    wiring.line.reject_line = scripted(move |level| {
         seen.lock().unwrap().push(level);
         let pulses = seen.lock().unwrap().iter().filter(|l| **l == Level::High).count();
         assert!(level == Level::Low || pulses < 3, "on purpose");
@@ -274,7 +274,7 @@ fn where_every_frame_is_a_part_a_lost_one_still_is() {
         9 => Mishap::Damaged,
         _ => Mishap::None,
     });
-    wiring.trigger = Trigger::EveryFrame;
+    wiring.line.trigger = Trigger::EveryFrame;
     daemon::run(wiring).unwrap();
     let records = watch.one_record_each(30);
     let reasons: Vec<_> = records.iter().map(|r| r.verdict.reason()).collect();
@@ -335,7 +335,7 @@ fn a_blind_camera_is_not_ready_calls_a_person_and_is_ready_with_the_first_part_i
     // Blind from part 10 to 19, and again for the last five.
     let (mut wiring, watch) =
         with_looks(Rig::new(40, 21), |n| if (10..20).contains(&n) || n > 35 { DARK } else { None });
-    wiring.panel.heartbeat =
+    wiring.line.panel.heartbeat =
         Some(Heartbeat::new(watch.recorder.clone().request("heart", Level::Low).unwrap(), ms(100)));
     let counts = daemon::run(wiring).unwrap().counts;
     let records = watch.one_record_each(40);
@@ -370,7 +370,7 @@ fn after_a_reset_a_blind_camera_is_tried_again_and_the_next_blind_part_calls_aga
     let reset_at = Timestamp(8_000_000_000);
     let record = Record { at: reset_at, line: "reset".to_owned(), level: Level::High };
     let mut recorder = watch.recorder.clone().playing(vec![record]);
-    wiring.sensors.reset =
+    wiring.line.sensors.reset =
         Some(recorder.request_input("reset", InputOptions::default(), InitialLevel::Ignored).unwrap());
     let counts = daemon::run(wiring).unwrap().counts;
     let records = watch.one_record_each(60);
@@ -409,8 +409,8 @@ fn an_empty_belt_meets_its_own_policy_and_is_no_fault_of_the_camera() {
             _ => None,
         };
         let (mut wiring, watch) = with_looks(rig, look);
-        wiring.alarms.uninspected_rate = Some(0.1);
-        wiring.alarms.uninspected_parts = 20;
+        wiring.line.alarms.uninspected_rate = Some(0.1);
+        wiring.line.alarms.uninspected_parts = 20;
         let counts = daemon::run(wiring).unwrap().counts;
         assert_eq!((counts.uninspected_for(Reason::NoPart), counts.uninspected_for(Reason::BlindDark)), (10, 1));
         let records = watch.one_record_each(30);
@@ -435,7 +435,7 @@ fn an_eye_that_starts_parts_where_the_camera_sees_none_calls_a_person() {
         rig.safety.on_no_part = Some(OnUninspected::Pass);
         let (mut wiring, watch) = with_looks(rig, |n| (n > 8).then_some(Unseen::NoPart));
         if by_clock {
-            wiring.trigger = Trigger::EveryFrame;
+            wiring.line.trigger = Trigger::EveryFrame;
         }
         let counts = daemon::run(wiring).unwrap().counts;
         assert_eq!((counts.uninspected_for(Reason::NoPart), counts.fault(Fault::NothingTriggered)), (32, faults));
@@ -584,7 +584,7 @@ fn a_line_that_does_not_rise_is_a_missed_reject_and_stops_the_belt_if_the_plant_
         let (mut wiring, watch) = rig.wire();
         let raised = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&raised);
-        wiring.reject_line = scripted(move |level| {
+        wiring.line.reject_line = scripted(move |level| {
             let nth = if level == Level::High { count.fetch_add(1, Ordering::Relaxed) } else { 0 };
             if level == Level::High && nth == 1 { Err(line_fault()) } else { Ok(()) }
         });
@@ -601,7 +601,7 @@ fn a_line_that_does_not_rise_is_a_missed_reject_and_stops_the_belt_if_the_plant_
 fn a_line_that_does_not_fall_is_told_again_and_then_given_up() {
     let (mut wiring, watch) = Rig::new(20, 8).wire();
     let mut stuck_for = 3;
-    wiring.reject_line = scripted(move |level| {
+    wiring.line.reject_line = scripted(move |level| {
         if level == Level::Low && stuck_for > 0 {
             stuck_for -= 1;
             return Err(line_fault());
@@ -612,7 +612,7 @@ fn a_line_that_does_not_fall_is_told_again_and_then_given_up() {
     assert_eq!((counts.fault(Fault::Line), counts.pulses.failed), (3, 0));
 
     let (mut wiring, _) = Rig::new(20, 8).wire();
-    wiring.reject_line = scripted(|level| if level == Level::Low { Err(line_fault()) } else { Ok(()) });
+    wiring.line.reject_line = scripted(|level| if level == Level::Low { Err(line_fault()) } else { Ok(()) });
     let counts = daemon::run(wiring).unwrap().counts;
     assert!(counts.fault(Fault::Line) >= 5, "and the run still ends");
     assert!(watch.was_ever_high("fault"));
@@ -679,7 +679,7 @@ fn a_camera_that_stays_away_is_spoken_of_once_a_minute_and_back_within_two_secon
         line: "reset".to_owned(),
         level: Level::High,
     }]);
-    wiring.sensors.reset =
+    wiring.line.sensors.reset =
         Some(recorder.request_input("reset", InputOptions::default(), InitialLevel::Ignored).unwrap());
     let counts = daemon::run(wiring).unwrap().counts;
     let records = watch.one_record_each(800);

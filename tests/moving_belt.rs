@@ -117,7 +117,7 @@ impl Story {
         let encoder = Script::pulses(pulses);
         let (mut wiring, watch) = self.rig.wire();
         wiring.camera = Box::new(SimCamera::new(Arc::clone(&wiring.clock), Arc::new(Pixels), Arc::clone(&arrivals)));
-        if let Trigger::Edge { input, .. } = &mut wiring.trigger {
+        if let Trigger::Edge { input, .. } = &mut wiring.line.trigger {
             *input = Box::new(PhotoEye::new(arrivals));
         }
         let settings = encoder::Settings {
@@ -127,8 +127,8 @@ impl Story {
             mm_per_pulse: Millimetres(PULSE),
             stopped: ms(200),
         };
-        wiring.belt = Box::new(EncoderBelt::new(&settings));
-        wiring.sensors.encoder_a = Some(Box::new(encoder));
+        wiring.line.belt = Box::new(EncoderBelt::new(&settings));
+        wiring.line.sensors.encoder_a = Some(Box::new(encoder));
         (wiring, watch)
     }
 
@@ -243,7 +243,7 @@ fn an_encoder_that_falls_silent_or_away_is_noticed() {
     story.rig.safety.on_missed_reject = OnMissedReject::StopLine;
     let (mut wiring, watch) = story.wire();
     let cut = (1..2000).map(|n| Timestamp(n * 1_000_000));
-    wiring.sensors.encoder_a = Some(Box::new(Script::pulses(cut)));
+    wiring.line.sensors.encoder_a = Some(Box::new(Script::pulses(cut)));
     let counts = daemon::run(wiring).unwrap().counts;
     watch.one_record_each(20);
     assert_eq!(counts.fault(Fault::EncoderSilent), 1);
@@ -251,7 +251,7 @@ fn an_encoder_that_falls_silent_or_away_is_noticed() {
 
     let (mut wiring, watch) = Story::new(&[(8000, 1000.0)], 20).wire();
     let cut = (1..2000).map(|n| Timestamp(n * 1_000_000));
-    wiring.sensors.encoder_a = Some(Box::new(Script { breaks: true, ..Script::pulses(cut) }));
+    wiring.line.sensors.encoder_a = Some(Box::new(Script { breaks: true, ..Script::pulses(cut) }));
     let counters = Arc::clone(&wiring.counters);
     let error = daemon::run(wiring).unwrap_err();
     assert!(error.message().contains("encoder_a"), "{error}");
@@ -287,14 +287,14 @@ fn confirmed(parts: u64, eye: impl Fn(&[Timestamp]) -> Vec<Timestamp>) -> (RunRe
     let rejected: Vec<_> =
         (0..).zip(rig.arrivals().iter()).filter(|(i, _)| is_defective(*i)).map(|(_, at)| *at + ms(700)).collect();
     let (mut wiring, watch) = rig.wire();
-    wiring.confirm = Some(confirm::Settings {
+    wiring.line.confirm = Some(confirm::Settings {
         line: "bin".into(),
         options: InputOptions::default(),
         holdoff: Duration::ZERO,
         travel: Millimetres(100.0),
         window: ms(50),
     });
-    wiring.sensors.confirm = Some(Box::new(Script::pulses(eye(&rejected))));
+    wiring.line.sensors.confirm = Some(Box::new(Script::pulses(eye(&rejected))));
     (daemon::run(wiring).unwrap(), watch)
 }
 
@@ -329,10 +329,10 @@ fn rejects_in_a_row_and_parts_unseen_call_a_person_until_they_are_acknowledged()
     let arrivals = rig.arrivals();
     let (mut wiring, watch) = rig.wire();
     // Everything is a reject: something has changed that no part can be blamed for.
-    wiring.threshold = -1.0;
-    wiring.alarms = alarm::Settings { consecutive_rejects: Some(5), ..alarm::Settings::default() };
+    wiring.line.threshold = -1.0;
+    wiring.line.alarms = alarm::Settings { consecutive_rejects: Some(5), ..alarm::Settings::default() };
     let reset_at = (arrivals[11].0 + arrivals[12].0) / 2_000_000;
-    wiring.sensors.reset = Some(Script::levels(&[(reset_at, Level::High), (reset_at + 100, Level::Low)]));
+    wiring.line.sensors.reset = Some(Script::levels(&[(reset_at, Level::High), (reset_at + 100, Level::Low)]));
     let counts = daemon::run(wiring).unwrap().counts;
     assert_eq!((counts.rejects, counts.fault(Fault::ConsecutiveRejects)), (40, 2), "again after the reset");
     let fault: Vec<_> = watch.edges("fault").iter().map(|r| r.level).collect();
@@ -343,7 +343,7 @@ fn rejects_in_a_row_and_parts_unseen_call_a_person_until_they_are_acknowledged()
     let mut rig = Rig::new(40, 1);
     rig.cost = InspectionCost::Modelled(Box::new(|part| if part.0 % 4 == 0 { ms(650) } else { ms(30) }));
     let (mut wiring, watch) = rig.wire();
-    wiring.alarms =
+    wiring.line.alarms =
         alarm::Settings { uninspected_rate: Some(0.2), uninspected_parts: 20, ..alarm::Settings::default() };
     let counts = daemon::run(wiring).unwrap().counts;
     assert_eq!(counts.fault(Fault::UninspectedRate), 1, "{counts:?}");
@@ -355,9 +355,9 @@ fn a_full_bin_calls_a_person_and_stays_a_fault_until_it_is_empty() {
     let mut rig = Rig::new(40, 1);
     rig.safety.on_missed_reject = OnMissedReject::StopLine;
     let (mut wiring, watch) = rig.wire();
-    wiring.sensors.bin_full = Some(Script::levels(&[(1000, Level::High), (4000, Level::Low)]));
+    wiring.line.sensors.bin_full = Some(Script::levels(&[(1000, Level::High), (4000, Level::Low)]));
     let resets = [2000, 5000].map(|at| [(at, Level::High), (at + 50, Level::Low)]).concat();
-    wiring.sensors.reset = Some(Script::levels(&resets));
+    wiring.line.sensors.reset = Some(Script::levels(&resets));
     let counts = daemon::run(wiring).unwrap().counts;
     assert_eq!(counts.fault(Fault::BinFull), 1);
     let at = |line| -> Vec<_> { watch.edges(line).iter().skip(1).map(|r| r.at.0 / 1_000_000).collect() };
@@ -370,9 +370,9 @@ fn a_full_bin_calls_a_person_and_stays_a_fault_until_it_is_empty() {
 fn the_recipe_number_is_reported_at_the_start_and_when_it_has_settled() {
     let (mut wiring, watch) = Rig::new(20, 1).wire();
     // From 2 to 5: the lines do not change at the same instant.
-    wiring.sensors.recipe[0] = Some(Script::levels(&[(1000, Level::High)]));
-    wiring.sensors.recipe[1] = Some(Script::levels(&[(0, Level::High), (1010, Level::Low)]));
-    wiring.sensors.recipe[2] = Some(Script::levels(&[(1020, Level::High)]));
+    wiring.line.sensors.recipe[0] = Some(Script::levels(&[(1000, Level::High)]));
+    wiring.line.sensors.recipe[1] = Some(Script::levels(&[(0, Level::High), (1010, Level::Low)]));
+    wiring.line.sensors.recipe[2] = Some(Script::levels(&[(1020, Level::High)]));
     daemon::run(wiring).unwrap();
     let numbers: Vec<_> = watch.events_of("recipe_selected").iter().map(|e| e["number"].as_u64().unwrap()).collect();
     assert_eq!(numbers, [2, 5], "and nothing in between");
@@ -381,7 +381,7 @@ fn the_recipe_number_is_reported_at_the_start_and_when_it_has_settled() {
 #[test]
 fn an_input_that_cannot_be_read_is_a_fault_and_no_part_pays_for_it() {
     let (mut wiring, watch) = Rig::new(20, 1).wire();
-    wiring.sensors.bin_full = Some(Box::new(Script { breaks: true, ..Script::default() }));
+    wiring.line.sensors.bin_full = Some(Box::new(Script { breaks: true, ..Script::default() }));
     let counts = daemon::run(wiring).unwrap().counts;
     assert_eq!(counts.fault(Fault::Input), 1);
     assert!(watch.one_record_each(20).iter().all(|r| r.verdict.reason().is_none()));
@@ -436,8 +436,8 @@ fn a_tripwire_makes_parts_of_a_film_of_the_belt_and_is_ready_when_it_knows_the_b
         wiring.inspect = Box::new(Noting(seen));
         let mut recorder = Recorder::in_memory(Arc::clone(&wiring.clock));
         let mut output = |name| recorder.request(name, Level::Low).unwrap();
-        wiring.panel.ready = Some(output("ready"));
-        wiring.panel.heartbeat = Some(Heartbeat::new(output("heartbeat"), ms(20)));
+        wiring.line.panel.ready = Some(output("ready"));
+        wiring.line.panel.heartbeat = Some(Heartbeat::new(output("heartbeat"), ms(20)));
         let (clock, ready_at) = (Arc::clone(&wiring.clock), Arc::new(std::sync::Mutex::new(None)));
         let told = Arc::clone(&ready_at);
         let send = move |states: &[sd_notify::NotifyState<'_>]| {

@@ -242,10 +242,10 @@ fn heard_of_a_camera(says: fn() -> Grab, trigger: &str) -> Vec<String> {
     let (mut wiring, _watch) = Rig::new(120, 1).wire_on(Arc::clone(&clock));
     let config = configured(trigger);
     match config.trigger {
-        config::Trigger::EveryFrame => wiring.trigger = Trigger::EveryFrame,
+        config::Trigger::EveryFrame => wiring.line.trigger = Trigger::EveryFrame,
         config::Trigger::Tripwire { wire, exposure } => {
             wiring.tripwire = Some(Tripwire::new(wire));
-            wiring.trigger = Trigger::Tripwire { exposure_offset: exposure.offset, tolerance: exposure.tolerance };
+            wiring.line.trigger = Trigger::Tripwire { exposure_offset: exposure.offset, tolerance: exposure.tolerance };
         }
         // The rig's own: edges that are known beforehand.
         _ => {}

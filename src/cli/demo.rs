@@ -179,7 +179,7 @@ fn run_belt(args: &Args, folder: &Folder, model: &Model) -> Result<(RunReport, V
         wiring.cost = InspectionCost::seeded(args.seed, MODELLED_COST);
     }
     let records = Arc::new(Mutex::new(Vec::new()));
-    let (seen, is_quiet, threshold) = (Arc::clone(&records), args.json, wiring.threshold);
+    let (seen, is_quiet, threshold) = (Arc::clone(&records), args.json, wiring.line.threshold);
     wiring.observer = Some(Box::new(move |record| {
         if !is_quiet {
             tell(record, threshold);

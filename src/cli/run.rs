@@ -13,7 +13,6 @@ use crate::config;
 use crate::daemon::{self, RunReport, Service, Wiring};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::model::Model;
-use crate::nn::plan::Remainder;
 use crate::pipeline::recording::Rotation;
 use crate::pipeline::{Reopen, Stop};
 use crate::sim::PartSource;
@@ -40,8 +39,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let config = config::load(&args.config)?;
     super::logging::set_level(config.log_level);
     let _held = daemon::hold(&args.config)?;
-    let model = open_recipe(&config.model)?;
-    let slow = Some(model.remainder()).filter(Remainder::is_slow).map(|remainder| remainder.to_string());
+    let (model, slow) = open_recipe(&config.model)?;
     if let Some(what) = daemon::unwritten_policy(&config, model.recipe()) {
         return Err(Error::new(ErrorKind::Config, format!("{}: safety.on_no_part {what}", args.config.display())));
     }
@@ -62,8 +60,8 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let _signals = daemon::stop_or_reopen_on_signals(&stop, &reopen)?;
     let _guard = daemon::guard(&config);
     let mut wiring = Wiring::from_config(&config, clock, inspect, model.recipe().threshold, scene(&config.camera))?;
-    let rotation = wiring.service.rotation.take().map(|rotation| Rotation { request: reopen, ..rotation });
-    (wiring.service, wiring.stop) = (Service { rotation, knows_sight, slow, ..Service::from_config(&config) }, stop);
+    wiring.rotation = wiring.rotation.map(|rotation| Rotation { request: reopen, ..rotation });
+    (wiring.service, wiring.stop) = (Service { knows_sight, slow, ..Service::from_config(&config) }, stop);
     let report = daemon::run(wiring)?;
     let summary = Summary::of(&report);
     log::info!(
@@ -78,8 +76,10 @@ pub fn run(args: &RunArgs) -> Result<()> {
     if args.json { print_json(&summary) } else { Ok(()) }
 }
 
+/// The recipe, and what runs in floats where that makes it slow.
+///
 /// A slow recipe is refused unless the configuration allows it: the line would learn of it by parts that come too late.
-fn open_recipe(settings: &config::Model) -> Result<Model> {
+fn open_recipe(settings: &config::Model) -> Result<(Model, Option<String>)> {
     let path = settings.recipe.as_path();
     let model = Model::load(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => {
@@ -93,7 +93,10 @@ fn open_recipe(settings: &config::Model) -> Result<Model> {
         _ => error,
     })?;
     let remainder = model.remainder();
-    if remainder.is_slow() && !settings.may_be_slow {
+    if !remainder.is_slow() {
+        return Ok((model, None));
+    }
+    if !settings.may_be_slow {
         let message = format!(
             "{} is slow: {remainder}. Teach it again with this zoomgate and without `--without int8`; where the belt leaves \
              ten times as long for an inspection, set [model] slow = true",
@@ -101,10 +104,8 @@ fn open_recipe(settings: &config::Model) -> Result<Model> {
         );
         return Err(Error::new(ErrorKind::Refused, message));
     }
-    if remainder.is_slow() {
-        log::warn!("{} is slow, which [model] slow allows: {remainder}", path.display());
-    }
-    Ok(model)
+    log::warn!("{} is slow, which [model] slow allows: {remainder}", path.display());
+    Ok((model, Some(remainder.to_string())))
 }
 
 /// The parts that a simulated camera shows; `None` for any other.

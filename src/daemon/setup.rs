@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Service, Wiring, open_camera, open_lines, open_panel, open_trigger, refuse_contradictions, status};
-use crate::camera::{Camera, Tripwire};
+use super::{Opened, Wiring, open_camera, open_lines, open_panel, open_trigger, refuse_contradictions, status};
+use crate::camera::Camera;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::decide::{OnMissedReject, OnUninspected, Safety};
@@ -17,9 +17,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gpio::{self, Level, Lines, Outputs as _, Recorder, Unconnected};
 use crate::inspect::Inspect;
 use crate::pipeline::actuation::{Panel, Sensors};
-use crate::pipeline::inspection::InspectionCost;
-use crate::pipeline::{Capacity, Stop};
-use crate::reject::ConstantSpeed;
 use crate::sim::PartSource;
 
 /// How long a part waits for its frame, and a frame for its place on the disk. Nothing is rejected in [`watching`], so
@@ -50,8 +47,23 @@ pub fn watching(
     parts: Option<Arc<dyn PartSource>>,
     with_light: bool,
 ) -> Result<Wiring> {
-    let config = Config { reject: patient(config), ..config.clone() };
-    wire(&config, clock, inspect, parts, with_light).map_err(|error| name_the_holder(error, &config))
+    wire(config, clock, inspect, parts, with_light).map_err(|error| name_the_holder(error, config))
+}
+
+/// The same line where nothing is rejected, counted or asked of anybody.
+fn at_rest(config: &Config) -> Config {
+    Config {
+        reject: patient(config),
+        encoder: None,
+        confirm: None,
+        alarm: Default::default(),
+        safety: Safety {
+            on_uninspected: OnUninspected::Pass,
+            on_missed_reject: OnMissedReject::Alarm,
+            on_no_part: None,
+        },
+        ..config.clone()
+    }
 }
 
 /// A dry reject whose deadline nobody misses.
@@ -71,6 +83,7 @@ fn wire(
     with_light: bool,
 ) -> Result<Wiring> {
     refuse_contradictions(config)?;
+    let config = &at_rest(config);
     let mut lines = quiet_lines(config, &clock, with_light)?;
     let light = config.outputs.light.clone().filter(|_| with_light);
     let panel = match light {
@@ -79,38 +92,11 @@ fn wire(
     };
     let (camera, arrivals) = open_camera(config, &clock, parts)?;
     let trigger = open_trigger(&config.trigger, &mut *lines, &*clock, arrivals)?;
-    let capacity = Capacity::between(config.reject.travel_time(), config.camera.rate_hz);
-    Ok(Wiring {
-        camera,
-        frame_size: (config.camera.width, config.camera.height),
-        trigger,
-        tripwire: match &config.trigger {
-            config::Trigger::Tripwire { wire, .. } => Some(Tripwire::new(*wire)),
-            _ => None,
-        },
-        inspect,
-        cost: InspectionCost::Measured,
-        threshold: f32::INFINITY,
-        belt: Box::new(ConstantSpeed::new(config.reject.belt_speed, clock.now())),
-        sensors: Sensors::default(),
-        confirm: None,
-        alarms: Default::default(),
-        safety: Safety {
-            on_uninspected: OnUninspected::Pass,
-            on_missed_reject: OnMissedReject::Alarm,
-            on_no_part: None,
-        },
-        capacity: Capacity { jobs: capacity.jobs.min(JOBS), ..capacity },
-        reject: config.reject.clone(),
-        reject_line: Unconnected.request(&config.reject.line, Level::Low)?,
-        panel,
-        events: None,
-        observer: None,
-        stop: Stop::new(),
-        counters: Arc::default(),
-        service: Service::default(),
-        clock,
-    })
+    let reject_line = Unconnected.request(&config.reject.line, Level::Low)?;
+    let opened = Opened { camera, trigger, sensors: Sensors::default(), reject_line, panel };
+    let mut wiring = Wiring::around(opened, config, clock, inspect, f32::INFINITY);
+    wiring.line.capacity.jobs = wiring.line.capacity.jobs.min(JOBS);
+    Ok(wiring)
 }
 
 /// The lines' backend where something is asked of it; the record of the last run is not touched.

@@ -16,7 +16,7 @@ use zoomgate::frame::geometry::Roi;
 use zoomgate::gpio::recorded::Record;
 use zoomgate::gpio::{Level, Outputs, Recorder};
 use zoomgate::inspect::{Crops, Inspect, Inspection, Unseen};
-use zoomgate::pipeline::actuation::{Panel, Sensors, Trigger};
+use zoomgate::pipeline::actuation::{Line, Panel, Sensors, Trigger};
 use zoomgate::pipeline::inspection::InspectionCost;
 use zoomgate::pipeline::recording::PartRecord;
 use zoomgate::pipeline::{Capacity, Stop};
@@ -154,31 +154,35 @@ impl Rig {
         };
         let (events, records) = (Bytes::default(), Arc::new(Mutex::new(Vec::new())));
         let seen = Arc::clone(&records);
-        let wiring = Wiring {
-            camera: Box::new(SimCamera::new(Arc::clone(&clock), Arc::new(Pixels), Arc::clone(&arrivals))),
-            frame_size: SIZE,
+        let line = Line {
             trigger: Trigger::Edge {
-                input: Box::new(PhotoEye::new(arrivals)),
+                input: Box::new(PhotoEye::new(Arc::clone(&arrivals))),
                 exposure_offset: EXPOSURE_DELAY.into(),
                 tolerance: MATCH_TOLERANCE,
             },
-            inspect: Box::new(ByPixel),
-            cost: self.cost,
-            threshold: THRESHOLD,
             belt: Box::new(ConstantSpeed::new(self.reject.belt_speed, clock.now())),
-            tripwire: None,
             sensors: Sensors::default(),
             confirm: None,
             alarms: Default::default(),
+            threshold: THRESHOLD,
             reject: self.reject,
             safety: self.safety,
             capacity: self.capacity,
             reject_line,
             panel,
+        };
+        let wiring = Wiring {
+            camera: Box::new(SimCamera::new(Arc::clone(&clock), Arc::new(Pixels), arrivals)),
+            frame_size: SIZE,
+            tripwire: None,
+            inspect: Box::new(ByPixel),
+            cost: self.cost,
+            line,
             events: Some(Box::new(events.clone())),
             observer: Some(Box::new(move |record| seen.lock().unwrap().push(*record))),
             stop: Stop::new(),
             counters: Arc::default(),
+            rotation: None,
             service: Service::default(),
             clock,
         };

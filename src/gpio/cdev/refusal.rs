@@ -30,7 +30,9 @@ pub(super) fn errno(error: &gpiocdev::Error) -> Option<Errno> {
 pub(super) fn of_chip(path: &Path, error: &gpiocdev::Error) -> Error {
     let at = path.display();
     match errno(error) {
-        Some(Errno::ACCESS | Errno::PERM) => Error::new(ErrorKind::Refused, format!("{at}: no permission: {ADMITTANCE}")),
+        Some(Errno::ACCESS | Errno::PERM) => {
+            Error::new(ErrorKind::Refused, format!("{at}: no permission: {ADMITTANCE}"))
+        }
         _ => Error::new(ErrorKind::Disconnected, format!("{at}: cannot be read: {error}; check its driver")),
     }
 }

@@ -141,7 +141,8 @@ impl Actuation {
         let latest_edge = |frame: &Frame| frame.exposure_at + Offset(exposure_offset.0.saturating_neg()) + tolerance;
         let may_come = |frame: &Frame| now <= latest_edge(frame) + edge_latency;
         // An edge that has come has its part, which has its frame, or has lost it: its neighbour must not get this one.
-        let is_somebodys = self.edges.iter().any(|edge| frame.exposure_at.abs_diff(*edge + exposure_offset) <= tolerance);
+        let is_somebodys =
+            self.edges.iter().any(|edge| frame.exposure_at.abs_diff(*edge + exposure_offset) <= tolerance);
         while self.early.len() == EARLY_FRAMES || self.early.front().is_some_and(|first| !may_come(first)) {
             self.early.pop_front();
             Counters::add(&self.shared.counters.frames_unmatched);

@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Shared;
+use super::{Capacity, Shared};
 use crate::clock::{Offset, Timestamp};
 use crate::decide::part::EARLY_FRAMES;
 use crate::decide::{self, Alarms, Ledger, Reason, Safety, Settled};
@@ -57,7 +57,7 @@ pub enum Trigger {
     },
 }
 
-/// What the loop needs beside the links.
+/// The production line as the loop sees it: what the loop needs beside the links.
 pub struct Line {
     /// What starts a part.
     pub trigger: Trigger,
@@ -73,13 +73,13 @@ pub struct Line {
     pub alarms: decide::alarm::Settings,
     /// The plant's choices.
     pub safety: Safety,
-    /// Scores at or above it reject.
+    /// Scores at or above it reject; standard deviations of held-out good parts.
     pub threshold: f32,
-    /// Open parts at most.
-    pub ledger: usize,
-    /// The reject line.
-    pub actuator: SafeLine,
-    /// The other outputs.
+    /// Bounds of the links and of the ledger.
+    pub capacity: Capacity,
+    /// The reject line, at rest.
+    pub reject_line: SafeLine,
+    /// The other outputs, low.
     pub panel: Panel,
 }
 
@@ -124,7 +124,7 @@ pub struct Actuation {
 impl Actuation {
     /// A loop at rest: every output at its safe level.
     pub fn new(shared: Arc<Shared>, line: Line) -> Self {
-        let Line { mut trigger, reject: settings, belt, safety, threshold, ledger, actuator, panel, .. } = line;
+        let Line { mut trigger, reject: settings, belt, safety, threshold, capacity, reject_line, panel, .. } = line;
         let Line { mut sensors, confirm, alarms, .. } = line;
         if let Trigger::Edge { input, .. } = &mut trigger {
             input.attach(&shared.clock, &shared.act_bell);
@@ -138,8 +138,8 @@ impl Actuation {
             watched: Watched::default(),
             schedule: Schedule::new(&settings),
             awaiting_pulse: Vec::with_capacity(reject::schedule::CAPACITY),
-            ledger: Ledger::new(ledger),
-            actuator: Actuator::new(actuator),
+            ledger: Ledger::new(capacity.ledger),
+            actuator: Actuator::new(reject_line),
             latency: Arc::clone(&shared.board.latency),
             stopping: false,
             stopping_since: None,
