@@ -25,8 +25,9 @@ use zoomgate::nn::{onnx, surgery};
 use zoomgate::sim::DefectKind;
 use zoomgate::sim::render::Want;
 use zoomgate::teach::budget::affordable;
-use zoomgate::teach::dataset::{Dataset, Item};
+use zoomgate::teach::dataset::Dataset;
 use zoomgate::teach::evaluate::lesson_picture;
+use zoomgate::teach::item::Item;
 use zoomgate::teach::{Options, Picture, Silent, Taught, teach};
 
 fn options(seed: u64) -> Options {

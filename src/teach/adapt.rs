@@ -20,18 +20,19 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest as _, Sha256};
 
-use super::conclusion::{Measured, Passes, date, fuse, guard, measure, written};
+use super::conclusion::{date, guard, written};
 use super::features::{Codes, FeatureGraph, planar};
 use super::graph::{headless, rewrite};
 use super::head::{FitOptions, Head, Views};
 use super::keepsake::{Features, Keepsake};
-use super::lesson::Lesson;
-use super::metrics;
+use super::lesson::{Lesson, Screened};
+use super::measure::{Measured, Passes, fuse, measure};
+use super::options::Options;
 use super::overall::Overall;
 use super::picture::{Picture, Shelf};
-use super::promise::{Promised, least, promised, rank};
-use super::screen::Screened;
-use super::session::{Options, Progress, Taught};
+use super::progress::{Progress, Silent};
+use super::promise::{self, Promised, least, promised, rank};
+use super::session::Taught;
 use super::survey::{Survey, first, hex, listed};
 use super::view::{Known, Lie};
 use super::weights::{self, PER_VIEW};
@@ -264,7 +265,7 @@ impl Adaptation<'_> {
         // What would be seen there is not kept, so that it proves nothing: as if each of them were rejected.
         let below = scores.iter().zip(&moved).filter(|(s, is_moved)| **s < threshold && !**is_moved).count();
         let rank = rank(scores.len(), promise.one_in, promise.confidence).min(below);
-        promise.overkill_max = metrics::promise(scores.len(), rank, promise.confidence);
+        promise.overkill_max = promise::promise(scores.len(), rank, promise.confidence);
         recipe.promise = promise;
         let warnings = self.warnings(&recipe, moved.iter().filter(|m| **m).count(), was);
         progress.stage("keeping what a later defect needs", 1);
@@ -330,7 +331,7 @@ impl Adaptation<'_> {
             // Only these lie as what is usual is known.
             let codes = &fresh.exact[view][..self.lesson.bad.len()];
             let planes = |i: usize| Ok(planar(&codes[i], self.lesson.space.channels));
-            let bads = measure(plan, codes.len(), planes, &super::session::Silent)?;
+            let bads = measure(plan, codes.len(), planes, &Silent)?;
             let normality = |m: &Measured| m.evidences.iter().map(|e| e.normality).collect::<Vec<f32>>();
             let found = weights::effect(weights::deviations(&normality(goods[view]), &normality(&bads)));
             let before = &mut effects[view][0];

@@ -7,8 +7,10 @@
 use std::time::{Duration, Instant};
 
 use super::ingredients::Ingredients;
+use super::options::Options;
 use super::picture::Picture;
-use super::session::{Options, Progress, Silent, teach};
+use super::progress::{Progress, Silent};
+use super::session::teach;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::Inspect as _;
 use crate::inspect::model::Model;

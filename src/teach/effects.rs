@@ -4,14 +4,10 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::features::Codes;
-use super::graph::distance_cells;
 use super::head::top_cells;
 use super::lesson::{Examples, Lesson, PROBES};
-use super::view::{Known, Lie, Normality, top_mean};
-use super::weights::{self, PER_VIEW};
-
-/// Fewer known bads are not divided: half of them teach a head nothing.
-pub const DIVIDED_MIN: usize = 4;
+use super::view::{Known, Lie, Normality, distance_cells, top_mean};
+use super::weights::{self, DIVIDED_MIN, PER_VIEW};
 
 impl Lesson<'_> {
     /// How far each of a view's evidences sets known bads (`tests`, with their numbers) apart from held-out goods.

@@ -4,11 +4,13 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
-use super::dataset::{Item, Label};
+use super::item::{Item, Label};
 use super::metrics::{self, PixelAuroc};
+use super::options::Options;
 use super::picture::Picture;
-use super::report::{RunMetrics, Scored};
-use super::session::{Options, Progress, teach};
+use super::progress::Progress;
+use super::run_metrics::{RunMetrics, Scored};
+use super::session::teach;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::frame::geometry::View;

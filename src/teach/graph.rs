@@ -16,7 +16,7 @@ use super::head::{HIDDEN, Head, KEY, LEAK, Linear, top_cells};
 use super::overall::{FAR, Overall};
 use super::places::{Layout, Places};
 use super::template::{Gaussians, Template};
-use super::view::{Known, Normality};
+use super::view::{Known, Normality, TEMPLATE_SHARE, distance_cells};
 use crate::error::Result;
 use crate::nn::ModelProto;
 use crate::nn::onnx::{Attr, Elem, Graph, QuantParams};
@@ -27,16 +27,6 @@ pub const VIEWS: [&str; 2] = ["full", "zoom"];
 
 /// The evidences of a view, in the order of [`super::weights`].
 const EVIDENCES: [&str; 3] = ["normality", "known", "overall"];
-
-/// Share of cells whose mean distance is the image's normality evidence.
-///
-/// Small on purpose: a defect of 1 % of the picture's width covers a cell or two. AUROC of the template's prototype on the
-/// simulated belt with the mean of 1, 8, 20 and 80 of 4,032 cells: .98, .97, .95, .88; on three real sets 1 and 5 of
-/// 1,024 differ by .004 at most.
-pub const DISTANCE_SHARE: f64 = 0.001;
-/// Weight of the template against the bank in the normality map: where one knows more, the other takes little from it.
-/// Dividing by what either makes of the known bads was no better (`docs/EXPERIMENTS.md`).
-pub const TEMPLATE_SHARE: f32 = 0.65;
 
 /// The grid of whitened features, whose deviation is 1: -8 to 8 in steps of a sixteenth. Further out is far enough.
 const WHITE: QuantParams = QuantParams { scale: 1.0 / 16.0, zero_point: 128 };
@@ -51,11 +41,6 @@ pub struct ViewParts<'a> {
     pub known: Option<&'a Known>,
     /// A few views (`[3, H, W]` u8) of this kind, good and bad, to calibrate the head's activations on.
     pub calibration: &'a [Vec<u8>],
-}
-
-/// Number of cells averaged for the normality evidence.
-pub fn distance_cells(cells: usize) -> usize {
-    ((cells as f64 * DISTANCE_SHARE).ceil() as usize).max(1)
 }
 
 /// The whole recipe as an ONNX model without metadata.

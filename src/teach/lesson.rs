@@ -9,11 +9,12 @@ use rayon::prelude::*;
 use super::features::{Codes, Extractor, FeatureGraph, Seen};
 use super::head::{FitOptions, Head};
 use super::ingredients::Ingredients;
+use super::options::Options;
 use super::overall::Overall;
 use super::picture::Shelf;
 use super::places::Layout;
-use super::screen::Screened;
-use super::session::{Options, Progress};
+use super::progress::Progress;
+use super::suspects::Suspect;
 use super::template::Batches;
 use super::view::{Known, Lie, Normality, suspicion};
 use super::weights::{self, PER_VIEW};
@@ -43,6 +44,19 @@ const SWEEP: usize = 1000;
 const SWEEP_AGAIN: usize = 320;
 /// Good parts that are looked at all over at a time: each is decoded once for all its views.
 const SWEPT: usize = 16;
+
+/// What the first look gave.
+#[derive(Clone, Default)]
+pub(super) struct Screened {
+    /// Features of the good pictures to fit on, whole views.
+    pub(super) good: Vec<Codes>,
+    /// Of the bad ones.
+    pub(super) bad: Vec<Codes>,
+    /// Of the first few held-out ones.
+    pub(super) held: Vec<Codes>,
+    /// Pictures that a person should look at again.
+    pub(super) suspects: Vec<Suspect>,
+}
 
 /// Everything a lesson holds while it runs.
 pub(super) struct Lesson<'a> {

@@ -1,4 +1,4 @@
-//! Figures of merit: ranking (AUROC, average precision), rates at a threshold, and what held-out good parts promise.
+//! Figures of merit: ranking (AUROC, average precision) and rates at a threshold.
 //!
 //! Pure functions over scores; higher is more anomalous, a part is rejected when its score is at or above the
 //! threshold. A figure that the data cannot give (no defective part, no mask) is `None`, never 0 or 0.5.
@@ -208,64 +208,6 @@ fn bin(score: f32) -> usize {
     (ordered >> (32 - BIN_BITS)) as usize
 }
 
-/// The largest overkill that `held_out` good parts leave possible: "at most this share, with `confidence`".
-///
-/// The threshold lies just above the `rank`-th smallest held-out score, counted from 1: `rank == held_out` is above all
-/// of them, lower ranks reject `held_out - rank` of them. The bound is exact for any distribution of scores (the share
-/// above an order statistic follows a Beta law; equal scores only make it safer) as long as later good parts come like
-/// the held-out ones. 1 when nothing is promised: rank 0, no held-out part, a confidence of 1.
-///
-/// O(`held_out`), about 50 times over.
-///
-/// # Panics
-/// If `rank` is above `held_out`, or `confidence` is not in 0..=1.
-pub fn promise(held_out: usize, rank: usize, confidence: f64) -> f64 {
-    assert!(rank <= held_out, "rank {rank} of {held_out}");
-    assert!((0.0..=1.0).contains(&confidence), "confidence {confidence}");
-    if rank == 0 || confidence == 1.0 {
-        return 1.0;
-    }
-    let rejected = held_out - rank;
-    let doubt = 1.0 - confidence;
-    if rejected == 0 {
-        return 1.0 - doubt.powf(1.0 / held_out as f64);
-    }
-    // Clopper-Pearson's upper limit: where seeing so few rejects becomes as rare as the doubt.
-    let (mut low, mut high) = (0.0, 1.0);
-    for _ in 0..60 {
-        let middle = 0.5 * (low + high);
-        if binomial_at_most(rejected, held_out, middle) > doubt { low = middle } else { high = middle }
-    }
-    high
-}
-
-/// P(X <= `k`) for X ~ Binomial(`n`, `p`), 0 < p < 1. Summed as logarithms: thousands of parts underflow otherwise.
-fn binomial_at_most(k: usize, n: usize, p: f64) -> f64 {
-    let (ln_p, ln_q) = (p.ln(), (-p).ln_1p());
-    let mut ln_choose = 0.0;
-    let mut total = 0.0;
-    for i in 0..=k {
-        total += (ln_choose + i as f64 * ln_p + (n - i) as f64 * ln_q).exp();
-        ln_choose += ((n - i) as f64).ln() - ((i + 1) as f64).ln();
-    }
-    total.min(1.0)
-}
-
-/// How many held-out good parts a promise of at most `overkill` needs, when the threshold is above all of them.
-///
-/// 1 in 100 at 95 % needs 299. `None` when no number is enough: `overkill` not above 0 or `confidence` not below 1.
-pub fn good_needed(overkill: f64, confidence: f64) -> Option<usize> {
-    if !(overkill > 0.0 && confidence < 1.0) {
-        return None;
-    }
-    if overkill >= 1.0 || confidence <= 0.0 {
-        return Some(1);
-    }
-    let exact = (1.0 - confidence).ln() / (-overkill).ln_1p();
-    // A count that is exact on paper must not grow by one because of the last bit.
-    Some(((exact - 1e-9).ceil() as usize).max(1))
-}
-
 /// Arithmetic mean; `None` of nothing.
 pub fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
@@ -404,33 +346,6 @@ mod tests {
     }
 
     #[test]
-    fn promises_by_hand() {
-        // Above all 299: 1 - 0.05^(1/299) is just under one in a hundred.
-        assert!(close(promise(299, 299, 0.95), 1.0 - 0.05f64.powf(1.0 / 299.0)));
-        assert!(promise(299, 299, 0.95) <= 0.01 && promise(298, 298, 0.95) > 0.01);
-        // One held-out part: (1 - p) = 0.05.
-        assert!(close(promise(1, 1, 0.95), 0.95));
-        // Rank 1 of 2, one rejected: P(X <= 1) = 1 - p^2 = 0.05.
-        assert!(close(promise(2, 1, 0.95), 0.95f64.sqrt()));
-        // Statistical tables: Clopper-Pearson's one-sided 95 % limit for 5 of 100 is 0.10225.
-        assert!((promise(100, 95, 0.95) - 0.10225).abs() < 1e-5, "{}", promise(100, 95, 0.95));
-        for nothing in [promise(0, 0, 0.95), promise(10, 0, 0.95), promise(10, 10, 1.0)] {
-            assert_eq!(nothing, 1.0);
-        }
-        assert!(promise(20_000, 19_000, 0.95) > 0.05);
-    }
-
-    #[test]
-    fn good_parts_needed() {
-        assert_eq!(good_needed(0.01, 0.95), Some(299));
-        assert_eq!(good_needed(0.001, 0.95), Some(2995));
-        assert_eq!(good_needed(0.5, 0.5), Some(1));
-        assert_eq!(good_needed(0.5, 0.75), Some(2));
-        assert_eq!(good_needed(1.0, 0.95), Some(1));
-        assert_eq!((good_needed(0.0, 0.95), good_needed(0.01, 1.0), good_needed(f64::NAN, 0.95)), (None, None, None));
-    }
-
-    #[test]
     fn mean_and_deviation() {
         assert_eq!((mean(&[]), std(&[])), (None, None));
         assert_eq!((mean(&[3.0]), std(&[3.0])), (Some(3.0), None));
@@ -452,21 +367,6 @@ mod tests {
         fn average_precision_is_its_definition(good in scores(), bad in scores()) {
             let area = average_precision(&good, &bad).unwrap();
             prop_assert!(close(area, average_precision_by_thresholds(&good, &bad)));
-        }
-
-        #[test]
-        fn a_promise_covers_and_is_tight(held_out in 1usize..400, share in 0.0f64..1.0, confidence in 0.5f64..0.999) {
-            let rank = 1 + (share * (held_out - 1) as f64) as usize;
-            let p = promise(held_out, rank, confidence);
-            prop_assert!((binomial_at_most(held_out - rank, held_out, p) - (1.0 - confidence)).abs() < 1e-6);
-            prop_assert!(rank == held_out || p > promise(held_out, rank + 1, confidence));
-        }
-
-        #[test]
-        fn as_many_good_parts_as_needed_and_no_more(overkill in 0.001f64..0.9, confidence in 0.1f64..0.999) {
-            let n = good_needed(overkill, confidence).unwrap();
-            prop_assert!(promise(n, n, confidence) <= overkill + 1e-9);
-            prop_assert!(n == 1 || promise(n - 1, n - 1, confidence) > overkill);
         }
     }
 

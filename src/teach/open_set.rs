@@ -9,11 +9,15 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::dataset::{Dataset, Draw, Label};
+use super::dataset::{Dataset, Draw};
 use super::evaluate::trial_run;
+use super::item::Label;
 use super::metrics;
-use super::report::{RunMetrics, SCHEMA, decimals, write_table};
-use super::session::{Options, Progress};
+use super::options::Options;
+use super::progress::Progress;
+use super::report::SCHEMA;
+use super::run_metrics::RunMetrics;
+use super::table::{decimals, write_table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::nn::backbone::Backbone;
 
@@ -215,7 +219,7 @@ impl fmt::Display for OpenSetReport {
 mod tests {
     use std::path::PathBuf;
 
-    use super::super::dataset::Item;
+    use super::super::item::Item;
     use super::*;
 
     fn item(kind: &str, i: usize, group: &str) -> Item {

@@ -2,11 +2,10 @@
 //!
 //! The promise is an order statistic of the scores of good pictures that the scoring model has not seen: with the
 //! threshold just above the k-th smallest of n, the share of later good parts above it is at most `1 / N` with the
-//! confidence that a binomial tail gives ([`metrics::promise`]), whatever the scores' distribution is. The lowest such
+//! confidence that a binomial tail gives ([`promise`]), whatever the scores' distribution is. The lowest such
 //! threshold is taken, since a higher one lets more defects pass. 1 in 100 takes 299 good pictures, and then the highest
 //! of them; 473 allow one of them above it.
 
-use super::metrics;
 use crate::inspect::recipe::{Promise, Standard};
 
 /// N of "at most 1 in N" unless another is asked for.
@@ -52,12 +51,70 @@ pub(super) fn normal_quantile(p: f64) -> f64 {
     t - upper / lower
 }
 
+/// The largest overkill that `held_out` good parts leave possible: "at most this share, with `confidence`".
+///
+/// The threshold lies just above the `rank`-th smallest held-out score, counted from 1: `rank == held_out` is above all
+/// of them, lower ranks reject `held_out - rank` of them. The bound is exact for any distribution of scores (the share
+/// above an order statistic follows a Beta law; equal scores only make it safer) as long as later good parts come like
+/// the held-out ones. 1 when nothing is promised: rank 0, no held-out part, a confidence of 1.
+///
+/// O(`held_out`), about 50 times over.
+///
+/// # Panics
+/// If `rank` is above `held_out`, or `confidence` is not in 0..=1.
+pub fn promise(held_out: usize, rank: usize, confidence: f64) -> f64 {
+    assert!(rank <= held_out, "rank {rank} of {held_out}");
+    assert!((0.0..=1.0).contains(&confidence), "confidence {confidence}");
+    if rank == 0 || confidence == 1.0 {
+        return 1.0;
+    }
+    let rejected = held_out - rank;
+    let doubt = 1.0 - confidence;
+    if rejected == 0 {
+        return 1.0 - doubt.powf(1.0 / held_out as f64);
+    }
+    // Clopper-Pearson's upper limit: where seeing so few rejects becomes as rare as the doubt.
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        if binomial_at_most(rejected, held_out, middle) > doubt { low = middle } else { high = middle }
+    }
+    high
+}
+
+/// P(X <= `k`) for X ~ Binomial(`n`, `p`), 0 < p < 1. Summed as logarithms: thousands of parts underflow otherwise.
+fn binomial_at_most(k: usize, n: usize, p: f64) -> f64 {
+    let (ln_p, ln_q) = (p.ln(), (-p).ln_1p());
+    let mut ln_choose = 0.0;
+    let mut total = 0.0;
+    for i in 0..=k {
+        total += (ln_choose + i as f64 * ln_p + (n - i) as f64 * ln_q).exp();
+        ln_choose += ((n - i) as f64).ln() - ((i + 1) as f64).ln();
+    }
+    total.min(1.0)
+}
+
+/// How many held-out good parts a promise of at most `overkill` needs, when the threshold is above all of them.
+///
+/// 1 in 100 at 95 % needs 299. `None` when no number is enough: `overkill` not above 0 or `confidence` not below 1.
+pub fn good_needed(overkill: f64, confidence: f64) -> Option<usize> {
+    if !(overkill > 0.0 && confidence < 1.0) {
+        return None;
+    }
+    if overkill >= 1.0 || confidence <= 0.0 {
+        return Some(1);
+    }
+    let exact = (1.0 - confidence).ln() / (-overkill).ln_1p();
+    // A count that is exact on paper must not grow by one because of the last bit.
+    Some(((exact - 1e-9).ceil() as usize).max(1))
+}
+
 /// The lowest rank (counted from 1, by size) of `goods` scores that proves 1 in `one_in`; the highest where none does.
 pub fn rank(goods: usize, one_in: u32, confidence: f64) -> usize {
     let overkill = 1.0 / f64::from(one_in);
     // Lower ranks promise less: the ones that prove it are the last of them.
     let ranks: Vec<usize> = (1..=goods).collect();
-    let too_low = ranks.partition_point(|&r| metrics::promise(goods, r, confidence) > overkill);
+    let too_low = ranks.partition_point(|&r| promise(goods, r, confidence) > overkill);
     (too_low + 1).min(goods)
 }
 
@@ -71,10 +128,10 @@ pub fn promised(scores: &[f32], one_in: u32, least: f32) -> Promised {
     let above = |score: f32| score + 1e-3 * score.abs().max(1.0);
     let threshold = rank.checked_sub(1).map_or(least, |r| above(sorted[r]).max(least));
     let promise = Promise {
-        overkill_max: metrics::promise(sorted.len(), rank, CONFIDENCE),
+        overkill_max: promise(sorted.len(), rank, CONFIDENCE),
         confidence: CONFIDENCE,
         held_out: sorted.len(),
-        good_needed: metrics::good_needed(1.0 / f64::from(one_in), CONFIDENCE).unwrap_or(0),
+        good_needed: good_needed(1.0 / f64::from(one_in), CONFIDENCE).unwrap_or(0),
         one_in,
     };
     Promised { threshold, promise }
@@ -104,6 +161,37 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() < 1e-9
+    }
+
+    #[test]
+    fn promises_by_hand() {
+        // Above all 299: 1 - 0.05^(1/299) is just under one in a hundred.
+        assert!(close(promise(299, 299, 0.95), 1.0 - 0.05f64.powf(1.0 / 299.0)));
+        assert!(promise(299, 299, 0.95) <= 0.01 && promise(298, 298, 0.95) > 0.01);
+        // One held-out part: (1 - p) = 0.05.
+        assert!(close(promise(1, 1, 0.95), 0.95));
+        // Rank 1 of 2, one rejected: P(X <= 1) = 1 - p^2 = 0.05.
+        assert!(close(promise(2, 1, 0.95), 0.95f64.sqrt()));
+        // Statistical tables: Clopper-Pearson's one-sided 95 % limit for 5 of 100 is 0.10225.
+        assert!((promise(100, 95, 0.95) - 0.10225).abs() < 1e-5, "{}", promise(100, 95, 0.95));
+        for nothing in [promise(0, 0, 0.95), promise(10, 0, 0.95), promise(10, 10, 1.0)] {
+            assert_eq!(nothing, 1.0);
+        }
+        assert!(promise(20_000, 19_000, 0.95) > 0.05);
+    }
+
+    #[test]
+    fn good_parts_needed() {
+        assert_eq!(good_needed(0.01, 0.95), Some(299));
+        assert_eq!(good_needed(0.001, 0.95), Some(2995));
+        assert_eq!(good_needed(0.5, 0.5), Some(1));
+        assert_eq!(good_needed(0.5, 0.75), Some(2));
+        assert_eq!(good_needed(1.0, 0.95), Some(1));
+        assert_eq!((good_needed(0.0, 0.95), good_needed(0.01, 1.0), good_needed(f64::NAN, 0.95)), (None, None, None));
+    }
 
     #[test]
     fn ranks_by_the_book() {
@@ -183,7 +271,7 @@ mod tests {
             let mut scores: Vec<f64> = (0..goods).map(|_| rng.random()).collect();
             scores.sort_by(f64::total_cmp);
             let rank = rank(goods, one_in, CONFIDENCE);
-            1.0 - scores[rank - 1] > metrics::promise(goods, rank, CONFIDENCE)
+            1.0 - scores[rank - 1] > promise(goods, rank, CONFIDENCE)
         });
         broken.count() as f64 / f64::from(runs)
     }
@@ -198,9 +286,24 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_promise_covers_and_is_tight(held_out in 1usize..400, share in 0.0f64..1.0, confidence in 0.5f64..0.999) {
+            let rank = 1 + (share * (held_out - 1) as f64) as usize;
+            let p = promise(held_out, rank, confidence);
+            prop_assert!((binomial_at_most(held_out - rank, held_out, p) - (1.0 - confidence)).abs() < 1e-6);
+            prop_assert!(rank == held_out || p > promise(held_out, rank + 1, confidence));
+        }
+
+        #[test]
+        fn as_many_good_parts_as_needed_and_no_more(overkill in 0.001f64..0.9, confidence in 0.1f64..0.999) {
+            let n = good_needed(overkill, confidence).unwrap();
+            prop_assert!(promise(n, n, confidence) <= overkill + 1e-9);
+            prop_assert!(n == 1 || promise(n - 1, n - 1, confidence) > overkill);
+        }
+
+        #[test]
         fn the_lowest_rank_that_proves_it(goods in 1usize..900, one_in in 2u32..300) {
             let rank = rank(goods, one_in, CONFIDENCE);
-            let bound = |r| metrics::promise(goods, r, CONFIDENCE) <= 1.0 / f64::from(one_in);
+            let bound = |r| promise(goods, r, CONFIDENCE) <= 1.0 / f64::from(one_in);
             prop_assert!(bound(rank) || rank == goods);
             prop_assert!(rank == 1 || !bound(rank - 1));
         }

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
-
-use super::dataset::{Item, Label};
 use super::evaluate::{Tested, inspect_each};
+use super::item::{Item, Label};
 use super::metrics;
 use super::perturb::Perturbation;
-use super::report::{decimals, write_table};
-use super::session::Progress;
+use super::progress::Progress;
+use super::run_metrics::Perturbed;
+use super::table::{decimals, write_table};
 use crate::error::Result;
 use crate::frame::geometry::Roi;
 use crate::frame::motion::Motion;
@@ -20,27 +19,6 @@ use crate::inspect::{Inspect as _, Inspection};
 /// Crops that overlap less than this show something else. Chosen: half of either box is shared from two thirds on, and
 /// what was in the middle of the one is still inside the other.
 const IOU_KEPT: f64 = 0.5;
-
-/// A recipe's figures over test pictures that were perturbed in one way.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Perturbed {
-    /// The perturbation in a few words.
-    pub perturbation: String,
-    /// AUROC over pictures of the fused score.
-    pub auroc_image: Option<f64>,
-    /// By how much that is above the same pictures' as they are.
-    pub auroc_change: Option<f64>,
-    /// Share of the defective pictures that would pass.
-    pub escape: Option<f64>,
-    /// Share of the good pictures that would be rejected.
-    pub overkill: Option<f64>,
-    /// Defective pictures: mean intersection over union of the first crop with the unperturbed picture's, moved along.
-    pub crop_iou: Option<f64>,
-    /// Defective pictures: share whose crop overlaps by half or more.
-    pub crop_kept: Option<f64>,
-    /// As `crop_iou`, over the good pictures, whose peak is often a matter of chance.
-    pub crop_iou_good: Option<f64>,
-}
 
 /// Inspects `test` again under every one of [`Perturbation::ALL`]; the first row is the pictures as they are.
 ///

@@ -7,28 +7,14 @@
 use rayon::prelude::*;
 
 use super::features::Codes;
-use super::graph::distance_cells;
-use super::lesson::{Lesson, PROBES};
-use super::suspects::{self, Look, Suspect, Suspects};
+use super::lesson::{Lesson, PROBES, Screened};
+use super::suspects::{self, Look, Suspects};
 use super::template::{Batches, Template};
-use super::view::top_mean;
+use super::view::{distance_cells, top_mean};
 use crate::error::Result;
 
 /// Blocks of the picture, in both directions, whose mean features say what product it shows.
 const BLOCKS: usize = 4;
-
-/// What the first look gave.
-#[derive(Clone, Default)]
-pub(super) struct Screened {
-    /// Features of the good pictures to fit on, whole views.
-    pub(super) good: Vec<Codes>,
-    /// Of the bad ones.
-    pub(super) bad: Vec<Codes>,
-    /// Of the first few held-out ones.
-    pub(super) held: Vec<Codes>,
-    /// Pictures that a person should look at again.
-    pub(super) suspects: Vec<Suspect>,
-}
 
 impl Lesson<'_> {
     /// Looks at every picture; good ones that cannot be meant are taken out of the lesson.

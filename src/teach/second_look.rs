@@ -11,15 +11,14 @@
 use rayon::prelude::*;
 
 use super::bounds::{Bounds, normality_mean};
-use super::conclusion::measure;
 use super::features::Codes;
-use super::graph::distance_cells;
 use super::head::top_cells;
 use super::lesson::{Fitted, Lesson};
+use super::measure::measure;
 use super::promise;
 use super::survey::listed;
 use super::suspects::{Suspect, Why};
-use super::view::top_mean;
+use super::view::{distance_cells, top_mean};
 use crate::error::Result;
 use crate::inspect::Evidence;
 use crate::inspect::recipe::Recipe;

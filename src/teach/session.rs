@@ -1,4 +1,4 @@
-//! One lesson from beginning to end: its options, what it hears, what it gives.
+//! One lesson from beginning to end, and what it gives.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,111 +8,23 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::bank::PROTOTYPES;
 use super::conclusion::Concluded;
-use super::dataset::GOOD_MIN;
 use super::features::FeatureGraph;
-use super::ingredients::Ingredients;
-use super::lesson::{Lesson, calibration_views};
+use super::lesson::{Lesson, Screened, calibration_views};
+use super::options::{GOOD_MIN, Options, Register};
 use super::picture::{Picture, Shelf};
-use super::promise;
-use super::screen::Screened;
+use super::progress::Progress;
 use super::sight;
 use super::survey::{Seen, Survey, first};
 use super::suspects::Suspect;
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::variation::Variation;
 use crate::inspect::crop::{Chart, CropPolicy};
-use crate::inspect::levels::Light;
 use crate::inspect::recipe::{Recipe, Standard};
 use crate::inspect::register::{self, Aligner, Grey, Registration, as_they_lie, mean_of};
 use crate::nn::backbone::Backbone;
 
 /// Good pictures that are fitted on, at most: their features stay in memory.
 const GOOD_KEPT: usize = 512;
-
-/// When parts are brought into line before they are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Register {
-    /// Where good pictures say that it makes them more alike.
-    Auto,
-    /// Always; a lesson of parts that are not alike is refused.
-    Always,
-    /// Never.
-    Never,
-}
-
-/// How a lesson is run.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Side of a square model input with the same area, pixels.
-    pub size: usize,
-    /// Prototypes in each bank.
-    pub prototypes: usize,
-    /// Crops that an inspection looks into, 1 to [`CROPS_MAX`](crate::inspect::CROPS_MAX).
-    pub crops: usize,
-    /// Optimiser steps of each head.
-    pub steps: usize,
-    /// Share of the good pictures held out for standardisation and threshold.
-    pub held_out: f64,
-    /// Lessons, each of which holds out other good pictures: the first gives the recipe, all give scores that its threshold
-    /// promises by. As many as there are good pictures for, 3 at `held_out` of .3.
-    pub turns: usize,
-    /// N of the promise that at most 1 good part in N is rejected.
-    pub one_in: u32,
-    /// Whether parts are brought into line before they are looked at.
-    pub register: Register,
-    /// How parts and pictures may differ from one to the next.
-    pub variation: Variation,
-    /// Seed of every random choice.
-    pub seed: u64,
-    /// Parts of the method, of which some may be left out to measure them.
-    pub ingredients: Ingredients,
-    /// Pictures of the empty belt, so that where no part lies is known; none where that is not taught.
-    pub empty: Vec<Picture>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            size: 256,
-            prototypes: PROTOTYPES,
-            crops: 1,
-            steps: 160,
-            held_out: 0.3,
-            turns: 1,
-            one_in: promise::ONE_IN,
-            register: Register::Auto,
-            variation: Variation::default(),
-            seed: 0,
-            ingredients: Ingredients::default(),
-            empty: Vec::new(),
-        }
-    }
-}
-
-impl Options {
-    /// What every frame's light is brought to.
-    pub fn light(&self) -> Option<Light> {
-        self.ingredients.light.then(Light::default)
-    }
-}
-
-/// Hears how far a lesson is.
-pub trait Progress: Sync {
-    /// A stage with `total` steps begins.
-    fn stage(&self, name: &str, total: u64);
-    /// One more step of the stage is done.
-    fn tick(&self);
-}
-
-/// Tells nobody.
-pub struct Silent;
-
-impl Progress for Silent {
-    fn stage(&self, _: &str, _: u64) {}
-    fn tick(&self) {}
-}
 
 /// What a lesson gave.
 pub struct Taught {

@@ -4,8 +4,9 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use super::options::Options;
 use super::picture::{Picture, Shelf};
-use super::session::{Options, Progress};
+use super::progress::Progress;
 use super::survey::listed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;

@@ -10,7 +10,7 @@ use std::path::{Component, Path};
 
 use csv::{ErrorKind as CsvError, ReaderBuilder, StringRecord, Trim};
 
-use super::dataset::{GOOD_KIND, Item, Label, Split};
+use super::item::{GOOD_KIND, Item, Label, Split};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Lists the pictures that `table` names below `root`. Opens none of them.

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::picture::Shelf;
-use super::session::Progress;
+use super::progress::Progress;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Names that a message lists at most.

@@ -13,11 +13,10 @@ use rayon::prelude::*;
 
 use super::bounds::floor;
 use super::features::Codes;
-use super::graph::distance_cells;
 use super::head::top_cells;
 use super::lesson::{Fitted, Lesson};
 use super::picture::Shelf;
-use super::view::top_mean;
+use super::view::{distance_cells, top_mean};
 use super::weights::PER_VIEW;
 use crate::error::Result;
 use crate::inspect::recipe::Standard;

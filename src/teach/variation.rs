@@ -10,7 +10,7 @@ use std::path::Path;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
-use super::perturb::{defocus, each_value, noise};
+use super::filters::{defocus, each_value, noise};
 use crate::error::Result;
 use crate::frame::geometry::View;
 use crate::frame::motion::{Motion, warped};

@@ -5,8 +5,6 @@
 //! and the known bad ones; heads are asked about bads that they were not fitted on. Few bads say little, so the weights
 //! are shrunk towards what held on average on other products.
 
-use super::effects::DIVIDED_MIN;
-
 /// Normality, known and overall of one view; the full view's come before the zoomed one's.
 pub const PER_VIEW: usize = 3;
 
@@ -14,10 +12,13 @@ pub const PER_VIEW: usize = 3;
 /// them the full view's normality is the one to trust.
 pub const PRIOR: [[f64; PER_VIEW]; 2] = [[1.0, 0.5, 0.25], [0.5, 0.5, 0.25]];
 
-/// So few known bads that no half of them can be asked about the other ([`super::effects`]) count the zoom half as much:
+/// So few known bads that no half of them can be asked about the other ([`DIVIDED_MIN`]) count the zoom half as much:
 /// its crops then follow what one part showed. magnetic_tile with 1 known, seeds 100 to 102: .871 against .866, normality
 /// alone .838.
 const ZOOM_OF_FEW: f64 = 0.5;
+
+/// Fewer known bads are not divided: half of them teach a head nothing.
+pub const DIVIDED_MIN: usize = 4;
 
 /// Weight of the prior, in known bad parts.
 const SHRINK: f64 = 2.0;

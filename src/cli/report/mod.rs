@@ -15,10 +15,10 @@ use crate::inspect::model::Model;
 use crate::inspect::recipe::Recipe;
 use crate::storage;
 use crate::teach::Progress;
-use crate::teach::dataset::{Item, Label};
 use crate::teach::evaluate::Tested;
-use crate::teach::report::RunMetrics;
-use crate::teach::robustness::{self, Perturbed};
+use crate::teach::item::{Item, Label};
+use crate::teach::robustness;
+use crate::teach::run_metrics::{Perturbed, RunMetrics};
 
 /// Pictures in each gallery: enough to see a pattern, few enough to be sent by mail.
 const SHOWN: usize = 6;

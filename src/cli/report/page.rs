@@ -6,7 +6,7 @@ use super::html::{escape, img};
 use super::words::per_cent;
 use super::{Facts, Shown, charts};
 use crate::teach::metrics;
-use crate::teach::report::RunMetrics;
+use crate::teach::run_metrics::RunMetrics;
 
 /// Colours by the reader's own light or dark scheme; one column that fits a phone.
 const STYLE: &str = "\

@@ -5,7 +5,7 @@ use crate::inspect::crop::CropPolicy;
 use crate::inspect::recipe::{
     BackboneNote, EvidenceConstants, Input, Promise, SCHEMA, Standard, Teaching, ViewConstants,
 };
-use crate::teach::report::Scored;
+use crate::teach::run_metrics::Scored;
 
 fn recipe() -> Recipe {
     let standard = Standard { mean: 0.0, std: 1.0 };

@@ -4,10 +4,10 @@ use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::super::conclusion::{Measured, Passes};
 use super::super::features::{Codes, planar};
 use super::super::keepsake::{Place, rough};
 use super::super::lesson::{Lesson, whole};
+use super::super::measure::{Measured, Passes};
 use super::super::overall::{Pooled, pooled};
 use super::super::view::{Known, Lie};
 use super::super::weights::PRIOR;

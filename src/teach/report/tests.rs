@@ -1,4 +1,6 @@
 use super::*;
+use crate::teach::item::Label;
+use crate::teach::run_metrics::Scored;
 
 fn scored(kind: &str, score: f32, zoom: Option<f32>) -> Scored<'_> {
     let label = if kind == "good" { Label::Good } else { Label::Bad };
