@@ -7,7 +7,7 @@
 //!
 //! An input's edges, both ways, wait in the kernel with their CLOCK_MONOTONIC stamps, taken by the interrupt, until they
 //! are read by the thread that wants them. That thread's bell hears the line: there is no other thread in between, which
-//! a busy machine might set aside (docs/LINES.md has what that took), no ring and no lock.
+//! a busy machine might set aside (docs/decisions/0037-act-reads-the-edges-itself.md has the figures), no ring and no lock.
 //!
 //! An edge is a part, so nothing is ever dropped in silence: a gap in the kernel's count of a line's edges, or a line that
 //! can no longer be read, is a fault, which comes after the edges before it.
