@@ -14,6 +14,7 @@
 pub mod clock;
 pub mod error;
 pub mod lock;
+pub mod stats;
 pub mod storage;
 pub mod units;
 

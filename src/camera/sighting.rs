@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::clock::{Offset, Timestamp};
 use crate::frame::Frame;
+use crate::stats;
 
 /// Cells of the grid, at most, in each direction.
 const CELLS: usize = 48;
@@ -85,8 +86,7 @@ impl Sightings {
         let median = |cell: usize| {
             seen.clear();
             seen.extend(self.grids.iter().map(|(_, grid)| grid[cell]));
-            let middle = seen.len() / 2;
-            *seen.select_nth_unstable(middle).1
+            stats::upper_median(&mut seen).unwrap_or_default()
         };
         (0..cells).map(median).collect()
     }

@@ -15,6 +15,7 @@ use crate::nn::onnx::{self, Elem};
 use crate::nn::plan::{Engine, ExecutionPlan, NodeTime, Running};
 use crate::nn::pool::ThreadPool;
 use crate::nn::{ModelProto, surgery};
+use crate::stats;
 use crate::storage;
 
 /// Arguments of `zoomgate bench`.
@@ -223,16 +224,14 @@ impl Timed {
             }
         }
         let nodes = ours.profile(&plan, &input, args.runs.into())?;
-        times.sort_unstable();
-        stock_times.sort_unstable();
-        let median = |times: &[Duration]| times.get(times.len() / 2).map(|&t| ms(t));
+        let median = |times: &mut [Duration]| stats::upper_median(times).map(ms);
         let sum = |keep: &dyn Fn(&&NodeTime) -> bool| nodes.iter().filter(keep).map(|n| n.macs).sum();
         Ok(Pass {
             name: name.to_owned(),
             first_ms: ms(first),
-            median_ms: median(&times).unwrap_or_default(),
-            least_ms: times.first().map_or(0.0, |&t| ms(t)),
-            stock_ms: median(&stock_times),
+            median_ms: median(&mut times).unwrap_or_default(),
+            least_ms: times.iter().min().map_or(0.0, |&t| ms(t)),
+            stock_ms: median(&mut stock_times),
             macs: sum(&|_| true),
             int8_macs: sum(&|n| n.is_int8),
             fallen_back: plan.remainder().fallen_back,

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::frame::geometry::View;
+use crate::stats;
 
 /// How crops are cut; part of the recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -259,14 +260,11 @@ fn grow(map: Map<'_>, peak: usize, level: f32, scratch: &mut Scratch) -> [usize;
     b
 }
 
+/// Of the finite values; 0 where there are none.
 fn median(values: &[f32], sorted: &mut Vec<f32>) -> f32 {
     sorted.clear();
     sorted.extend(values.iter().filter(|v| v.is_finite()));
-    if sorted.is_empty() {
-        return 0.0;
-    }
-    let mid = sorted.len() / 2;
-    *sorted.select_nth_unstable_by(mid, f32::total_cmp).1
+    stats::upper_median(sorted).unwrap_or(0.0)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::levels::Light;
 use super::register::Registration;
 use super::sight::Sight;
 use crate::error::{Error, ErrorKind, Result};
+use crate::stats;
 
 /// The newest schema that this build reads; it writes it where parts are brought into line or crops lie on a chart, which
 /// an older build would leave undone.
@@ -100,10 +101,10 @@ pub struct Standard {
 impl Standard {
     /// Of a sample; a deviation too small to divide by becomes a hundredth of the mean's size.
     pub fn of(values: &[f32]) -> Self {
-        let n = values.len().max(1) as f64;
-        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
-        let var = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-        let std = var.sqrt().max(0.01 * mean.abs()).max(1e-6);
+        let values = values.iter().map(|&v| f64::from(v));
+        // The sum of nothing is -0: recipes of before have that.
+        let mean = stats::mean(values.clone()).unwrap_or(-0.0);
+        let std = stats::deviation(values).unwrap_or(0.0).max(0.01 * mean.abs()).max(1e-6);
         Self { mean: mean as f32, std: std as f32 }
     }
 

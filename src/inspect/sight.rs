@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::empty::Empty;
 use super::scene::Scene;
+use crate::stats;
 
 /// Why a camera is taken to be blind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -126,11 +127,11 @@ impl Ranges {
     /// # Panics
     /// If there are none.
     pub fn of(scenes: &[Scene]) -> Self {
+        assert!(!scenes.is_empty(), "ranges of no pictures");
         let ends = |value: fn(&Scene) -> f32| {
             let mut all: Vec<f32> = scenes.iter().map(value).collect();
-            all.sort_by(f32::total_cmp);
             let out = all.len() / ONE_IN;
-            [all[out], all[all.len() - 1 - out]]
+            [out, all.len() - 1 - out].map(|rank| stats::nth(&mut all, rank).unwrap_or_default())
         };
         Self {
             mean: ends(|s| s.mean),

@@ -28,6 +28,8 @@ use std::time::Duration;
 
 use crate::units::Millimetres;
 
+use crate::stats;
+
 /// Pulses tried, each a width from the last, before it is said that none hits. Chosen: six widths to either side.
 const TRIES: u32 = 13;
 /// Widths by which an edge may be away from a hit.
@@ -264,10 +266,10 @@ impl Spread {
     /// Of these values; `None` of none.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
-        values.sort_by(f64::total_cmp);
-        let (first, last) = (*values.first()?, *values.last()?);
-        let median = f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2]);
-        Some(Self { median, range: last - first, count: values.len() })
+        let median = stats::median(&mut values)?;
+        let count = values.len();
+        let (first, last) = (stats::nth(&mut values, 0)?, stats::nth(&mut values, count - 1)?);
+        Some(Self { median, range: last - first, count })
     }
 }
 

@@ -14,6 +14,7 @@ use crate::frame::geometry::View;
 use crate::inspect::crop::CropPolicy;
 use crate::inspect::levels::{Levels, Light};
 use crate::inspect::preprocess::{Scratch, sample};
+use crate::stats;
 
 /// Width and height of the frames: a common sensor of 1.3 megapixels.
 const FRAME: (u32, u32) = (1280, 1024);
@@ -111,9 +112,7 @@ fn time(name: &'static str, [height, width]: [usize; 2], runs: u16) -> Result<Ti
             steps.iter_mut().zip(times).for_each(|(step, time)| step.push(ms(time)));
         }
     }
-    let [convert_ms, full_ms, crop_ms, levels_ms, sum_ms] = steps.map(|mut times| {
-        times.sort_unstable_by(f64::total_cmp);
-        times[times.len() / 2]
-    });
+    let [convert_ms, full_ms, crop_ms, levels_ms, sum_ms] =
+        steps.map(|mut times| stats::upper_median(&mut times).unwrap_or_default());
     Ok(Times { format: name, convert_ms, full_ms, crop_ms, levels_ms, sum_ms })
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::stats;
+
 /// The ROC of `good` and `bad` scores, with the point at `threshold` marked. Empty without both.
 pub fn roc(good: &[f32], bad: &[f32], auroc: Option<f64>, threshold: f64) -> String {
     let Some(auroc) = auroc else { return String::new() };
@@ -65,8 +67,8 @@ const BINS: usize = 40;
 /// Both groups' scores: good ones above the line, defective ones below it, each to its own scale.
 pub fn histogram(good: &[f32], bad: &[f32], threshold: f64) -> String {
     let mut all: Vec<f32> = good.iter().chain(bad).copied().collect();
-    all.sort_unstable_by(f32::total_cmp);
-    let (Some(&lowest), Some(&far)) = (all.first(), all.get(all.len() * 95 / 100)) else { return String::new() };
+    let rank = all.len() * 95 / 100;
+    let (Some(lowest), Some(far)) = (stats::nth(&mut all, 0), stats::nth(&mut all, rank)) else { return String::new() };
     // A few far scores must not squeeze all others into one bar: they share the last one.
     let low = f64::from(lowest).min(threshold);
     let high = f64::from(far).max(threshold + 0.5 * (threshold - low)).max(low + 1e-6);
