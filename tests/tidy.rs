@@ -50,7 +50,10 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ("rppal", &["src/gpio/rppal.rs"]),
     ("v4l", &["src/camera/v4l2/device.rs", "src/camera/v4l2/survey.rs"]),
     ("zune_jpeg", &["src/camera/convert/jpeg.rs"]),
-    ("rustix", &["src/clock/", "src/daemon/", "src/doctor/", "src/gpio/cdev", "src/lock.rs"]),
+    (
+        "rustix",
+        &["src/camera/v4l2/device.rs", "src/clock/", "src/daemon/", "src/doctor/", "src/gpio/cdev", "src/lock.rs"],
+    ),
     ("sd_notify", &["src/daemon/watch.rs"]),
     ("thread_priority", &["src/daemon/realtime.rs", "src/cli/background.rs"]),
     ("signal_hook", &["src/daemon/signals.rs"]),

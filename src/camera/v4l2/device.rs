@@ -8,6 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::event::PollFlags;
+use rustix::io::Errno;
 use v4l::buffer::{Flags, Type};
 use v4l::capability::Flags as Capability;
 use v4l::format::{Colorspace, FieldOrder, Format, Quantization};
@@ -25,9 +27,6 @@ use super::timing::Stamp;
 use super::{Driver, Opened, RawFrame, Settings};
 use crate::camera::convert::{Colour, Matrix, Range};
 use crate::error::{Error, ErrorKind, Result};
-
-/// `POLLIN` of `poll(2)`.
-const POLLIN: i16 = 1;
 
 /// The most buffers that a queue has (`VIDEO_MAX_FRAME`, `linux/videodev2.h`).
 const BUFFERS_MAX: usize = 32;
@@ -185,7 +184,7 @@ impl Driver for Device {
         let Some(open) = &mut self.open else { return Err(io::ErrorKind::NotConnected.into()) };
         let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         // Never `next` without a frame: it would give a buffer back and, finding none to take, give it back twice.
-        match open.stream.handle().poll(POLLIN, millis) {
+        match open.stream.handle().poll(PollFlags::IN.bits() as i16, millis) {
             Ok(0) => return Ok(None),
             Ok(_) => {}
             Err(cause) if cause.kind() == io::ErrorKind::Interrupted => return Ok(None),
@@ -241,16 +240,16 @@ fn drop_quietly<T>(value: T) {
 }
 
 pub(super) fn explain(action: &str, device: &Path, cause: io::Error) -> Error {
-    let (kind, step) = match cause.raw_os_error() {
-        // ENOENT, ENXIO, ENODEV
-        Some(2) => (ErrorKind::NotFound, "plug it in, or set [camera] device to one that `zoomgate devices` lists"),
-        Some(6 | 19) => (ErrorKind::Disconnected, "check its cable and its power"),
-        // EACCES, EPERM
-        Some(13 | 1) => (ErrorKind::Refused, "add the user to the group that owns the device, usually `video`"),
-        // EBUSY
-        Some(16) => (ErrorKind::Busy, "end the other program that uses it"),
-        // ENOTTY, EINVAL
-        Some(25 | 22) => (ErrorKind::Config, "is it a camera? `zoomgate devices` lists them"),
+    let (kind, step) = match Errno::from_io_error(&cause) {
+        Some(Errno::NOENT) => {
+            (ErrorKind::NotFound, "plug it in, or set [camera] device to one that `zoomgate devices` lists")
+        }
+        Some(Errno::NXIO | Errno::NODEV) => (ErrorKind::Disconnected, "check its cable and its power"),
+        Some(Errno::ACCESS | Errno::PERM) => {
+            (ErrorKind::Refused, "add the user to the group that owns the device, usually `video`")
+        }
+        Some(Errno::BUSY) => (ErrorKind::Busy, "end the other program that uses it"),
+        Some(Errno::NOTTY | Errno::INVAL) => (ErrorKind::Config, "is it a camera? `zoomgate devices` lists them"),
         _ => (ErrorKind::Internal, "see the cause below"),
     };
     Error::new(kind, format!("cannot {action} {}: {step}", device.display())).caused_by(cause)
