@@ -192,8 +192,8 @@ fn has(model: &ModelProto, chart: &Chart) -> bool {
 /// for it.
 pub fn digest(model: &ModelProto) -> String {
     let constants = model.graph.iter().flat_map(|g| &g.initializer).filter(|t| t.name != KEEPSAKE_KEY);
-    let digest = constants.fold(Sha256::new(), |all, t| all.chain_update(&t.name).chain_update(&t.raw_data)).finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digest = constants.fold(Sha256::new(), |all, t| all.chain_update(&t.name).chain_update(&t.raw_data));
+    const_hex::encode(digest.finalize())
 }
 
 fn other_chart(origin: &str) -> Error {

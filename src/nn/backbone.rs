@@ -161,7 +161,7 @@ impl Backbone {
             Error::new(ErrorKind::Refused, format!("{origin} must have exactly one image input, it has {found:?}"))
         })?;
         graph.input.retain(|i| i.name == input);
-        let digest = sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+        let digest = const_hex::encode(sha2::Sha256::digest(bytes));
         let name =
             Path::new(origin).file_name().map_or_else(|| origin.to_owned(), |n| n.to_string_lossy().into_owned());
         Ok(Self { graph, opset, input, features, range, is_float: false, digest, name })

@@ -171,7 +171,7 @@ impl Fault {
     /// `systemd/zoomgate.catalog` explains each; `journalctl -x` shows that below the entry.
     pub fn message_id(self) -> String {
         let bytes = b"zoomgate".iter().copied().chain(self.code().bytes()).chain(std::iter::repeat(0));
-        bytes.take(16).map(|byte| format!("{byte:02x}")).collect()
+        const_hex::encode(bytes.take(16).collect::<Vec<u8>>())
     }
 
     /// Whether the fault output shall call a person. A single frame that is damaged or shows nothing is the plant's
