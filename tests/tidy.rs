@@ -189,7 +189,7 @@ fn decisions_are_pure() {
         "src/reject/confirm.rs",
         "src/reject/calibration.rs",
         "src/camera/tripwire.rs",
-        "src/camera/sighting.rs",
+        "src/camera/part_centre.rs",
         "src/frame/quality.rs",
         "src/teach/perturb.rs",
         "src/teach/variation.rs",

@@ -5,7 +5,7 @@
 
 pub mod convert;
 pub mod folder;
-pub mod sighting;
+pub mod part_centre;
 pub mod tripwire;
 pub mod v4l2;
 

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use super::{Panel, Sensors, Trigger};
-use crate::camera::sighting::Sightings;
+use crate::camera::part_centre::PartCentreTracker;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpio::{Edge, Level, SafeLine};
@@ -121,7 +121,7 @@ struct Loop<'a> {
     pass: Option<Passing>,
     /// When the part that covers the trigger's eye came.
     covered_at: Option<Timestamp>,
-    sightings: Sightings,
+    centres: PartCentreTracker,
     is_camera_told: bool,
     number: usize,
     spoilt: u32,
@@ -144,7 +144,7 @@ impl Bench {
             actuator: Actuator::new(actuator),
             pass: None,
             covered_at: None,
-            sightings: Sightings::default(),
+            centres: PartCentreTracker::default(),
             is_camera_told: false,
             number: 0,
             spoilt: 0,
@@ -296,13 +296,13 @@ impl Loop<'_> {
         while let Next::Item(captured) = self.shared.frames.next() {
             match captured {
                 Captured::Frame(frame) => {
-                    self.sightings.look(&frame);
+                    self.centres.look(&frame);
                     if matches!(self.trigger, Trigger::EveryFrame) {
                         self.begin(frame.exposure_at)?;
                     }
                 }
                 Captured::Trip(tripped_at, frame) => {
-                    self.sightings.look(&frame);
+                    self.centres.look(&frame);
                     self.begin(tripped_at)?;
                 }
                 Captured::Broken(broken) => self.tell_camera(broken.error.to_string()),
@@ -386,7 +386,7 @@ impl Loop<'_> {
             self.passes.push(Pass { seen: seen.since(pass.trigger_at), moved: Millimetres(moved) });
         }
         if matches!(self.trigger, Trigger::Edge { .. }) {
-            let middle = self.sightings.middle(pass.trigger_at, FRAME_REACH);
+            let middle = self.centres.middle(pass.trigger_at, FRAME_REACH);
             self.middles.extend(middle.map(|offset| offset.0 as f64 / 1e6));
         }
         let began_ms = pass.began.map(after);

@@ -26,12 +26,12 @@ const LEAST: f32 = 2.0 * NOISE;
 
 /// The frames of the last seconds, as far as they matter.
 #[derive(Debug, Default)]
-pub struct Sightings {
+pub struct PartCentreTracker {
     grids: VecDeque<(Timestamp, Vec<u8>)>,
     columns: usize,
 }
 
-impl Sightings {
+impl PartCentreTracker {
     /// Remembers a frame. Cost: one look at every fourth pixel, one allocation of 2 kB.
     pub fn look(&mut self, frame: &Frame) {
         let (width, height) = (frame.width as usize, frame.height as usize);
@@ -92,7 +92,7 @@ impl Sightings {
     }
 
     /// What differs from the empty belt: how much of it, and its centroid, -0.5 to 0.5 in both directions.
-    fn part(&self, grid: &[u8], belt: &[u8]) -> Option<Part> {
+    fn part(&self, grid: &[u8], belt: &[u8]) -> Option<TrackedPart> {
         let rows = grid.len() / self.columns;
         let (mut amount, mut x, mut y) = (0.0, 0.0, 0.0);
         for (cell, (grey, empty)) in grid.iter().zip(belt).enumerate() {
@@ -104,22 +104,22 @@ impl Sightings {
                 y += differs * at(cell / self.columns, rows);
             }
         }
-        (amount >= LEAST).then(|| Part { amount, place: [x / amount, y / amount] })
+        (amount >= LEAST).then(|| TrackedPart { amount, place: [x / amount, y / amount] })
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Part {
+struct TrackedPart {
     amount: f32,
     place: [f32; 2],
 }
 
 /// When the part crosses the middle, by a straight line through its places.
-fn crossing(looks: &[(f64, Part)]) -> Option<f64> {
+fn crossing(looks: &[(f64, TrackedPart)]) -> Option<f64> {
     let most = looks.iter().map(|(_, part)| part.amount).fold(0.0, f32::max);
     let whole: Vec<_> = looks.iter().filter(|(_, part)| part.amount >= WHOLE * most).collect();
     let count = whole.len() as f64;
-    let mean = |of: &dyn Fn(&(f64, Part)) -> f64| whole.iter().map(|look| of(look)).sum::<f64>() / count;
+    let mean = |of: &dyn Fn(&(f64, TrackedPart)) -> f64| whole.iter().map(|look| of(look)).sum::<f64>() / count;
     let at = mean(&|look| look.0);
     let fit = |axis: usize| {
         let place = mean(&|look| f64::from(look.1.place[axis]));
@@ -157,18 +157,18 @@ mod tests {
     }
 
     /// Frames every `period` milliseconds of a part that is in the middle at `middle` and moves 0.4 pixels a millisecond.
-    fn film(period: f64, middle: f64, upright: bool) -> Sightings {
-        let mut sightings = Sightings::default();
+    fn film(period: f64, middle: f64, upright: bool) -> PartCentreTracker {
+        let mut tracker = PartCentreTracker::default();
         let mut at = 3.0;
         while at < 3000.0 {
-            sightings.look(&frame(at, 80.0 + 0.4 * (at - middle), upright));
+            tracker.look(&frame(at, 80.0 + 0.4 * (at - middle), upright));
             at += period;
         }
-        sightings
+        tracker
     }
 
-    fn middle_ms(sightings: &Sightings, trigger_ms: u64) -> Option<f64> {
-        sightings.middle(Timestamp(trigger_ms * MS), Duration::from_secs(1)).map(|offset| offset.0 as f64 / 1e6)
+    fn middle_ms(tracker: &PartCentreTracker, trigger_ms: u64) -> Option<f64> {
+        tracker.middle(Timestamp(trigger_ms * MS), Duration::from_secs(1)).map(|offset| offset.0 as f64 / 1e6)
     }
 
     #[test]
@@ -186,24 +186,24 @@ mod tests {
 
     #[test]
     fn a_triggered_camera_answers_with_its_exposure_and_an_empty_belt_with_nothing() {
-        let mut sightings = Sightings::default();
+        let mut tracker = PartCentreTracker::default();
         for pass in 0..5 {
-            sightings.look(&frame(1012.0 + 3000.0 * f64::from(pass), 80.0, false));
+            tracker.look(&frame(1012.0 + 3000.0 * f64::from(pass), 80.0, false));
         }
-        assert_eq!(middle_ms(&sightings, 1000), Some(12.0));
-        assert_eq!(middle_ms(&sightings, 7_000), Some(12.0));
-        assert_eq!(middle_ms(&sightings, 8_500), None, "no frame");
+        assert_eq!(middle_ms(&tracker, 1000), Some(12.0));
+        assert_eq!(middle_ms(&tracker, 7_000), Some(12.0));
+        assert_eq!(middle_ms(&tracker, 8_500), None, "no frame");
         assert_eq!(middle_ms(&film(33.3, 90_000.0, false), 1400), None, "no part");
     }
 
     #[test]
     fn memory_is_bounded_and_a_new_size_starts_afresh() {
-        let mut sightings = Sightings::default();
+        let mut tracker = PartCentreTracker::default();
         for n in 0..2 * REMEMBERED {
-            sightings.look(&frame(n as f64, 1e6, false));
+            tracker.look(&frame(n as f64, 1e6, false));
         }
-        assert_eq!(sightings.grids.len(), REMEMBERED);
-        sightings.look(&Frame::still(8, 8, vec![0; 192]));
-        assert_eq!(sightings.grids.len(), 1);
+        assert_eq!(tracker.grids.len(), REMEMBERED);
+        tracker.look(&Frame::still(8, 8, vec![0; 192]));
+        assert_eq!(tracker.grids.len(), 1);
     }
 }
