@@ -10,7 +10,7 @@
 //! belt has stopped.
 
 mod files;
-mod reckoning;
+mod summary;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ use crate::sim::{DefectKind, Rendered};
 use crate::storage;
 use crate::teach::{Options, Picture, Progress as _, Taught, teach};
 use files::Folder;
-use reckoning::{Lesson, Outcome, Reckoning};
+use summary::{Outcome, Summary, Training};
 
 /// Arguments of `zoomgate demo`.
 #[derive(Clone, Debug, clap::Args)]
@@ -116,14 +116,14 @@ pub fn run(args: &Args) -> Result<()> {
 
     let model = Model::load(&folder.recipe())?;
     let (report, records) = run_belt(args, &folder, &model)?;
-    let outcomes = reckon_with_truth(&scene, &baseline, records);
+    let outcomes = join_truth(&scene, &baseline, records);
     let overlays = folder.draw_overlays(&scene, &model, &outcomes)?;
-    let lesson = Lesson { seed: args.seed, good, bad, teach_s: taught.took.as_secs_f64() };
-    let reckoning = Reckoning::new(lesson, &report, &outcomes, folder.path());
+    let training = Training { seed: args.seed, good, bad, teach_s: taught.took.as_secs_f64() };
+    let summary = Summary::new(training, &report, &outcomes, folder.path());
     if args.json {
-        return print_json(&reckoning.summary());
+        return print_json(&summary.json());
     }
-    print!("\n{reckoning}");
+    print!("\n{summary}");
     println!("{}", folder.farewell(overlays));
     Ok(())
 }
@@ -216,7 +216,7 @@ fn tell(record: &PartRecord, threshold: f32) {
 }
 
 /// Renders every part of the run once more, now with what was drawn on it, and asks the baseline.
-fn reckon_with_truth(scene: &Scene, baseline: &MeanDifference, records: Vec<PartRecord>) -> Vec<Outcome> {
+fn join_truth(scene: &Scene, baseline: &MeanDifference, records: Vec<PartRecord>) -> Vec<Outcome> {
     let outcome = |record: PartRecord| {
         let mut part = scene.render_part(index_of(&record), Want::AsDrawn);
         let truth = part.truth.pop();

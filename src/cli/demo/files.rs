@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::reckoning::{Finding, Outcome};
+use super::summary::{Finding, Outcome};
 use super::{Args, DEFECT_RATE, HEIGHT, PARTS_PER_S, WIDTH, frame_of, index_of};
 use crate::cli::overlay;
 use crate::error::{Error, ErrorKind, Result};

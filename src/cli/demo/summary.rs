@@ -17,7 +17,7 @@ const WIDE: f64 = 0.02;
 
 /// What was taught.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lesson {
+pub(super) struct Training {
     pub(super) seed: u64,
     pub(super) good: usize,
     pub(super) bad: usize,
@@ -97,8 +97,8 @@ impl Row {
 }
 
 /// Everything the demo tells at its end.
-pub(super) struct Reckoning {
-    lesson: Lesson,
+pub(super) struct Summary {
+    training: Training,
     good: Row,
     defective: Row,
     wide: Row,
@@ -110,7 +110,7 @@ pub(super) struct Reckoning {
 
 /// The object that `--json` prints.
 #[derive(Serialize)]
-pub(super) struct Summary<'a> {
+pub(super) struct SummaryJson<'a> {
     schema: u32,
     seed: u64,
     parts: u64,
@@ -137,13 +137,13 @@ struct BaselineSummary {
     overkills: u64,
 }
 
-impl Reckoning {
-    pub(super) fn new(lesson: Lesson, report: &RunReport, outcomes: &[Outcome], folder: &Path) -> Self {
+impl Summary {
+    pub(super) fn new(training: Training, report: &RunReport, outcomes: &[Outcome], folder: &Path) -> Self {
         let row =
             |is_counted: &dyn Fn(Option<Defect>) -> bool| Row::of(outcomes.iter().filter(|o| is_counted(o.truth)));
         let of_kind = |kind: DefectKind| row(&|truth| truth.is_some_and(|d| d.kind == kind.name()));
         Self {
-            lesson,
+            training,
             good: row(&|truth| truth.is_none()),
             defective: row(&|truth| truth.is_some()),
             wide: row(&|truth| truth.is_some_and(|d| d.width_fraction >= WIDE)),
@@ -154,11 +154,11 @@ impl Reckoning {
         }
     }
 
-    pub(super) fn summary(&self) -> Summary<'_> {
+    pub(super) fn json(&self) -> SummaryJson<'_> {
         let Self { good, defective, .. } = self;
-        Summary {
+        SummaryJson {
             schema: 1,
-            seed: self.lesson.seed,
+            seed: self.training.seed,
             parts: good.parts + defective.parts,
             defective: defective.parts,
             passes: good.passes + defective.passes,
@@ -173,14 +173,14 @@ impl Reckoning {
             latency_ms: &self.latency_ms,
             pulses: self.pulses,
             folder: &self.folder,
-            teach_s: self.lesson.teach_s,
+            teach_s: self.training.teach_s,
         }
     }
 }
 
-impl fmt::Display for Reckoning {
+impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lesson, good, defective, wide, .. } = self;
+        let Self { training, good, defective, wide, .. } = self;
         writeln!(f, "                      parts  passed  rejected  uninspected   mean difference rejects")?;
         let line = |f: &mut fmt::Formatter<'_>, name: &str, row: &Row| {
             let Row { parts, passes, rejects, uninspected, baseline } = row;
@@ -211,7 +211,7 @@ impl fmt::Display for Reckoning {
             }
         }
         writeln!(f)?;
-        let Lesson { good, bad, teach_s, .. } = lesson;
+        let Training { good, bad, teach_s, .. } = training;
         writeln!(
             f,
             "taught    from {good} good and {bad} known bad parts, which are not in this table, in {teach_s:.0} s"
