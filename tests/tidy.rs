@@ -48,7 +48,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ("gpiocdev", &["src/gpio/cdev"]),
     ("gpiocdev_uapi", &["src/gpio/cdev"]),
     ("rppal", &["src/gpio/rppal.rs"]),
-    ("v4l", &["src/camera/v4l2/device.rs", "src/camera/v4l2/survey.rs"]),
+    ("v4l", &["src/camera/v4l2/device.rs", "src/camera/v4l2/enumerate.rs"]),
     ("zune_jpeg", &["src/camera/convert/jpeg.rs"]),
     (
         "rustix",

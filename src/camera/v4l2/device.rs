@@ -20,9 +20,9 @@ use v4l::video::capture::Parameters;
 use v4l::{FourCC, control};
 
 use super::controls::{Deviation, Step, automatic, compare, plan};
+use super::enumerate::{controls_of, formats_of, own, value_of};
 use super::negotiate::{Choice, Wanted, choose, is_rate};
 use super::offer::{FormatOffer, Fraction};
-use super::survey::{controls_of, formats_of, own, value_of};
 use super::timing::Stamp;
 use super::{Driver, Opened, RawFrame, Settings};
 use crate::camera::convert::{Colour, Matrix, Range};

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Everything that decides is pure and tested without a device: [`negotiate`], [`controls`], [`timing`]. The camera's
-//! state ([`camera`]: up, or down and opened again) stands on the [`Driver`] trait. Only `device.rs` and `survey.rs`,
+//! state ([`camera`]: up, or down and opened again) stands on the [`Driver`] trait. Only `device.rs` and `enumerate.rs`,
 //! behind the cargo feature `v4l2`, speak to the kernel. Called from `cap` only.
 //!
 //! | what happens | what [`Grab`](super::Grab) says | then |
@@ -25,10 +25,10 @@ pub mod camera;
 pub mod controls;
 #[cfg(feature = "v4l2")]
 mod device;
+#[cfg(feature = "v4l2")]
+mod enumerate;
 pub mod negotiate;
 pub mod offer;
-#[cfg(feature = "v4l2")]
-mod survey;
 pub mod timing;
 
 use std::path::PathBuf;
@@ -40,9 +40,9 @@ pub use camera::{Driver, Opened, RawFrame, Setup, V4l2Camera};
 pub use controls::Controls;
 #[cfg(feature = "v4l2")]
 pub use device::Device;
-pub use offer::Offer;
 #[cfg(feature = "v4l2")]
-pub use survey::list;
+pub use enumerate::list;
+pub use offer::Offer;
 
 /// `[camera]` with `source = "v4l2"`, as used.
 #[derive(Clone, Debug, PartialEq, Eq)]
