@@ -9,7 +9,7 @@
 use std::arch::x86_64::*;
 
 use super::colour::{Matrix, PAIRS, PIXELS};
-use super::isa::{Isa, Kernel};
+use super::isa::{Kernel, PixelIsa};
 use super::resample::{BLOCK, COLUMNS_SHIFT, Columns, ROWS_SHIFT, Rows, half, put};
 use super::warp::{FRACTION, NEAR, POSITION, Stretch};
 
@@ -35,7 +35,7 @@ impl Avx2 {
     }
 }
 
-impl Isa for Avx2 {
+impl PixelIsa for Avx2 {
     #[inline(always)]
     fn yuv(self, matrix: &Matrix, words: &[u32; PAIRS]) -> [[u8; PIXELS]; 3] {
         // SAFETY: as above.

@@ -1,6 +1,6 @@
 //! Lines of raw pixels to lines of interleaved RGB.
 
-use super::isa::{Isa, Kernel, dispatch};
+use super::isa::{Kernel, PixelIsa, dispatch};
 
 /// Pairs of pixels that are computed at a time.
 pub(super) const PAIRS: usize = 32;
@@ -80,7 +80,7 @@ pub fn bgr(line: &[u8], rgb: &mut [u8]) {
 /// A format of which [`PIXELS`] pixels stand in `BYTES` bytes of each of `N` lines.
 trait Format<const N: usize, const BYTES: usize>: Copy {
     /// A block of pixels to RGB. Has to be inlined always, as [`Kernel`] says.
-    fn block<I: Isa>(self, isa: I, from: [&[u8; BYTES]; N], rgb: &mut [u8; 3 * PIXELS]);
+    fn block<I: PixelIsa>(self, isa: I, from: [&[u8; BYTES]; N], rgb: &mut [u8; 3 * PIXELS]);
 }
 
 /// A line of pixels that come from `N` lines of bytes.
@@ -96,7 +96,7 @@ impl<F: Format<N, BYTES>, const N: usize, const BYTES: usize> Kernel for Line<'_
     /// The last pixels, which are fewer, are computed in a whole block as well: a loop of constant length is all that
     /// there is to compile.
     #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
+    fn run<I: PixelIsa>(self, isa: I) {
         let (mut padded, mut last) = ([[0; BYTES]; N], [0; 3 * PIXELS]);
         for (n, rgb) in self.rgb.chunks_mut(3 * PIXELS).enumerate() {
             let rest = self.lines.map(|line| &line[n * BYTES..]);
@@ -121,7 +121,7 @@ struct PackedYuv<const IS_UYVY: bool>(Matrix);
 
 impl<const IS_UYVY: bool> Format<1, { 4 * PAIRS }> for PackedYuv<IS_UYVY> {
     #[inline(always)]
-    fn block<I: Isa>(self, isa: I, [from]: [&[u8; 4 * PAIRS]; 1], rgb: &mut [u8; 3 * PIXELS]) {
+    fn block<I: PixelIsa>(self, isa: I, [from]: [&[u8; 4 * PAIRS]; 1], rgb: &mut [u8; 3 * PIXELS]) {
         let mut words = [0; PAIRS];
         for (to, word) in words.iter_mut().zip(from.as_chunks().0) {
             let word = u32::from_le_bytes(*word);
@@ -136,7 +136,7 @@ struct PlanarYuv(Matrix);
 
 impl Format<2, PIXELS> for PlanarYuv {
     #[inline(always)]
-    fn block<I: Isa>(self, isa: I, [luma, chroma]: [&[u8; PIXELS]; 2], rgb: &mut [u8; 3 * PIXELS]) {
+    fn block<I: PixelIsa>(self, isa: I, [luma, chroma]: [&[u8; PIXELS]; 2], rgb: &mut [u8; 3 * PIXELS]) {
         let mut words = [0; PAIRS];
         for (to, (luma, chroma)) in words.iter_mut().zip(luma.as_chunks().0.iter().zip(chroma.as_chunks().0)) {
             let (luma, chroma) = (u32::from(u16::from_le_bytes(*luma)), u32::from(u16::from_le_bytes(*chroma)));
@@ -188,7 +188,7 @@ struct Grey8;
 
 impl Format<1, PIXELS> for Grey8 {
     #[inline(always)]
-    fn block<I: Isa>(self, _: I, [from]: [&[u8; PIXELS]; 1], rgb: &mut [u8; 3 * PIXELS]) {
+    fn block<I: PixelIsa>(self, _: I, [from]: [&[u8; PIXELS]; 1], rgb: &mut [u8; 3 * PIXELS]) {
         interleave(&[*from; 3], rgb);
     }
 }
@@ -200,7 +200,7 @@ struct Grey16 {
 
 impl Format<1, { 2 * PIXELS }> for Grey16 {
     #[inline(always)]
-    fn block<I: Isa>(self, _: I, [from]: [&[u8; 2 * PIXELS]; 1], rgb: &mut [u8; 3 * PIXELS]) {
+    fn block<I: PixelIsa>(self, _: I, [from]: [&[u8; 2 * PIXELS]; 1], rgb: &mut [u8; 3 * PIXELS]) {
         let mut grey = [0; PIXELS];
         for (grey, word) in grey.iter_mut().zip(from.as_chunks().0) {
             *grey = high_byte(*word, self.shift);
@@ -214,7 +214,7 @@ struct Bgr;
 
 impl Format<1, { 3 * PIXELS }> for Bgr {
     #[inline(always)]
-    fn block<I: Isa>(self, _: I, [from]: [&[u8; 3 * PIXELS]; 1], rgb: &mut [u8; 3 * PIXELS]) {
+    fn block<I: PixelIsa>(self, _: I, [from]: [&[u8; 3 * PIXELS]; 1], rgb: &mut [u8; 3 * PIXELS]) {
         for n in 0..PIXELS {
             [rgb[3 * n], rgb[3 * n + 1], rgb[3 * n + 2]] = [from[3 * n + 2], from[3 * n + 1], from[3 * n]];
         }

@@ -1,6 +1,6 @@
 //! Loops over a model's input: its moments, and the affine map that brings it to one brightness and contrast.
 
-use super::isa::{Isa, Kernel, dispatch};
+use super::isa::{Kernel, PixelIsa, dispatch};
 
 /// The sum of `values` and the sum of their squares.
 pub fn moments(values: &[u8]) -> (u64, u64) {
@@ -13,7 +13,7 @@ impl Kernel for Moments<'_> {
     type Out = (u64, u64);
 
     #[inline(always)]
-    fn run<I: Isa>(self, _: I) -> (u64, u64) {
+    fn run<I: PixelIsa>(self, _: I) -> (u64, u64) {
         let (mut sum, mut square) = (0, 0);
         // So many squares fit into 32 bits.
         for chunk in self.0.chunks(1 << 16) {
@@ -60,7 +60,7 @@ impl Kernel for Apply<'_> {
     type Out = ();
 
     #[inline(always)]
-    fn run<I: Isa>(self, _: I) {
+    fn run<I: PixelIsa>(self, _: I) {
         let Self(Affine { gain, offset }, values) = self;
         for value in values {
             *value = ((i32::from(*value) * gain + offset) >> SHIFT).clamp(0, 255) as u8;

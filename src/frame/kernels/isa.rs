@@ -10,11 +10,11 @@ pub(super) trait Kernel {
     /// What the loop gives.
     type Out;
     /// Runs it.
-    fn run<I: Isa>(self, isa: I) -> Self::Out;
+    fn run<I: PixelIsa>(self, isa: I) -> Self::Out;
 }
 
 /// What an instruction set may do otherwise than by the same loop. A value of one proves that the processor has it.
-pub(super) trait Isa: Copy {
+pub(super) trait PixelIsa: Copy {
     /// Red, green and blue of pairs of pixels; see [`Matrix::planes`], which says what it gives.
     #[inline(always)]
     fn yuv(self, matrix: &Matrix, words: &[u32; PAIRS]) -> [[u8; PIXELS]; 3] {
@@ -45,7 +45,7 @@ pub(super) trait Isa: Copy {
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 
-impl Isa for Portable {}
+impl PixelIsa for Portable {}
 
 /// Runs a loop as it was compiled for the best instruction set that this processor has.
 #[inline]
@@ -79,7 +79,7 @@ impl<L: Loop> Kernel for Same<L> {
     type Out = L::Out;
 
     #[inline(always)]
-    fn run<I: Isa>(self, _: I) -> L::Out {
+    fn run<I: PixelIsa>(self, _: I) -> L::Out {
         self.0.run()
     }
 }

@@ -1,7 +1,7 @@
 //! Lines of a sensor's mosaic to lines of interleaved RGB: what a pixel has not comes from its nearest neighbours.
 
 use super::colour::{PIXELS, high_byte, interleave};
-use super::isa::{Isa, Kernel, dispatch};
+use super::isa::{Kernel, PixelIsa, dispatch};
 
 /// How the samples of a line are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl<const PHASE: usize> Kernel for Demosaic<'_, PHASE> {
     type Out = ();
 
     #[inline(always)]
-    fn run<I: Isa>(self, _: I) {
+    fn run<I: PixelIsa>(self, _: I) {
         let width = self.rgb.len() / 3;
         let mut three = [[0; PIXELS + 2]; 3];
         for (n, rgb) in self.rgb.chunks_mut(3 * PIXELS).enumerate() {

@@ -6,7 +6,7 @@
 
 use std::arch::aarch64::*;
 
-use super::isa::Isa;
+use super::isa::PixelIsa;
 use super::resample::{BLOCK, COLUMNS_SHIFT, Columns, half, put};
 use super::warp::{FRACTION, NEAR, Place, Stretch};
 
@@ -14,7 +14,7 @@ use super::warp::{FRACTION, NEAR, Place, Stretch};
 #[derive(Clone, Copy)]
 pub(super) struct Neon;
 
-impl Isa for Neon {
+impl PixelIsa for Neon {
     #[inline(always)]
     fn columns(self, columns: &Columns, line: &[i16], planes: [&mut [u8]; 3]) {
         // SAFETY: programs for aarch64 are compiled for NEON, whatever they run on.

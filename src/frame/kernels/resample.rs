@@ -7,7 +7,7 @@
 //! error is at most 1/256 of a level for the line, and for the weights `255 n / 2^15` with `n` taps of an axis (0.05 for
 //! 6), and far less where neighbours are alike: weights are rounded by their running sum.
 
-use super::isa::{Isa, Kernel, dispatch};
+use super::isa::{Kernel, PixelIsa, dispatch};
 
 /// A weight of 1.
 const ONE: u16 = 1 << 14;
@@ -262,7 +262,7 @@ impl Kernel for Resample<'_> {
     type Out = ();
 
     #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
+    fn run<I: PixelIsa>(self, isa: I) {
         let Self { rgb, pitch, from, bytes, rows, columns, line, out } = self;
         let Some(width) = (out.len() / 3).checked_div(rows.count()).filter(|&width| width > 0) else { return };
         let (reds, rest) = out.split_at_mut(out.len() / 3);

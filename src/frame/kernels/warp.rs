@@ -3,7 +3,7 @@
 //! Where pixels of a row come from lies on a line, and so those whose four neighbours are inside the picture are one
 //! stretch, without a question for any of them. Pixels beyond the picture are its mirror image.
 
-use super::isa::{Isa, Kernel, dispatch};
+use super::isa::{Kernel, PixelIsa, dispatch};
 use crate::frame::geometry::Roi;
 
 /// Fractions of a pixel that are told apart, as a power of two: what weighs a pixel is a byte.
@@ -47,7 +47,7 @@ impl Kernel for Warp<'_> {
     type Out = ();
 
     #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
+    fn run<I: PixelIsa>(self, isa: I) {
         let Self { source, origin, roi, out } = self;
         let fixed = |v: f64| (v * (1u64 << POSITION) as f64).round() as i64;
         // Half of the smallest fraction that is told apart, so that positions are rounded.
@@ -119,7 +119,7 @@ impl Stretch<'_> {
 impl Source<'_> {
     /// Fills a row, of which the first pixel comes from `start` and each further one a step from there.
     #[inline(always)]
-    fn row<I: Isa>(&self, isa: I, start: [i64; 2], step: [i64; 2], row: &mut [u8]) {
+    fn row<I: PixelIsa>(&self, isa: I, start: [i64; 2], step: [i64; 2], row: &mut [u8]) {
         let pixels = row.len() / 3;
         // Where all that is read lies inside: one stretch, because positions are on a line.
         let limits = [self.width.saturating_sub(2), self.height - 1].map(|side| i64::from(side) << POSITION);
