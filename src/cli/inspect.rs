@@ -163,11 +163,11 @@ impl Desk {
                 Some(path.display().to_string())
             }
         };
-        print_json(&Line::of(file, looked, verdict, self.threshold, overlay))
+        print_json(&ResultRow::of(file, looked, verdict, self.threshold, overlay))
     }
 }
 
-impl<'a> Line<'a> {
+impl<'a> ResultRow<'a> {
     fn of(file: &'a str, looked: &Looked, verdict: Verdict, threshold: f32, overlay: Option<String>) -> Self {
         let ms = |d: std::time::Duration| d.as_secs_f64() * 1e3;
         let found = looked.found.as_ref().ok();
@@ -199,7 +199,7 @@ impl<'a> Line<'a> {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct ResultRow<'a> {
     schema: u32,
     file: &'a str,
     /// Null where the picture was not judged, as are all that follow from it.
@@ -396,13 +396,13 @@ mod tests {
     fn a_picture_that_was_not_judged_has_every_field_and_a_picture_of_itself() {
         let frame = Frame::still(8, 6, vec![3; 144]);
         let looked = Looked { frame, found: Err(Reason::BlindDark), decode_ms: 1.5, inputs: Vec::new() };
-        let line = Line::of("a.png", &looked, Verdict::Uninspected(Reason::BlindDark), 3.0, None);
-        let line = serde_json::to_value(&line).unwrap();
-        assert_eq!((&line["verdict"], &line["unseen"]), (&"uninspected".into(), &"blind_dark".into()));
+        let row = ResultRow::of("a.png", &looked, Verdict::Uninspected(Reason::BlindDark), 3.0, None);
+        let row = serde_json::to_value(&row).unwrap();
+        assert_eq!((&row["verdict"], &row["unseen"]), (&"uninspected".into(), &"blind_dark".into()));
         for key in ["score", "score_full", "score_zoom", "evidence", "evidence_zoom"] {
-            assert_eq!(line.get(key), Some(&serde_json::Value::Null), "{key}");
+            assert_eq!(row.get(key), Some(&serde_json::Value::Null), "{key}");
         }
-        assert_eq!((&line["crops"], &line["ms"]["total"]), (&serde_json::json!([]), &1.5.into()));
+        assert_eq!((&row["crops"], &row["ms"]["total"]), (&serde_json::json!([]), &1.5.into()));
         let drawn = overlay::draw_unseen(&looked.frame, Reason::BlindDark, 3.0, "a.png");
         assert!(drawn.width > 8 && drawn.rgb.len() == (drawn.width * drawn.height * 3) as usize);
     }
