@@ -1,4 +1,4 @@
-//! Lines of raw pixels to lines of interleaved RGB.
+//! Rows of raw pixels to rows of interleaved RGB.
 
 use super::isa::{Kernel, PixelIsa, dispatch};
 
@@ -30,67 +30,71 @@ pub struct Matrix {
     pub constants: [i32; 3],
 }
 
-/// One line of `Y0 U Y1 V` (or, where `is_uyvy`, `U Y0 V Y1`) to RGB: `line` has four bytes for each two pixels of `rgb`,
+/// One row of `Y0 U Y1 V` (or, where `is_uyvy`, `U Y0 V Y1`) to RGB: `row` has four bytes for each two pixels of `rgb`,
 /// of which the last may be one.
 ///
 /// # Panics
-/// If `line` is shorter than that.
-pub fn packed_yuv(matrix: &Matrix, is_uyvy: bool, line: &[u8], rgb: &mut [u8]) {
-    let lines = [&line[..rgb.len().div_ceil(6) * 4]];
+/// If `row` is shorter than that.
+pub fn packed_yuv(matrix: &Matrix, is_uyvy: bool, row: &[u8], rgb: &mut [u8]) {
+    let rows = [&row[..rgb.len().div_ceil(6) * 4]];
     if is_uyvy {
-        dispatch(Line { format: PackedYuv::<true>(*matrix), lines, rgb });
+        dispatch(PixelRow { format: PackedYuv::<true>(*matrix), rows, rgb });
     } else {
-        dispatch(Line { format: PackedYuv::<false>(*matrix), lines, rgb });
+        dispatch(PixelRow { format: PackedYuv::<false>(*matrix), rows, rgb });
     }
 }
 
-/// One line of NV12 to RGB: `luma` has a byte for each pixel, `chroma` `U V` for each two.
+/// One row of NV12 to RGB: `luma` has a byte for each pixel, `chroma` `U V` for each two.
 ///
 /// # Panics
 /// If one is shorter than that.
 pub fn planar_yuv(matrix: &Matrix, luma: &[u8], chroma: &[u8], rgb: &mut [u8]) {
     let width = rgb.len() / 3;
-    dispatch(Line { format: PlanarYuv(*matrix), lines: [&luma[..width], &chroma[..width.next_multiple_of(2)]], rgb });
+    dispatch(PixelRow {
+        format: PlanarYuv(*matrix),
+        rows: [&luma[..width], &chroma[..width.next_multiple_of(2)]],
+        rgb,
+    });
 }
 
-/// One line of 8-bit grey to RGB: the same value three times.
+/// One row of 8-bit grey to RGB: the same value three times.
 ///
 /// # Panics
-/// If `line` has not a byte for each pixel.
-pub fn grey8(line: &[u8], rgb: &mut [u8]) {
-    dispatch(Line { format: Grey8, lines: [&line[..rgb.len() / 3]], rgb });
+/// If `row` has not a byte for each pixel.
+pub fn grey8(row: &[u8], rgb: &mut [u8]) {
+    dispatch(PixelRow { format: Grey8, rows: [&row[..rgb.len() / 3]], rgb });
 }
 
-/// One line of grey in 16-bit little-endian words of `8 + shift` bits to RGB; what is above the maximum is white.
+/// One row of grey in 16-bit little-endian words of `8 + shift` bits to RGB; what is above the maximum is white.
 ///
 /// # Panics
-/// If `line` has not two bytes for each pixel.
-pub fn grey16(line: &[u8], shift: u32, rgb: &mut [u8]) {
-    dispatch(Line { format: Grey16 { shift }, lines: [&line[..rgb.len() / 3 * 2]], rgb });
+/// If `row` has not two bytes for each pixel.
+pub fn grey16(row: &[u8], shift: u32, rgb: &mut [u8]) {
+    dispatch(PixelRow { format: Grey16 { shift }, rows: [&row[..rgb.len() / 3 * 2]], rgb });
 }
 
-/// One line of `B G R` to RGB.
+/// One row of `B G R` to RGB.
 ///
 /// # Panics
-/// If `line` is shorter than `rgb`.
-pub fn bgr(line: &[u8], rgb: &mut [u8]) {
-    dispatch(Line { format: Bgr, lines: [&line[..rgb.len()]], rgb });
+/// If `row` is shorter than `rgb`.
+pub fn bgr(row: &[u8], rgb: &mut [u8]) {
+    dispatch(PixelRow { format: Bgr, rows: [&row[..rgb.len()]], rgb });
 }
 
-/// A format of which [`PIXELS`] pixels stand in `BYTES` bytes of each of `N` lines.
+/// A format of which [`PIXELS`] pixels stand in `BYTES` bytes of each of `N` rows.
 trait Format<const N: usize, const BYTES: usize>: Copy {
     /// A block of pixels to RGB. Has to be inlined always, as [`Kernel`] says.
     fn block<I: PixelIsa>(self, isa: I, from: [&[u8; BYTES]; N], rgb: &mut [u8; 3 * PIXELS]);
 }
 
-/// A line of pixels that come from `N` lines of bytes.
-struct Line<'a, F, const N: usize, const BYTES: usize> {
+/// A row of pixels that come from `N` rows of bytes.
+struct PixelRow<'a, F, const N: usize, const BYTES: usize> {
     format: F,
-    lines: [&'a [u8]; N],
+    rows: [&'a [u8]; N],
     rgb: &'a mut [u8],
 }
 
-impl<F: Format<N, BYTES>, const N: usize, const BYTES: usize> Kernel for Line<'_, F, N, BYTES> {
+impl<F: Format<N, BYTES>, const N: usize, const BYTES: usize> Kernel for PixelRow<'_, F, N, BYTES> {
     type Out = ();
 
     /// The last pixels, which are fewer, are computed in a whole block as well: a loop of constant length is all that
@@ -99,12 +103,12 @@ impl<F: Format<N, BYTES>, const N: usize, const BYTES: usize> Kernel for Line<'_
     fn run<I: PixelIsa>(self, isa: I) {
         let (mut padded, mut last) = ([[0; BYTES]; N], [0; 3 * PIXELS]);
         for (n, rgb) in self.rgb.chunks_mut(3 * PIXELS).enumerate() {
-            let rest = self.lines.map(|line| &line[n * BYTES..]);
+            let rest = self.rows.map(|row| &row[n * BYTES..]);
             let len = rgb.len();
             if len < 3 * PIXELS {
                 padded.iter_mut().zip(rest).for_each(|(padded, rest)| padded[..rest.len()].copy_from_slice(rest));
             }
-            let from = std::array::from_fn(|line| rest[line].first_chunk().unwrap_or(&padded[line]));
+            let from = std::array::from_fn(|row| rest[row].first_chunk().unwrap_or(&padded[row]));
             if let Some(rgb) = rgb.first_chunk_mut() {
                 self.format.block(isa, from, rgb);
             } else {
