@@ -8,7 +8,7 @@ use std::arch::aarch64::*;
 
 use super::isa::PixelIsa;
 use super::resample::{BLOCK, COLUMNS_SHIFT, Columns, half, put};
-use super::warp::{FRACTION, NEAR, Place, Stretch};
+use super::warp::{FRACTION, NEAR, SourcePixel, Stretch};
 
 /// The instruction set that aarch64 programs are compiled for anyhow.
 #[derive(Clone, Copy)]
@@ -105,7 +105,7 @@ fn moved(mut stretch: Stretch<'_>, to: &mut [[u8; 3]]) {
 #[inline]
 fn one(stretch: &mut Stretch<'_>) -> uint16x4_t {
     const ONE: u32 = 1 << FRACTION;
-    let Place { at, fractions: [right, down] } = stretch.next();
+    let SourcePixel { at, fractions: [right, down] } = stretch.next();
     let (above, below) = (&stretch.pixels[at..][..NEAR], &stretch.pixels[at + stretch.pitch..][..NEAR]);
     // SAFETY: eight bytes of either are a vector.
     let (above, below) = unsafe { (vld1_u8(above.as_ptr()), vld1_u8(below.as_ptr())) };

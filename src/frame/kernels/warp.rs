@@ -80,7 +80,7 @@ pub(super) struct Stretch<'a> {
 }
 
 /// Where a pixel of a [`Stretch`] is taken from.
-pub(super) struct Place {
+pub(super) struct SourcePixel {
     /// The first byte of the pixel above left; the one below is a line further.
     pub at: usize,
     /// Weights of what is right and of what is below, at most `2^FRACTION - 1`.
@@ -90,21 +90,21 @@ pub(super) struct Place {
 impl Stretch<'_> {
     /// The place of the next pixel: [`NEAR`] bytes from there on, and from a line further on, are inside.
     #[inline(always)]
-    pub(super) fn next(&mut self) -> Place {
+    pub(super) fn next(&mut self) -> SourcePixel {
         let [x, y] = self.at;
-        let place = Place {
+        let pixel = SourcePixel {
             at: (y >> POSITION) as usize * self.pitch + 3 * (x >> POSITION) as usize,
             fractions: [x, y].map(fraction),
         };
         self.at = [x + self.step[0], y + self.step[1]];
-        place
+        pixel
     }
 
     /// Fills pixels. This is the definition; other instruction sets give the same.
     #[inline(always)]
     pub(super) fn fill(mut self, to: &mut [[u8; 3]]) {
         for to in to {
-            let Place { at, fractions: [fx, fy] } = self.next();
+            let SourcePixel { at, fractions: [fx, fy] } = self.next();
             // Two pixels side by side above, two below.
             let [above, below] = [at, at + self.pitch].map(|at| self.pixels[at..].first_chunk::<NEAR>());
             let (Some(above), Some(below)) = (above, below) else { return };
