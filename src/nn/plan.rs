@@ -11,7 +11,7 @@ use tract_onnx::prelude::*;
 
 use super::onnx::{self, Elem};
 use super::pool::{self, ThreadPool};
-use super::{check, fusion, qoperator, region};
+use super::{check, fusion, qoperator, subgraph};
 use crate::error::{Error, ErrorKind, Result};
 pub use profile::NodeTime;
 pub use slow::Remainder;
@@ -133,7 +133,7 @@ impl ExecutionPlan {
                 inputs.push(InferenceFact::dt_shape(i64::datum_type(), [2]));
             }
             let mut proto = model.clone().into_owned();
-            let mut regions = Vec::new();
+            let mut subgraphs = Vec::new();
             if let Some(g) = proto.graph.as_mut() {
                 keep_ancestors(g, outputs);
                 g.input.retain(|i| asks_where || i.name != AT);
@@ -142,12 +142,12 @@ impl ExecutionPlan {
             if engine == Engine::Int8 {
                 let shapes = shapes::of(&proto, &inputs).unwrap_or_default();
                 if let Some(g) = proto.graph.as_mut() {
-                    regions = fusion::fuse(g, outputs, &shapes);
+                    subgraphs = fusion::fuse(g, outputs, &shapes);
                     keep_ancestors(g, outputs);
                 }
             }
             let mut inference = tract_onnx::onnx().with_ignore_output_shapes(true).parse(&proto, None)?.model;
-            region::replace(&mut inference, regions);
+            subgraph::replace(&mut inference, subgraphs);
             inputs.into_iter().enumerate().try_for_each(|(i, fact)| inference.set_input_fact(i, fact))?;
             inference.select_outputs_by_name(outputs)?;
             let mut typed = inference.into_typed()?;
@@ -181,9 +181,9 @@ impl ExecutionPlan {
         self.engine
     }
 
-    /// How many regions of int8 operators it has.
+    /// How many fused subgraphs of int8 operators it has.
     pub fn regions(&self) -> usize {
-        self.runnable.model().nodes.iter().filter(|n| n.op.name() == region::NAME).count()
+        self.runnable.model().nodes.iter().filter(|n| n.op.name() == subgraph::NAME).count()
     }
 
     /// A state of its own for one thread.

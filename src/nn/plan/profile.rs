@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tract_onnx::prelude::*;
 
 use super::slow::macs;
-use super::{ExecutionPlan, Running, failed, filled, pool, region};
+use super::{ExecutionPlan, Running, failed, filled, pool, subgraph};
 use crate::error::Result;
 
 /// One node of a plan, as it was run.
@@ -54,7 +54,7 @@ impl Running {
             Ok(NodeTime {
                 name: node.name.clone(),
                 operator: node.op.name().to_string(),
-                holds: (node.op.name() == region::NAME).then(|| node.op.info().ok()?.pop()).flatten(),
+                holds: (node.op.name() == subgraph::NAME).then(|| node.op.info().ok()?.pop()).flatten(),
                 output: node.outputs.first().map(|o| format!("{:?}", o.fact)).unwrap_or_default(),
                 macs,
                 is_int8,

@@ -10,7 +10,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid as _;
 use tract_onnx::tract_hir::internal::DimLike as _;
 
-use super::fusion::Shapes;
+use super::super::graph_view::Shapes;
 
 /// Constants of more elements than this are weights; shapes, axes and bounds are smaller.
 const SMALL: i64 = 64;

@@ -6,7 +6,7 @@ use std::fmt;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
-use super::{ExecutionPlan, region};
+use super::{ExecutionPlan, subgraph};
 
 /// A plan whose multiplications are more than this share in floats is slow. Recipes of ours leave their attention to
 /// tract by design: 1.6 % with 256 x 256 pixels, a fifth with 1,024 x 1,024. Those in floats leave everything, and
@@ -71,7 +71,7 @@ impl ExecutionPlan {
         for node in &model.nodes {
             let macs = model.node_input_facts(node.id).map_or(0, |facts| macs(node, &facts).0);
             remainder.macs += macs;
-            if macs > 0 && node.op.name() != region::NAME {
+            if macs > 0 && node.op.name() != subgraph::NAME {
                 remainder.in_floats += macs;
                 *remainder.operators.entry(node.op.name().to_string()).or_default() += 1;
             }

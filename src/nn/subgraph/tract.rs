@@ -1,44 +1,44 @@
-//! A region as an operator of tract's.
+//! A subgraph as an operator of tract's.
 
 use std::sync::Arc;
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
-use super::super::fusion::Region;
 use super::super::int8::Isa;
-use super::form::{Form, Stored};
-use super::{Compiled, Workspace};
+use super::super::tensor::{DType, TensorShape};
+use super::fused::FusedSubgraph;
+use super::run::{Boundary, Compiled, Workspace};
 
-/// What tract calls a region.
+/// What tract calls one.
 pub(crate) const NAME: &str = "Int8Region";
 
-/// Puts `regions` where [`super::super::fusion::fuse`] left their nodes.
-pub(crate) fn replace(model: &mut InferenceModel, regions: Vec<Region>) {
-    for region in regions {
-        if let Some(node) = model.nodes.iter_mut().find(|n| n.name == region.name) {
-            node.op = expand(Unshaped(Arc::new(region)));
+/// Puts `subgraphs` where fusion left nodes of their names.
+pub(crate) fn replace(model: &mut InferenceModel, subgraphs: Vec<FusedSubgraph>) {
+    for subgraph in subgraphs {
+        if let Some(node) = model.nodes.iter_mut().find(|n| n.name == subgraph.name) {
+            node.op = expand(Unshaped(Arc::new(subgraph)));
         }
     }
 }
 
-fn datum(stored: Stored) -> DatumType {
-    match stored {
-        Stored::Unsigned => u8::datum_type(),
-        Stored::Signed => i8::datum_type(),
-        Stored::Float => f32::datum_type(),
+fn datum(dtype: DType) -> DatumType {
+    match dtype {
+        DType::U8 => u8::datum_type(),
+        DType::I8 => i8::datum_type(),
+        DType::F32 => f32::datum_type(),
     }
 }
 
-fn form(dims: &[TDim]) -> TractResult<Form> {
+fn tensor_shape(dims: &[TDim]) -> TractResult<TensorShape> {
     let dims = dims.iter().map(|d| Ok(d.to_usize()?)).collect::<TractResult<Vec<usize>>>()?;
     let wrong = || format_err!("int8 operators take one picture, [1, C, H, W], or one row, and this is {dims:?}");
-    Form::of(&dims).ok_or_else(wrong)
+    TensorShape::of(&dims).ok_or_else(wrong)
 }
 
 /// Before shapes are known.
 #[derive(Clone, Debug)]
-struct Unshaped(Arc<Region>);
+struct Unshaped(Arc<FusedSubgraph>);
 
 impl Expansion for Unshaped {
     fn name(&self) -> StaticName {
@@ -58,21 +58,21 @@ impl Expansion for Unshaped {
         check_input_arity(inputs, self.0.inputs.len())?;
         check_output_arity(outputs, self.0.outputs.len())?;
         s.given_all(inputs.iter().map(|i| &i.shape), move |s, shapes: Vec<TVec<TDim>>| {
-            let forms: Vec<Form> = shapes.iter().map(|shape| form(shape)).collect::<TractResult<_>>()?;
-            let made = self.0.forms(&forms).map_err(|e| format_err!("{e}"))?;
+            let shapes: Vec<TensorShape> = shapes.iter().map(|s| tensor_shape(s)).collect::<TractResult<_>>()?;
+            let made = self.0.infer(&shapes).map_err(|e| format_err!("{e}"))?;
             for (proxy, name) in outputs.iter().zip(&self.0.outputs) {
-                let (form, stored) = made[name.as_str()];
-                s.equals(&proxy.datum_type, datum(stored))?;
-                s.equals(&proxy.shape, form.dims().iter().map(|&d| d.to_dim()).collect::<TVec<TDim>>())?;
+                let (shape, dtype) = made[name.as_str()];
+                s.equals(&proxy.datum_type, datum(dtype))?;
+                s.equals(&proxy.shape, shape.dims().iter().map(|&d| d.to_dim()).collect::<TVec<TDim>>())?;
             }
             Ok(())
         })
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
-        let form = |i: &OutletId| form(&model.outlet_fact(*i)?.shape.to_tvec());
-        let forms: Vec<Form> = inputs.iter().map(form).collect::<TractResult<_>>()?;
-        let compiled = self.0.compile(&forms, Isa::best()).map_err(|e| format_err!("{e}"))?;
+        let shape = |i: &OutletId| tensor_shape(&model.outlet_fact(*i)?.shape.to_tvec());
+        let shapes: Vec<TensorShape> = inputs.iter().map(shape).collect::<TractResult<_>>()?;
+        let compiled = self.0.compile(&shapes, Isa::best()).map_err(|e| format_err!("{e}"))?;
         model.wire_node(prefix, Shaped(Arc::new(compiled)), inputs)
     }
 }
@@ -109,7 +109,7 @@ impl Op for Shaped {
 
 impl TypedOp for Shaped {
     fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(self.0.results().map(|(form, stored)| datum(stored).fact(form.dims())).collect())
+        Ok(self.0.outputs.iter().map(|y| datum(y.dtype).fact(y.shape.dims())).collect())
     }
 
     fn cost(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
@@ -150,23 +150,23 @@ impl OpState for State {
         let Self { compiled, workspace } = self;
         for (i, input) in inputs.iter().enumerate() {
             let ram = input.try_as_plain_ram()?;
-            match compiled.entry(i) {
-                Stored::Float => compiled.enter_floats(i, ram.as_slice::<f32>()?, workspace),
-                Stored::Unsigned | Stored::Signed => compiled.enter_bytes(i, ram.as_bytes(), workspace),
+            match compiled.inputs[i].dtype {
+                DType::F32 => compiled.enter_floats(i, ram.as_slice::<f32>()?, workspace),
+                DType::U8 | DType::I8 => compiled.enter_bytes(i, ram.as_bytes(), workspace),
             }
         }
         compiled.run(workspace);
-        let leave = |(i, (form, stored)): (usize, (Form, Stored))| {
+        let leave = |(i, &Boundary { shape, dtype, .. }): (usize, &Boundary)| {
             // Written from end to end below.
-            let mut y = Tensor::zero_dt(datum(stored), &form.dims())?;
+            let mut y = Tensor::zero_dt(datum(dtype), &shape.dims())?;
             let mut ram = y.try_as_plain_ram_mut()?;
-            match stored {
-                Stored::Float => compiled.leave_floats(i, workspace, ram.as_slice_mut::<f32>()?),
-                Stored::Unsigned | Stored::Signed => compiled.leave_bytes(i, workspace, ram.as_bytes_mut()),
+            match dtype {
+                DType::F32 => compiled.leave_floats(i, workspace, ram.as_slice_mut::<f32>()?),
+                DType::U8 | DType::I8 => compiled.leave_bytes(i, workspace, ram.as_bytes_mut()),
             }
             Ok(y.into_tvalue())
         };
-        compiled.results().enumerate().map(leave).collect()
+        compiled.outputs.iter().enumerate().map(leave).collect()
     }
 
     fn reset_lanes(&mut self, _lanes: &[LaneId]) -> TractResult<()> {

@@ -1,4 +1,4 @@
-//! What nodes say in their attributes.
+//! Attributes of nodes.
 
 use tract_onnx::pb::NodeProto;
 
@@ -14,7 +14,7 @@ pub(super) fn ints<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [i64]> {
     node.attribute.iter().find(|a| a.name == name).map(|a| &a.ints[..])
 }
 
-/// A string attribute that says something.
+/// A string attribute, unless it is empty or says that it is not set.
 pub(super) fn string<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [u8]> {
     let text = node.attribute.iter().find(|a| a.name == name).map(|a| &a.s[..])?;
     (!text.is_empty() && text != b"NOTSET").then_some(text)
