@@ -84,9 +84,11 @@ pub mod pipeline;
 pub mod telemetry;
 
 pub mod config;
+#[cfg(feature = "teach")]
+pub mod eval;
 pub mod sim;
 #[cfg(feature = "teach")]
-pub mod teach;
+pub mod train;
 
 pub mod cli;
 pub mod daemon;

@@ -12,15 +12,15 @@ use std::sync::LazyLock;
 
 use pictures::{assert_says, complaint, zoomgate};
 use zoomgate::error::ErrorKind;
+use zoomgate::eval::metrics::auroc;
 use zoomgate::frame::{Frame, picture};
 use zoomgate::inspect::model::{Inspector, Model};
 use zoomgate::inspect::recipe::KEEPSAKE_KEY;
 use zoomgate::inspect::{Inspect as _, Inspection};
 use zoomgate::nn::backbone::Backbone;
 use zoomgate::nn::{onnx, surgery};
-use zoomgate::teach::keepsake::BYTES_MAX;
-use zoomgate::teach::metrics::auroc;
-use zoomgate::teach::{Options, Picture, Silent, Taught, adapt, teach};
+use zoomgate::train::replay::BYTES_MAX;
+use zoomgate::train::{Options, Picture, Silent, Taught, adapt, teach};
 
 /// What a part shows.
 #[derive(Clone, Copy)]

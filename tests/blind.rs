@@ -21,7 +21,7 @@ use zoomgate::inspect::{Blindness, Inspect as _, Unseen};
 use zoomgate::nn::backbone::Backbone;
 use zoomgate::sim::DefectKind;
 use zoomgate::sim::render::Want;
-use zoomgate::teach::{Options, Picture, Silent, teach};
+use zoomgate::train::{Options, Picture, Silent, teach};
 
 const GOOD: u64 = 40;
 

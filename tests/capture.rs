@@ -156,7 +156,7 @@ fn what_is_captured_can_be_taught() {
             |camera| Box::new(Behind { camera, skip: if label == Label::Bad { 8 } else { 0 } }) as Box<dyn Camera>;
         capture(&config, &out, (label, count), |_, _| {}, skip).summary.unwrap();
     }
-    let dataset = zoomgate::teach::dataset::Dataset::from_folders(&out.join("good"), Some(&out.join("bad"))).unwrap();
+    let dataset = zoomgate::eval::dataset::Dataset::from_folders(&out.join("good"), Some(&out.join("bad"))).unwrap();
     assert_eq!((dataset.good.len(), dataset.bad.len()), (8, 2));
 }
 

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use zoomgate::error::{Error, ErrorKind};
+use zoomgate::eval::dataset::{Dataset, Digest};
+use zoomgate::eval::item::{Item, Label};
 use zoomgate::frame::Frame;
 use zoomgate::frame::picture::{self, Mask, save_mask_png, save_png};
-use zoomgate::teach::dataset::{Dataset, Digest};
-use zoomgate::teach::item::{Item, Label};
-use zoomgate::teach::options::GOOD_MIN;
+use zoomgate::train::options::GOOD_MIN;
 
 /// A 4x3 picture that differs for each `number`.
 fn frame(number: u32) -> Frame {

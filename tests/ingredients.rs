@@ -7,15 +7,15 @@
 mod plates;
 
 use plates::{good, spotted};
+use zoomgate::eval::metrics::auroc;
 use zoomgate::frame::Frame;
 use zoomgate::inspect::Inspect as _;
 use zoomgate::inspect::model::Model;
 use zoomgate::nn::backbone::Backbone;
 use zoomgate::sim::DefectKind;
 use zoomgate::sim::render::{Scene, Want};
-use zoomgate::teach::ingredients::Ingredients;
-use zoomgate::teach::metrics::auroc;
-use zoomgate::teach::{Options, Picture, Silent, teach};
+use zoomgate::train::ablation::Ingredients;
+use zoomgate::train::{Options, Picture, Silent, teach};
 
 fn taught(good: &[Frame], bad: &[Frame], ingredients: Ingredients) -> Model {
     taught_at(96, good, bad, ingredients)

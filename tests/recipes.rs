@@ -22,8 +22,8 @@ use zoomgate::inspect::model::Model;
 use zoomgate::inspect::recipe::{KEEPSAKE_KEY, METADATA_KEY};
 use zoomgate::nn::{ModelProto, onnx};
 use zoomgate::sim::render::Want;
-use zoomgate::teach::adapt::adapt;
-use zoomgate::teach::{Options, Picture, Silent};
+use zoomgate::train::adapt::adapt;
+use zoomgate::train::{Options, Picture, Silent};
 
 fn decoded() -> ModelProto {
     onnx::decode(recipe(), "the recipe").unwrap()

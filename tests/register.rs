@@ -5,6 +5,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use zoomgate::error::ErrorKind;
+use zoomgate::eval::metrics::escape_at;
 use zoomgate::frame::Frame;
 use zoomgate::frame::motion::{Motion, warped};
 use zoomgate::inspect::Inspect as _;
@@ -12,8 +13,7 @@ use zoomgate::inspect::model::Model;
 use zoomgate::nn::backbone::Backbone;
 use zoomgate::sim::DefectKind;
 use zoomgate::sim::render::{Scene, Want};
-use zoomgate::teach::metrics::escape_at;
-use zoomgate::teach::{Options, Picture, Register, Silent, teach};
+use zoomgate::train::{Options, Picture, Register, Silent, teach};
 
 const SIZE: (u32, u32) = (200, 160);
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use zoomgate::inspect::empty::Empty;
 use zoomgate::inspect::recipe::{METADATA_KEY, Recipe};
 use zoomgate::nn::onnx;
-use zoomgate::teach::ingredients::Ingredients;
+use zoomgate::train::ablation::Ingredients;
 
 /// A configuration with `camera` in its `[camera]` section besides the size.
 fn config(folder: &Path, camera: &str, trigger: &str) -> String {

@@ -15,6 +15,9 @@ use std::time::Duration;
 
 use pictures::{GOOD, assert_says, complaint, dataset, frame, program, put, scene, zoomgate};
 use zoomgate::error::{Error, ErrorKind};
+use zoomgate::eval::dataset::Dataset;
+use zoomgate::eval::evaluation::lesson_picture;
+use zoomgate::eval::item::Item;
 use zoomgate::frame::Frame;
 use zoomgate::frame::variation::Variation;
 use zoomgate::inspect::Inspect as _;
@@ -24,11 +27,8 @@ use zoomgate::nn::backbone::Backbone;
 use zoomgate::nn::{onnx, surgery};
 use zoomgate::sim::DefectKind;
 use zoomgate::sim::render::Want;
-use zoomgate::teach::budget::affordable;
-use zoomgate::teach::dataset::Dataset;
-use zoomgate::teach::evaluate::lesson_picture;
-use zoomgate::teach::item::Item;
-use zoomgate::teach::{Options, Picture, Silent, Taught, teach};
+use zoomgate::train::budget::affordable;
+use zoomgate::train::{Options, Picture, Silent, Taught, teach};
 
 fn options(seed: u64) -> Options {
     Options { size: 64, prototypes: 24, steps: 12, seed, ..Options::default() }

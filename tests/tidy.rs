@@ -10,7 +10,7 @@ use zoomgate::telemetry::Fault;
 
 /// What each module may import besides itself; `base` is everything that knows nothing of inspection.
 const BASE: [&str; 6] = ["units", "stats", "clock", "error", "lock", "storage"];
-const LAYERS: [(&str, &[&str]); 21] = [
+const LAYERS: [(&str, &[&str]); 22] = [
     ("units", &[]),
     ("stats", &[]),
     ("error", &[]),
@@ -28,7 +28,8 @@ const LAYERS: [(&str, &[&str]); 21] = [
     ("pipeline", &["camera", "gpio", "frame", "inspect", "decide", "reject", "telemetry", "base"]),
     ("config", &["camera", "gpio", "frame", "decide", "reject", "base"]),
     ("sim", &["camera", "gpio", "frame", "base"]),
-    ("teach", &["inspect", "nn", "frame", "base"]),
+    ("train", &["inspect", "nn", "frame", "base"]),
+    ("eval", &["train", "inspect", "nn", "frame", "base"]),
     ("daemon", &["*"]),
     ("doctor", &["*"]),
     ("cli", &["*"]),
@@ -38,11 +39,11 @@ const LAYERS: [(&str, &[&str]); 21] = [
 const ROOMS: [(&str, &[&str]); 21] = [
     ("tract_onnx", &["src/nn/"]),
     ("prost", &["src/nn/"]),
-    ("candle_core", &["src/teach/"]),
-    ("candle_nn", &["src/teach/"]),
-    ("csv", &["src/teach/"]),
+    ("candle_core", &["src/train/"]),
+    ("candle_nn", &["src/train/"]),
+    ("csv", &["src/eval/"]),
     ("base64", &["src/cli/report/"]),
-    ("flate2", &["src/teach/keepsake/"]),
+    ("flate2", &["src/train/replay/"]),
     ("toml", &["src/config/"]),
     ("image", &["src/frame/", "src/inspect/overlay"]),
     ("gpiocdev", &["src/gpio/cdev"]),
@@ -191,8 +192,8 @@ fn decisions_are_pure() {
         "src/camera/tripwire.rs",
         "src/camera/part_centre.rs",
         "src/frame/quality.rs",
-        "src/teach/perturb.rs",
-        "src/teach/variation.rs",
+        "src/eval/perturbation.rs",
+        "src/train/augmentation.rs",
     ];
     for (rel, n, line) in product() {
         let found = impure.iter().find(|word| line.contains(*word));

@@ -10,12 +10,12 @@ use std::path::PathBuf;
 
 use pictures::{EACH, assert_says, complaint, dataset, zoomgate};
 use serde_json::Value;
+use zoomgate::eval::dataset::Dataset;
+use zoomgate::eval::open_set::trial_without;
+use zoomgate::eval::perturbation::Perturbation;
 use zoomgate::nn::backbone::Backbone;
 use zoomgate::sim::DefectKind;
-use zoomgate::teach::dataset::Dataset;
-use zoomgate::teach::open_set::trial_without;
-use zoomgate::teach::perturb::Perturbation;
-use zoomgate::teach::{Options, Progress};
+use zoomgate::train::{Options, Progress};
 
 const SMALL: [&str; 6] = ["--size", "64", "--prototypes", "16", "--steps", "8"];
 

@@ -38,7 +38,7 @@ use crate::sim::baseline::MeanDifference;
 use crate::sim::render::{Scene, Want};
 use crate::sim::{DefectKind, Rendered};
 use crate::storage;
-use crate::teach::{Options, Picture, Progress as _, Taught, teach};
+use crate::train::{Options, Picture, Progress as _, Taught, teach};
 use files::Folder;
 use summary::{Outcome, Summary, Training};
 
@@ -140,7 +140,7 @@ fn capture_lesson(scene: &Scene, good: u64, bar: &Bar) -> Captured {
     bar.stage("capturing parts to teach", good + kinds.len() as u64);
     let capture = |n: u64, want: Want| {
         let frame = frame_of(scene.render_part(LESSON_FROM + n, want));
-        crate::teach::Progress::tick(bar);
+        crate::train::Progress::tick(bar);
         frame
     };
     let goods = (0..good).into_par_iter().map(|n| capture(n, Want::Good)).collect();

@@ -10,6 +10,13 @@ use super::progress::Bar;
 use super::report;
 use crate::config::teaching;
 use crate::error::{Error, ErrorKind, Result};
+use crate::eval::dataset::Dataset;
+use crate::eval::evaluation::{evaluate, lesson_picture, trial_run};
+use crate::eval::interval::wilson;
+use crate::eval::item::Item;
+use crate::eval::open_set::{self, OpenSetReport};
+use crate::eval::report::{EvalReport, TrialReport};
+use crate::eval::robustness;
 use crate::frame::variation::Variation;
 use crate::inspect::CROPS_MAX;
 use crate::inspect::model::Model;
@@ -17,17 +24,10 @@ use crate::inspect::recipe::Promise;
 use crate::nn::backbone::{Backbone, InputRange};
 use crate::nn::onnx;
 use crate::storage;
-use crate::teach::budget::{Affordable, affordable};
-use crate::teach::dataset::Dataset;
-use crate::teach::evaluate::{evaluate, lesson_picture, trial_run};
-use crate::teach::ingredients::Ingredients;
-use crate::teach::interval::wilson;
-use crate::teach::item::Item;
-use crate::teach::open_set::{self, OpenSetReport};
-use crate::teach::promise::ONE_IN;
-use crate::teach::report::{EvalReport, TrialReport};
-use crate::teach::robustness;
-use crate::teach::{DIVIDED_MIN, Options, Register, Suspect, Taught, adapt, teach};
+use crate::train::ablation::Ingredients;
+use crate::train::budget::{Affordable, affordable};
+use crate::train::promise::ONE_IN;
+use crate::train::{DIVIDED_MIN, Options, Register, Suspect, Taught, adapt, teach};
 
 /// How much time a lesson may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::teach::Progress;
+use crate::train::Progress;
 
 /// One bar, renamed and refilled at every stage; silent where stderr is no terminal.
 pub struct Bar {

@@ -12,8 +12,8 @@ use zoomgate::frame::{Frame, picture};
 use zoomgate::nn::backbone::Backbone;
 use zoomgate::sim::DefectKind;
 use zoomgate::sim::render::{Scene, Want};
-use zoomgate::teach::ingredients::Ingredients;
-use zoomgate::teach::{Options, Picture, Silent, teach};
+use zoomgate::train::ablation::Ingredients;
+use zoomgate::train::{Options, Picture, Silent, teach};
 
 pub const SIZE: (u32, u32) = (160, 128);
 

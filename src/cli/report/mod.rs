@@ -9,16 +9,16 @@ use std::path::Path;
 
 use super::overlay;
 use crate::error::{Error, ErrorKind, Result};
+use crate::eval::evaluation::Tested;
+use crate::eval::item::{Item, Label};
+use crate::eval::robustness;
+use crate::eval::run_metrics::{Perturbed, RunMetrics};
 use crate::frame::picture;
 use crate::inspect::Inspect as _;
 use crate::inspect::model::Model;
 use crate::inspect::recipe::Recipe;
 use crate::storage;
-use crate::teach::Progress;
-use crate::teach::evaluate::Tested;
-use crate::teach::item::{Item, Label};
-use crate::teach::robustness;
-use crate::teach::run_metrics::{Perturbed, RunMetrics};
+use crate::train::Progress;
 
 /// Pictures in each gallery: enough to see a pattern, few enough to be sent by mail.
 const SHOWN: usize = 6;

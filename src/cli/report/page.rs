@@ -5,8 +5,8 @@ use std::fmt::{self, Write as _};
 use super::html::{escape, img};
 use super::words::per_cent;
 use super::{Facts, Shown, charts};
-use crate::teach::metrics;
-use crate::teach::run_metrics::RunMetrics;
+use crate::eval::metrics;
+use crate::eval::run_metrics::RunMetrics;
 
 /// Colours by the reader's own light or dark scheme; one column that fits a phone.
 const STYLE: &str = "\

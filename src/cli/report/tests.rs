@@ -1,11 +1,11 @@
 //! What a report must say, and that it says it without any network.
 
 use super::*;
+use crate::eval::run_metrics::Scored;
 use crate::inspect::crop::CropPolicy;
 use crate::inspect::recipe::{
     BackboneNote, EvidenceConstants, Input, Promise, SCHEMA, Standard, Teaching, ViewConstants,
 };
-use crate::teach::run_metrics::Scored;
 
 fn recipe() -> Recipe {
     let standard = Standard { mean: 0.0, std: 1.0 };

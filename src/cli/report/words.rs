@@ -2,8 +2,8 @@
 
 use super::Facts;
 use super::html::escape;
-use crate::teach::interval::wilson;
-use crate::teach::metrics;
+use crate::eval::interval::wilson;
+use crate::eval::metrics;
 
 /// A kind that more than this share of passes is worth collecting. Chosen: one in ten.
 const ESCAPE_WORTH: f64 = 0.1;

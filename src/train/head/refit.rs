@@ -1,0 +1,204 @@
+//! A head that goes on learning from where it is, and its numbers as one list that can be kept.
+
+use candle_core::{DType, Device, Result as Candle, Tensor, Var};
+use candle_nn::{AdamW, Optimizer as _, ParamsAdamW};
+use rand::Rng as _;
+use rand_chacha::ChaCha8Rng;
+
+use super::cells::{mean, planes};
+use super::{FitOptions, HIDDEN, Head, KEY, Linear, Net};
+use crate::train::features::{Codes, FeatureGraph};
+
+/// Views a step on which a head is held to what it said.
+const REMEMBERED: usize = 4;
+/// Weight of that beside what is new; chosen: logits of good and bad cells lie 5 apart.
+const WEIGHT: f64 = 1.0;
+
+/// What a head goes on learning from.
+pub struct Views<'a> {
+    /// Good views, at least one.
+    pub good: &'a [Codes],
+    /// Views of bad parts.
+    pub bad: &'a [Codes],
+    /// Views of which it shall say what it said.
+    pub remember: &'a [&'a Codes],
+}
+
+impl Head {
+    /// Goes on fitting this head, on views as [`Head::fit`] takes them; what it knows is where it starts, and what it
+    /// says of the views to `remember` is what it shall say afterwards.
+    ///
+    /// Beside the loss of [`Head::fit`], the mean squared difference from its own logits on a few of those views a step
+    /// (Buzzega et al. 2020, dark experience replay, eq. 4). Deterministic for a generator state. `tick` is called after
+    /// every step. Cost: that of [`Head::fit`] and a third.
+    ///
+    /// # Panics
+    /// If there are no good views.
+    pub fn refit(
+        &self,
+        space: &FeatureGraph,
+        views: &Views<'_>,
+        options: FitOptions,
+        rng: &mut ChaCha8Rng,
+        mut tick: impl FnMut(),
+    ) -> Self {
+        let Views { good, bad, remember } = *views;
+        assert!(!good.is_empty(), "a head needs good views");
+        let mean = mean(space, good);
+        let mut run = || -> Candle<Self> {
+            let net = Net::of(self, &mean)?;
+            let logits = |codes: &[&[u8]]| -> Candle<Tensor> {
+                let x = planes(space, codes, &mean, &[]);
+                net.forward(
+                    &Tensor::from_vec(x, (codes.len() * space.cells(), space.channels), &Device::Cpu)?,
+                    codes.len(),
+                )
+            };
+            let said: Vec<Tensor> = remember.iter().map(|&c| Ok(logits(&[c])?.detach())).collect::<Candle<_>>()?;
+            let params = ParamsAdamW { lr: options.rate, weight_decay: 1e-4, ..ParamsAdamW::default() };
+            let mut optimiser = AdamW::new(net.variables(), params)?;
+            for step in 0..options.steps {
+                // No warm-up to lose: the rate falls from the first step on.
+                optimiser.set_learning_rate(options.rate * (options.steps - step) as f64 / options.steps as f64);
+                let mut loss = net.loss(space, good, bad, &mean, options.ingredients, rng)?;
+                if !said.is_empty() {
+                    let drawn: [usize; REMEMBERED] = std::array::from_fn(|_| rng.random_range(0..said.len()));
+                    let was = Tensor::cat(&drawn.map(|i| &said[i]), 0)?;
+                    let is = logits(&drawn.map(|i| &remember[i][..]))?;
+                    let forgotten = (is - was)?.sqr()?.mean_all()?;
+                    loss = (loss + (forgotten * WEIGHT)?)?;
+                }
+                optimiser.backward_step(&loss)?;
+                tick();
+            }
+            net.plain(&mean)
+        };
+        run().expect("shapes follow from the feature graph")
+    }
+
+    /// The head whose every number lies a `share` of the way from this one's to `later`'s, fitted on from it.
+    pub fn towards(&self, later: &Self, share: f32) -> Self {
+        let way = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a + share * (b - a)).collect::<Vec<f32>>();
+        let layer = |a: &Linear, b: &Linear| Linear { weight: way(&a.weight, &b.weight), bias: way(&a.bias, &b.bias) };
+        Self {
+            first: layer(&self.first, &later.first),
+            query: layer(&self.query, &later.query),
+            key: layer(&self.key, &later.key),
+            value: layer(&self.value, &later.value),
+            second: layer(&self.second, &later.second),
+            last: layer(&self.last, &later.last),
+            grid: self.grid,
+        }
+    }
+
+    /// All its numbers, layer by layer, weights before biases.
+    pub fn numbers(&self) -> Vec<f32> {
+        self.layers().into_iter().flat_map(|l| l.weight.iter().chain(&l.bias)).copied().collect()
+    }
+
+    /// How many [`Head::numbers`] there are for so many features; `None` for more than can be counted.
+    pub fn count(channels: usize) -> Option<usize> {
+        let layer = |out: usize, inp: usize| out.checked_mul(inp)?.checked_add(out);
+        let inner = [(KEY, HIDDEN), (KEY, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, HIDDEN), (1, HIDDEN)];
+        inner.into_iter().try_fold(layer(HIDDEN, channels)?, |all, (out, inp)| all.checked_add(layer(out, inp)?))
+    }
+
+    /// The head with these [`Head::numbers`] for `channels` features on `grid`; `None` where they are not as many.
+    pub fn from_numbers(numbers: &[f32], channels: usize, grid: [usize; 2]) -> Option<Self> {
+        let mut rest = numbers;
+        let mut layer = |out: usize, inp: usize| -> Option<Linear> {
+            let (weight, more) = rest.split_at_checked(out * inp)?;
+            let (bias, more) = more.split_at_checked(out)?;
+            rest = more;
+            Some(Linear { weight: weight.to_vec(), bias: bias.to_vec() })
+        };
+        let head = Self {
+            first: layer(HIDDEN, channels)?,
+            query: layer(KEY, HIDDEN)?,
+            key: layer(KEY, HIDDEN)?,
+            value: layer(HIDDEN, HIDDEN)?,
+            second: layer(HIDDEN, HIDDEN)?,
+            last: layer(1, HIDDEN)?,
+            grid,
+        };
+        rest.is_empty().then_some(head)
+    }
+
+    fn layers(&self) -> [&Linear; 6] {
+        [&self.first, &self.query, &self.key, &self.value, &self.second, &self.last]
+    }
+}
+
+impl Net {
+    /// The net that gives `head` for features centred on `mean`.
+    fn of(head: &Head, mean: &[f32]) -> Candle<Self> {
+        let var = |l: &Linear| -> Candle<[Var; 2]> {
+            let (out, inp) = (l.bias.len(), l.weight.len() / l.bias.len());
+            Ok([Var::from_slice(&l.weight, (out, inp), &Device::Cpu)?, Var::from_slice(&l.bias, out, &Device::Cpu)?])
+        };
+        let mut first = head.first.clone();
+        for (b, w) in first.bias.iter_mut().zip(first.weight.chunks(mean.len())) {
+            *b += w.iter().zip(mean).map(|(w, m)| w * m).sum::<f32>();
+        }
+        Ok(Self {
+            first: var(&first)?,
+            query: var(&head.query)?,
+            key: var(&head.key)?,
+            value: var(&head.value)?,
+            // Folded into the value already.
+            gamma: Var::ones((1, 1), DType::F32, &Device::Cpu)?,
+            second: var(&head.second)?,
+            last: var(&head.last)?,
+            grid: head.grid,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+
+    use super::*;
+    use crate::nn::onnx::{Graph, QuantParams};
+    use crate::train::ablation::Ingredients;
+
+    fn views(rng: &mut ChaCha8Rng, bright: bool) -> Vec<Codes> {
+        let mut view = || -> Codes {
+            (0..16 * 4).map(|i| rng.random_range(90..110u8) + if bright && i < 16 { 60 } else { 0 }).collect()
+        };
+        (0..8).map(|_| view()).collect()
+    }
+
+    #[test]
+    fn a_head_comes_back_from_its_numbers_and_goes_on_from_where_it_was() {
+        let space = FeatureGraph {
+            graph: Graph::default(),
+            grid: [4, 4],
+            channels: 4,
+            quant: QuantParams { scale: 0.05, zero_point: 100 },
+            input: [32, 32],
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let (good, bad) = (views(&mut rng, false), views(&mut rng, true));
+        let few = |steps| FitOptions { steps, rate: 1e-3, ingredients: Ingredients::default() };
+        let head = Head::fit(&space, &good, &bad, few(5), &mut rng, || ());
+        let back = Head::from_numbers(&head.numbers(), 4, [4, 4]).expect("as many numbers");
+        assert_eq!(back.map(&space, &bad[0]), head.map(&space, &bad[0]));
+        assert_eq!((Head::count(4), Head::count(usize::MAX)), (Some(head.numbers().len()), None));
+        assert!(Head::from_numbers(&head.numbers()[1..], 4, [4, 4]).is_none());
+        assert!(Head::from_numbers(&head.numbers(), 5, [4, 4]).is_none());
+
+        let views = Views { good: &good, bad: &bad, remember: &[] };
+        // Without a step it is the same head but for rounding; with steps it learns.
+        let same = head.refit(&space, &views, few(0), &mut rng, || ());
+        let far = |a: &Head, b: &Head| {
+            let (a, b) = (a.map(&space, &bad[0]), b.map(&space, &bad[0]));
+            a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+        };
+        assert!(far(&same, &head) < 1e-4, "{}", far(&same, &head));
+        let more = head.refit(&space, &views, few(40), &mut rng, || ());
+        assert!(far(&head.towards(&more, 0.0), &head) < 1e-6 && far(&head.towards(&more, 1.0), &more) < 1e-4);
+        let peak = |h: &Head, v: &Codes| h.map(&space, v).into_iter().fold(f32::MIN, f32::max);
+        assert!(peak(&more, &bad[1]) - peak(&more, &good[1]) > peak(&head, &bad[1]) - peak(&head, &good[1]) + 0.5);
+    }
+}
