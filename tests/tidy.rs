@@ -352,6 +352,20 @@ fn every_dependency_has_its_reason_above_it() {
 }
 
 #[test]
+fn every_name_in_the_glossary_is_one_of_the_code() {
+    let text = read("docs/GLOSSARY.md");
+    let rows = text.lines().filter(|l| l.starts_with("| ") && !l.starts_with("| word |"));
+    let words = rows.flat_map(|l| l.split('|').nth(1).unwrap().split('`').skip(1).step_by(2));
+    let names: BTreeSet<&str> = words.filter(|w| w.starts_with(char::is_uppercase)).collect();
+    assert!(names.len() > 30, "{names:?}");
+    let lines = product();
+    let is_between = |c: char| !c.is_alphanumeric() && c != '_';
+    let code: BTreeSet<&str> = lines.iter().flat_map(|(_, _, line)| line.split(is_between)).collect();
+    let missing: Vec<&str> = names.into_iter().filter(|name| !code.contains(name)).collect();
+    assert!(missing.is_empty(), "docs/GLOSSARY.md explains {missing:?}, which the code does not have");
+}
+
+#[test]
 fn every_decision_is_in_the_index_with_its_title_and_date() {
     let index = read("docs/decisions/README.md");
     let rows: Vec<&str> = index.lines().filter(|l| l.starts_with("| [")).collect();
