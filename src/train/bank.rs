@@ -12,6 +12,8 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use super::linear::product;
+
 /// Prototypes in a bank by default: more cost more than the backbone itself.
 pub const PROTOTYPES: usize = 512;
 const PROJECTED: usize = 32;
@@ -142,17 +144,6 @@ fn nearest(cells: &[f32], prototypes: &[f32], channels: usize) -> Vec<(usize, f3
             out
         })
         .collect()
-}
-
-/// `[n, channels] x [m, channels]ᵀ`, by candle's matrix product.
-pub(super) fn product(a: &[f32], b: &[f32], channels: usize) -> Vec<f32> {
-    use candle_core::{Device, Tensor};
-    let run = || -> candle_core::Result<Vec<f32>> {
-        let a = Tensor::from_slice(a, (a.len() / channels, channels), &Device::Cpu)?;
-        let b = Tensor::from_slice(b, (b.len() / channels, channels), &Device::Cpu)?;
-        a.matmul(&b.t()?)?.flatten_all()?.to_vec1()
-    };
-    run().expect("shapes are made of the slices' lengths")
 }
 
 #[cfg(test)]

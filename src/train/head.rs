@@ -12,18 +12,18 @@
 //! what "not like the good ones" means, and where.
 
 mod cells;
+mod net;
 mod ops;
+mod optimiser;
 mod refit;
 
-use candle_core::{DType, Device, Result as Candle, Tensor, Var};
-use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::ablation::Ingredients;
 use super::features::{Codes, FeatureGraph};
-use cells::{mean, place, planes, reference, spoil};
-use ops::{MARGIN, attend, cross_entropy, deviation, double, halve, leaky, linear, scale, top_mean};
+use cells::{Spoilt, mean, place, reference};
+use net::{Example, Fit, Net, Target};
 pub use refit::Views;
 
 /// Channels inside the head.
@@ -87,82 +87,11 @@ pub fn top_cells(cells: usize) -> usize {
     ((cells as f64 * TOP_SHARE) as usize).max(1)
 }
 
-struct Net {
-    first: [Var; 2],
-    query: [Var; 2],
-    key: [Var; 2],
-    value: [Var; 2],
-    gamma: Var,
-    second: [Var; 2],
-    last: [Var; 2],
-    grid: [usize; 2],
-}
-
-impl Net {
-    fn new(channels: usize, grid: [usize; 2], rng: &mut ChaCha8Rng) -> Candle<Self> {
-        let mut layer = |out: usize, inp: usize| -> Candle<[Var; 2]> {
-            let bound = 1.0 / (inp as f32).sqrt();
-            let w: Vec<f32> = (0..out * inp).map(|_| rng.random_range(-bound..bound)).collect();
-            Ok([Var::from_vec(w, (out, inp), &Device::Cpu)?, Var::zeros(out, DType::F32, &Device::Cpu)?])
-        };
-        Ok(Self {
-            first: layer(HIDDEN, channels)?,
-            query: layer(KEY, HIDDEN)?,
-            key: layer(KEY, HIDDEN)?,
-            value: layer(HIDDEN, HIDDEN)?,
-            gamma: Var::zeros((1, 1), DType::F32, &Device::Cpu)?,
-            second: layer(HIDDEN, HIDDEN)?,
-            last: layer(1, HIDDEN)?,
-            grid,
-        })
-    }
-
-    fn variables(&self) -> Vec<Var> {
-        let pairs = [&self.first, &self.query, &self.key, &self.value, &self.second, &self.last];
-        pairs.into_iter().flatten().cloned().chain([self.gamma.clone()]).collect()
-    }
-
-    /// `[N·B, C]`, plane-major (see [`place`]), to `[B, N]`, each view's cells in planes.
-    fn forward(&self, x: &Tensor, batch: usize) -> Candle<Tensor> {
-        let h = linear(x, &self.first)?.relu()?;
-        let tokens = halve(&h)?;
-        let n = tokens.dim(0)? / batch;
-        let part = |layer, c| linear(&tokens, layer)?.reshape((batch, n, c));
-        let z = attend(&part(&self.query, KEY)?, &part(&self.key, KEY)?, &part(&self.value, HIDDEN)?)?;
-        let z = double(&scale(&z.reshape((batch * n, HIDDEN))?, &self.gamma)?)?;
-        let h = (h + z)?;
-        let out = linear(&leaky(&linear(&h, &self.second)?)?, &self.last)?;
-        out.reshape((4, batch, n))?.transpose(0, 1)?.contiguous()?.reshape((batch, 4 * n))
-    }
-
-    fn plain(&self, mean: &[f32]) -> Candle<Head> {
-        let of = |l: &[Var; 2]| -> Candle<Linear> {
-            Ok(Linear { weight: l[0].flatten_all()?.to_vec1()?, bias: l[1].to_vec1()? })
-        };
-        let mut first = of(&self.first)?;
-        for (b, w) in first.bias.iter_mut().zip(first.weight.chunks(mean.len())) {
-            *b -= w.iter().zip(mean).map(|(w, m)| w * m).sum::<f32>();
-        }
-        let gamma = self.gamma.flatten_all()?.to_vec1::<f32>()?[0];
-        let mut value = of(&self.value)?;
-        value.weight.iter_mut().chain(&mut value.bias).for_each(|v| *v *= gamma);
-        Ok(Head {
-            first,
-            query: of(&self.query)?,
-            key: of(&self.key)?,
-            value,
-            second: of(&self.second)?,
-            last: of(&self.last)?,
-            grid: self.grid,
-        })
-    }
-}
-
 impl Head {
     /// Fits a head on views of good parts and of known bad ones (which may be none: noise alone then).
     ///
-    /// Deterministic for a generator state. `tick` is called after every step. Cost: about three forward passes of
-    /// 16 views a step.
+    /// Deterministic for a generator state, whatever the number of threads. `tick` is called after every step. Cost:
+    /// about three forward passes of 16 views a step; memory 4 MB for each thread and 0.2 MB for each of those views.
     ///
     /// # Panics
     /// If `good` is empty.
@@ -176,97 +105,50 @@ impl Head {
     ) -> Self {
         assert!(!good.is_empty(), "a head needs good views");
         let mean = mean(space, good);
-        let mut run = || -> Candle<Self> {
-            let net = Net::new(space.channels, space.grid, rng)?;
-            let params = ParamsAdamW { lr: options.rate, weight_decay: 1e-4, ..ParamsAdamW::default() };
-            let mut optimiser = AdamW::new(net.variables(), params)?;
-            for step in 0..options.steps {
-                // The last third anneals, so that the result does not hang on the last few draws.
-                let left = (options.steps - step) as f64 / options.steps as f64;
-                optimiser.set_learning_rate(options.rate * (3.0 * left).min(1.0));
-                let loss = net.loss(space, good, bad, &mean, options.ingredients, rng)?;
-                optimiser.backward_step(&loss)?;
-                tick();
-            }
-            net.plain(&mean)
-        };
-        run().expect("shapes follow from the feature graph")
+        let mut fit = Fit::new(Net::new(space.channels, rng), space, &mean);
+        for step in 0..options.steps {
+            // The last third anneals, so that the result does not hang on the last few draws.
+            let left = (options.steps - step) as f64 / options.steps as f64;
+            fit.step(&draw(space, good, bad, options.ingredients, rng), options.rate * (3.0 * left).min(1.0));
+            tick();
+        }
+        fit.net.head(&mean, space.grid)
     }
 
     /// The head's map of one view: `[cells]` logits. The same arithmetic as the recipe's graph before quantisation.
     pub fn map(&self, space: &FeatureGraph, codes: &[u8]) -> Vec<f32> {
-        let run = || -> Candle<Vec<f32>> {
-            let var = |l: &Linear| -> Candle<[Var; 2]> {
-                let (out, inp) = (l.bias.len(), l.weight.len() / l.bias.len());
-                Ok([
-                    Var::from_slice(&l.weight, (out, inp), &Device::Cpu)?,
-                    Var::from_slice(&l.bias, out, &Device::Cpu)?,
-                ])
-            };
-            let net = Net {
-                first: var(&self.first)?,
-                query: var(&self.query)?,
-                key: var(&self.key)?,
-                value: var(&self.value)?,
-                gamma: Var::ones((1, 1), DType::F32, &Device::Cpu)?,
-                second: var(&self.second)?,
-                last: var(&self.last)?,
-                grid: self.grid,
-            };
-            let x = planes(space, &[codes], &vec![0.0; space.channels], &[]);
-            let x = Tensor::from_vec(x, (space.cells(), space.channels), &Device::Cpu)?;
-            let logits: Vec<f32> = net.forward(&x, 1)?.flatten_all()?.to_vec1()?;
-            Ok((0..space.cells()).map(|cell| logits[place(cell, space.grid)]).collect())
-        };
-        run().expect("shapes follow from the feature graph")
+        let mean = vec![0.0; space.channels];
+        let logits = Net::of(self, &mean).map(space, codes, &mean);
+        (0..space.cells()).map(|cell| logits[place(cell, self.grid)]).collect()
     }
 }
 
-impl Net {
-    /// The loss of one step: views of good parts and known bads by the deviation loss, spoilt ones cell by cell.
-    fn loss(
-        &self,
-        space: &FeatureGraph,
-        good: &[Codes],
-        bad: &[Codes],
-        mean: &[f32],
-        ingredients: Ingredients,
-        rng: &mut ChaCha8Rng,
-    ) -> Candle<Tensor> {
-        let [goods, bads, pseudos] = views_a_step(space.cells());
-        let pseudos = if ingredients.pseudo { pseudos } else { 0 };
-        let mut views: Vec<&Codes> = (0..goods).map(|_| &good[rng.random_range(0..good.len())]).collect();
-        if !bad.is_empty() {
-            views.extend((0..bads).map(|_| &bad[rng.random_range(0..bad.len())]));
-        }
-        let scored = views.len();
-        views.extend((0..pseudos).map(|_| &good[rng.random_range(0..good.len())]));
-        let mut noise = vec![0.0f32; pseudos * space.cells() * space.channels];
-        let mut mask = vec![0.0f32; pseudos * space.cells()];
-        for (noise, mask) in noise.chunks_mut(space.cells() * space.channels).zip(mask.chunks_mut(space.cells())) {
-            spoil(noise, mask, space.grid, space.channels, rng);
-        }
-        let codes: Vec<&[u8]> = views.iter().map(|v| &v[..]).collect();
-        let x = planes(space, &codes, mean, &noise);
-        let batch = views.len();
-        let x = Tensor::from_vec(x, (batch * space.cells(), space.channels), &Device::Cpu)?;
-        let maps = self.forward(&x, batch)?;
-        let top = top_cells(space.cells());
-        let labels: Vec<f32> = (0..scored).map(|i| if i < goods { 0.0 } else { 1.0 }).collect();
-        let labels = Tensor::from_vec(labels, scored, &Device::Cpu)?;
-        let (m, s) = reference(rng);
-        let mut loss = Tensor::zeros((), DType::F32, &Device::Cpu)?;
-        if ingredients.deviation {
-            loss = (loss + deviation(&top_mean(&maps.narrow(0, 0, scored)?, top)?, &labels, m, s)?)?;
-        }
-        if pseudos > 0 {
-            let pseudo = maps.narrow(0, scored, pseudos)?;
-            let mask = Tensor::from_vec(mask, (pseudos, space.cells()), &Device::Cpu)?;
-            let raised = ((MARGIN - top_mean(&pseudo, top)?)?.relu()?.mean_all()? * 0.1)?;
-            loss = ((loss + cross_entropy(&pseudo, &mask)?)? + raised)?;
-        }
-        Ok(loss)
+/// What one step learns from: views of good parts and known bads by the deviation loss, spoilt ones cell by cell.
+fn draw<'a>(
+    space: &FeatureGraph,
+    good: &'a [Codes],
+    bad: &'a [Codes],
+    ingredients: Ingredients,
+    rng: &mut ChaCha8Rng,
+) -> Vec<Example<'a>> {
+    let [goods, bads, pseudos] = views_a_step(space.cells());
+    let pseudos = if ingredients.pseudo { pseudos } else { 0 };
+    let mut parts: Vec<(&Codes, bool)> = (0..goods).map(|_| (&good[rng.random_range(0..good.len())], false)).collect();
+    if !bad.is_empty() {
+        parts.extend((0..bads).map(|_| (&bad[rng.random_range(0..bad.len())], true)));
     }
+    let spoilt: Vec<&Codes> = (0..pseudos).map(|_| &good[rng.random_range(0..good.len())]).collect();
+    let spoilt: Vec<_> = spoilt.into_iter().map(|view| (view, Spoilt::draw(space.grid, space.channels, rng))).collect();
+    let reference = reference(rng);
+    if !ingredients.deviation {
+        parts.clear();
+    }
+    let weight = 1.0 / parts.len() as f32;
+    let part =
+        |(codes, is_bad): (&'a Codes, bool)| Example { codes, target: Target::Part { is_bad, reference }, weight };
+    let weight = 1.0 / pseudos as f32;
+    let spoilt = spoilt.into_iter().map(|(codes, spoilt)| Example { codes, target: Target::Spoilt(spoilt), weight });
+    parts.into_iter().map(part).chain(spoilt).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,40 @@
-//! The little linear algebra that teaching needs, on row-major `[n, n]` slices in double precision.
+//! The little linear algebra that teaching needs, on row-major slices: products in single precision, factors in double.
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{ArrayView2, ArrayViewMut2};
+use rayon::prelude::*;
+
+/// Rows of a product that one thread computes at a time. Fixed, so that results do not depend on the number of threads.
+const BLOCK: usize = 128;
+
+/// A slice as a matrix `[len / columns, columns]`.
+///
+/// # Panics
+/// If the slice does not hold whole rows.
+pub(super) fn rows(values: &[f32], columns: usize) -> ArrayView2<'_, f32> {
+    ArrayView2::from_shape((values.len() / columns, columns), values).expect("whole rows")
+}
+
+/// `out = a·b + keep·out`, on the calling thread.
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub(super) fn multiply(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, keep: f32, out: &mut [f32]) {
+    let mut out = ArrayViewMut2::from_shape((a.nrows(), b.ncols()), out).expect("a row for each of a's");
+    general_mat_mul(1.0, &a, &b, keep, &mut out);
+}
+
+/// `[n, channels] x [m, channels]ᵀ`, on all threads: `[n, m]`.
+///
+/// # Panics
+/// If a slice does not hold whole rows.
+pub(super) fn product(a: &[f32], b: &[f32], channels: usize) -> Vec<f32> {
+    let b = rows(b, channels);
+    let mut out = vec![0.0; a.len() / channels * b.nrows()];
+    let blocks = a.par_chunks(BLOCK * channels).zip(out.par_chunks_mut(BLOCK * b.nrows()));
+    blocks.for_each(|(a, out)| multiply(rows(a, channels), b.t(), 0.0, out));
+    out
+}
 
 /// The lower triangular `L` with `L·Lᵀ = a` for a symmetric positive definite `a`, of which the lower half is read.
 pub(super) fn cholesky(a: &[f64], n: usize) -> Vec<f64> {

@@ -12,9 +12,8 @@
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::bank::product;
 use super::features::{Codes, FeatureGraph};
-use super::linear::{cholesky, inverse_lower};
+use super::linear::{cholesky, inverse_lower, product};
 use super::location_stats::Layout;
 use crate::error::Result;
 

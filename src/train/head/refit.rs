@@ -1,18 +1,18 @@
 //! A head that goes on learning from where it is, and its numbers as one list that can be kept.
 
-use candle_core::{DType, Device, Result as Candle, Tensor, Var};
-use candle_nn::{AdamW, Optimizer as _, ParamsAdamW};
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
-use super::cells::{mean, planes};
-use super::{FitOptions, HIDDEN, Head, KEY, Linear, Net};
+use super::cells::mean;
+use super::net::{Example, Fit, Net, Target};
+use super::{FitOptions, HIDDEN, Head, KEY, Linear, draw};
 use crate::train::features::{Codes, FeatureGraph};
 
 /// Views a step on which a head is held to what it said.
 const REMEMBERED: usize = 4;
 /// Weight of that beside what is new; chosen: logits of good and bad cells lie 5 apart.
-const WEIGHT: f64 = 1.0;
+const WEIGHT: f32 = 1.0;
 
 /// What a head goes on learning from.
 pub struct Views<'a> {
@@ -45,35 +45,21 @@ impl Head {
         let Views { good, bad, remember } = *views;
         assert!(!good.is_empty(), "a head needs good views");
         let mean = mean(space, good);
-        let mut run = || -> Candle<Self> {
-            let net = Net::of(self, &mean)?;
-            let logits = |codes: &[&[u8]]| -> Candle<Tensor> {
-                let x = planes(space, codes, &mean, &[]);
-                net.forward(
-                    &Tensor::from_vec(x, (codes.len() * space.cells(), space.channels), &Device::Cpu)?,
-                    codes.len(),
-                )
-            };
-            let said: Vec<Tensor> = remember.iter().map(|&c| Ok(logits(&[c])?.detach())).collect::<Candle<_>>()?;
-            let params = ParamsAdamW { lr: options.rate, weight_decay: 1e-4, ..ParamsAdamW::default() };
-            let mut optimiser = AdamW::new(net.variables(), params)?;
-            for step in 0..options.steps {
-                // No warm-up to lose: the rate falls from the first step on.
-                optimiser.set_learning_rate(options.rate * (options.steps - step) as f64 / options.steps as f64);
-                let mut loss = net.loss(space, good, bad, &mean, options.ingredients, rng)?;
-                if !said.is_empty() {
-                    let drawn: [usize; REMEMBERED] = std::array::from_fn(|_| rng.random_range(0..said.len()));
-                    let was = Tensor::cat(&drawn.map(|i| &said[i]), 0)?;
-                    let is = logits(&drawn.map(|i| &remember[i][..]))?;
-                    let forgotten = (is - was)?.sqr()?.mean_all()?;
-                    loss = (loss + (forgotten * WEIGHT)?)?;
-                }
-                optimiser.backward_step(&loss)?;
-                tick();
+        let net = Net::of(self, &mean);
+        let was: Vec<Vec<f32>> = remember.par_iter().map(|codes| net.map(space, codes, &mean)).collect();
+        let mut fit = Fit::new(net, space, &mean);
+        for step in 0..options.steps {
+            let mut examples = draw(space, good, bad, options.ingredients, rng);
+            if !was.is_empty() {
+                let drawn: [usize; REMEMBERED] = std::array::from_fn(|_| rng.random_range(0..was.len()));
+                let weight = WEIGHT / REMEMBERED as f32;
+                examples.extend(drawn.map(|i| Example { codes: remember[i], target: Target::Was(&was[i]), weight }));
             }
-            net.plain(&mean)
-        };
-        run().expect("shapes follow from the feature graph")
+            // No warm-up to lose: the rate falls from the first step on.
+            fit.step(&examples, options.rate * (options.steps - step) as f64 / options.steps as f64);
+            tick();
+        }
+        fit.net.head(&mean, space.grid)
     }
 
     /// The head whose every number lies a `share` of the way from this one's to `later`'s, fitted on from it.
@@ -126,31 +112,6 @@ impl Head {
 
     fn layers(&self) -> [&Linear; 6] {
         [&self.first, &self.query, &self.key, &self.value, &self.second, &self.last]
-    }
-}
-
-impl Net {
-    /// The net that gives `head` for features centred on `mean`.
-    fn of(head: &Head, mean: &[f32]) -> Candle<Self> {
-        let var = |l: &Linear| -> Candle<[Var; 2]> {
-            let (out, inp) = (l.bias.len(), l.weight.len() / l.bias.len());
-            Ok([Var::from_slice(&l.weight, (out, inp), &Device::Cpu)?, Var::from_slice(&l.bias, out, &Device::Cpu)?])
-        };
-        let mut first = head.first.clone();
-        for (b, w) in first.bias.iter_mut().zip(first.weight.chunks(mean.len())) {
-            *b += w.iter().zip(mean).map(|(w, m)| w * m).sum::<f32>();
-        }
-        Ok(Self {
-            first: var(&first)?,
-            query: var(&head.query)?,
-            key: var(&head.key)?,
-            value: var(&head.value)?,
-            // Folded into the value already.
-            gamma: Var::ones((1, 1), DType::F32, &Device::Cpu)?,
-            second: var(&head.second)?,
-            last: var(&head.last)?,
-            grid: head.grid,
-        })
     }
 }
 
