@@ -104,7 +104,7 @@ struct Pass {
 struct Node {
     name: String,
     operator: String,
-    /// What a region is made of.
+    /// What a fused subgraph is made of.
     #[serde(skip_serializing_if = "Option::is_none")]
     holds: Option<String>,
     output: String,

@@ -182,7 +182,7 @@ impl ExecutionPlan {
     }
 
     /// How many fused subgraphs of int8 operators it has.
-    pub fn regions(&self) -> usize {
+    pub fn subgraphs(&self) -> usize {
         self.runnable.model().nodes.iter().filter(|n| n.op.name() == subgraph::NAME).count()
     }
 

@@ -13,7 +13,7 @@ use crate::nn::onnx::Elem;
 use crate::nn::plan::{Engine, ExecutionPlan};
 use network::{Network, Tensor};
 
-/// What is left of nodes once regions have taken theirs.
+/// What is left of nodes once fused subgraphs have taken theirs.
 const LEFT: [&str; 3] = ["Source", "Int8Region", "IntoShape"];
 
 fn planned(engine: Engine, model: &ModelProto, shape: [usize; 3], outputs: &[String]) -> ExecutionPlan {
@@ -94,9 +94,12 @@ fn a_profile_says_what_a_region_is_made_of() {
     let outputs = [net.made[3].name.clone()];
     let plan = planned(Engine::Int8, &net.graph.clone().into_model("test", &[]), net.made[0].shape, &outputs);
     let nodes = plan.spawn().unwrap().profile(&plan, &net.image, 1).unwrap();
-    let region = nodes.iter().find(|n| n.operator == "Int8Region").unwrap();
-    let holds = region.holds.as_deref().unwrap();
-    assert!(holds.contains("Conv") && region.is_int8 && region.name.ends_with("node.region"), "{holds} {region:?}");
+    let subgraph = nodes.iter().find(|n| n.operator == "Int8Region").unwrap();
+    let holds = subgraph.holds.as_deref().unwrap();
+    assert!(
+        holds.contains("Conv") && subgraph.is_int8 && subgraph.name.ends_with("node.region"),
+        "{holds} {subgraph:?}"
+    );
     assert!(nodes.iter().all(|n| n.holds.is_some() == (n.operator == "Int8Region")), "{nodes:?}");
 }
 

@@ -90,7 +90,7 @@ fn every_step_is_that_of_an_integer_kernel() {
     ];
     for (name, activation, y, [least, greatest]) in cases {
         let plan = plan(Engine::Int8, &graph(activation, y), &["y.q"]);
-        assert_eq!(plan.regions(), 1, "{name}");
+        assert_eq!(plan.subgraphs(), 1, "{name}");
         let mut running = plan.spawn().unwrap();
         for seed in 0..40 {
             let image = bytes(3 * SIDE * SIDE, 1000 * seed);
@@ -181,10 +181,10 @@ fn a_row_is_multiplied_in_integers_and_rows_are_added_by_tract() {
     let run = |engine| {
         let plan = plan(engine, &g, &["p.q", "s.q"]);
         let outputs = plan.spawn().unwrap().run(&bytes(3 * SIDE * SIDE, 5)).unwrap();
-        (plan.regions(), outputs.iter().map(|o| (o.shape().to_vec(), o.u8().to_vec())).collect::<Vec<_>>())
+        (plan.subgraphs(), outputs.iter().map(|o| (o.shape().to_vec(), o.u8().to_vec())).collect::<Vec<_>>())
     };
-    let ((regions, ours), (_, stock)) = (run(Engine::Int8), run(Engine::Stock));
-    assert_eq!((regions, ours[0].0.as_slice()), (1, &[1, 7][..]));
+    let ((subgraphs, ours), (_, stock)) = (run(Engine::Int8), run(Engine::Stock));
+    assert_eq!((subgraphs, ours[0].0.as_slice()), (1, &[1, 7][..]));
     for ((shape, ours), (stock_shape, stock)) in ours.iter().zip(&stock) {
         assert_eq!(shape, stock_shape);
         assert!(ours.iter().zip(stock).all(|(a, b)| a.abs_diff(*b) <= 2), "{ours:?} {stock:?}");

@@ -1,4 +1,4 @@
-//! Random networks of what regions are made of, and of what they are not.
+//! Random networks of what fused subgraphs are made of, and of what they are not.
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{SIDE, X};
 use crate::nn::onnx::{Attr, Elem, Graph, QuantParams};
 
-/// A random network of what regions are made of, and of what they are not; returns its last stored tensors.
+/// A random network of what fused subgraphs are made of, and of what they are not; returns its last stored tensors.
 pub(super) struct Network {
     pub(super) graph: Graph,
     pub(super) rng: ChaCha8Rng,
