@@ -7,7 +7,7 @@ use super::epilogue::{Out, Target};
 use super::isa::Isa;
 use super::kernels::Strip;
 use super::kernels::winograd::Winograd;
-use super::layout::{Layout, Plan};
+use super::layout::{KernelChoice, Layout};
 use super::pack;
 use super::packed::{Packed, SLACK, STRIP};
 use super::plain;
@@ -56,25 +56,25 @@ impl Scratch {
             }
         }
         let padded = conv.layout.blocks.count * conv.layout.blocks.padded;
-        let (lanes, _) = conv.layout.plan.lanes_and_flips(conv.isa.kernels());
+        let (lanes, _) = conv.layout.choice.lanes_and_flips(conv.isa.kernels());
         grow(&mut self.factors, 2 * padded);
         grow(&mut self.least, STRIP * lanes);
-        if conv.layout.plan != Plan::Winograd {
+        if conv.layout.choice != KernelChoice::Winograd {
             grow(&mut self.ring, Rows::ring(&conv.shape));
         }
-        match conv.layout.plan {
-            Plan::Direct(_) | Plan::Depthwise => {}
-            Plan::Winograd => {
+        match conv.layout.choice {
+            KernelChoice::Direct(_) | KernelChoice::Depthwise => {}
+            KernelChoice::Winograd => {
                 let [lines, tiles, sums] = winograd::needed(&conv.shape);
                 grow(&mut self.gathered, lines);
                 grow(&mut self.tiles, tiles);
                 grow(&mut self.acc, sums);
             }
-            Plan::Gathered => {
+            KernelChoice::Gathered => {
                 let kernels = conv.isa.kernels();
                 grow(&mut self.gathered, (STRIP * conv.layout.window(kernels) + SLACK) * kernels.bytes());
             }
-            Plan::Plain => grow(&mut self.acc, padded),
+            KernelChoice::Plain => grow(&mut self.acc, padded),
         }
     }
 }
@@ -111,13 +111,13 @@ impl Conv {
         length("bias", shape.outputs, bias.len())?;
         let kernels = isa.kernels();
         let layout = Layout::of(&shape, parts, kernels);
-        let (_, flips) = layout.plan.lanes_and_flips(kernels);
+        let (_, flips) = layout.choice.lanes_and_flips(kernels);
         let zero = i32::from(x_zero) - if flips { 128 } else { 0 };
         let packed = pack::blocks(&shape, parts, bias, zero, &layout, kernels);
         let sum = |i: usize| parts.iter().map(|part| i16::from(part[i])).sum();
-        let wide = match (layout.plan, &kernels.winograd) {
-            (Plan::Plain, _) => (0..count).map(sum).collect(),
-            (Plan::Winograd, Some(winograd)) => winograd::pack(&shape, parts, winograd.unit),
+        let wide = match (layout.choice, &kernels.winograd) {
+            (KernelChoice::Plain, _) => (0..count).map(sum).collect(),
+            (KernelChoice::Winograd, Some(winograd)) => winograd::pack(&shape, parts, winograd.unit),
             _ => Vec::new(),
         };
         Ok(Self { shape, isa, zero: x_zero, layout, packed, wide })
@@ -154,7 +154,8 @@ impl Conv {
     fn share(&self, x: &[u8], lines: Range<usize>, out: Out<'_>, scratches: &mut [Scratch]) {
         let [_, width] = self.pace();
         // No share ends within a strip, or a row of tiles.
-        let whole = STRIP.div_ceil(width).next_multiple_of(if self.layout.plan == Plan::Winograd { 2 } else { 1 });
+        let whole =
+            STRIP.div_ceil(width).next_multiple_of(if self.layout.choice == KernelChoice::Winograd { 2 } else { 1 });
         let count = scratches.len();
         let first = (lines.len() * (count / 2) / count).next_multiple_of(whole);
         if count == 1 || !(1..lines.len()).contains(&first) {
@@ -171,7 +172,7 @@ impl Conv {
 
     /// Whether windows are single pixels, side by side in memory from the first row to the last.
     fn is_flat(&self) -> bool {
-        self.shape.is_pointwise() && self.layout.plan == Plan::Direct(self.layout.of.bytes)
+        self.shape.is_pointwise() && self.layout.choice == KernelChoice::Direct(self.layout.of.bytes)
     }
 
     /// How many lines a run has, and the pixels of each: rows, or single pixels where it is flat.
@@ -187,12 +188,12 @@ impl Conv {
         scratch.fit(self);
         let Scratch { ring, gathered, tiles, acc, factors, least } = scratch;
         let kernels = self.isa.kernels();
-        let Layout { plan, of, again, blocks, inputs } = &self.layout;
-        let (lanes, _) = plan.lanes_and_flips(kernels);
+        let Layout { choice, of, again, blocks, inputs } = &self.layout;
+        let (lanes, _) = choice.lanes_and_flips(kernels);
         let [_, width] = self.pace();
         let pixels = [lines.len() * width, shape.outputs];
         let mut target = Target::new(out, pixels, *blocks, lanes, factors, least);
-        if let (Plan::Winograd, Some(kernels)) = (plan, &kernels.winograd) {
+        if let (KernelChoice::Winograd, Some(kernels)) = (choice, &kernels.winograd) {
             let memory = winograd::Memory { lines: gathered, tiles, sums: acc };
             return self.in_tiles(x, lines, kernels, target, memory);
         }
@@ -201,10 +202,10 @@ impl Conv {
             false => (lines.start * width, lines, 0..width),
         };
         // Blocks of gathered windows and padded segments go beyond the end of a row.
-        let copies = match plan {
-            Plan::Direct(bytes) => *bytes > of.bytes,
-            Plan::Gathered => true,
-            Plan::Depthwise | Plan::Winograd | Plan::Plain => false,
+        let copies = match choice {
+            KernelChoice::Direct(bytes) => *bytes > of.bytes,
+            KernelChoice::Gathered => true,
+            KernelChoice::Depthwise | KernelChoice::Winograd | KernelChoice::Plain => false,
         };
         let mut rows = Rows::new(shape, x, ring, self.zero, copies);
         for y in ys {
@@ -214,7 +215,7 @@ impl Conv {
                 let first = y * width + x - before;
                 for (block, packed) in self.packed.iter().enumerate() {
                     let mut sink = target.strip(first, pixels, block);
-                    if *plan == Plan::Plain {
+                    if *choice == KernelChoice::Plain {
                         let filters = plain::Filters { shape, weights: &self.wide, bias: &packed.bias };
                         filters.strip(&rows, [y, x], pixels, acc, &mut sink);
                         continue;
@@ -222,15 +223,15 @@ impl Conv {
                     let segments = &rows.segments([y, x], block * inputs, *of, again)[..of.count + again.len()];
                     let strip =
                         |segments, bytes, step| Strip::new(segments, bytes, step, pixels, packed, blocks.outputs);
-                    match plan {
-                        Plan::Direct(bytes) => kernels.dense(&strip(segments, *bytes, of.step), &mut sink),
-                        Plan::Depthwise => kernels.depthwise(&strip(segments, of.bytes, of.step), &mut sink),
-                        Plan::Gathered => {
+                    match choice {
+                        KernelChoice::Direct(bytes) => kernels.dense(&strip(segments, *bytes, of.step), &mut sink),
+                        KernelChoice::Depthwise => kernels.depthwise(&strip(segments, of.bytes, of.step), &mut sink),
+                        KernelChoice::Gathered => {
                             gather(segments, *of, pixels, packed.window, kernels, gathered);
                             let bytes = packed.window * kernels.bytes();
                             kernels.dense(&strip(&[&gathered[..]], bytes, bytes), &mut sink);
                         }
-                        Plan::Winograd | Plan::Plain => unreachable!("handled above"),
+                        KernelChoice::Winograd | KernelChoice::Plain => unreachable!("handled above"),
                     }
                 }
                 target.close(first, pixels);

@@ -10,7 +10,7 @@ use super::winograd;
 
 /// How windows reach the kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Plan {
+pub(super) enum KernelChoice {
     /// Segments are read in place, with so many bytes each, of which the last ones may have weights of 0 only.
     Direct(usize),
     /// Windows are copied a strip at a time, padded to whole units once rather than in each segment.
@@ -26,7 +26,7 @@ pub(super) enum Plan {
 /// What is decided before weights are packed.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
-    pub plan: Plan,
+    pub choice: KernelChoice,
     pub of: Segments,
     /// Segments that are read once more, for the part of their weights that does not fit into a byte: segment and part.
     pub again: Vec<(usize, usize)>,
@@ -40,10 +40,10 @@ impl Layout {
     pub(super) fn of(shape: &ConvShape, parts: &[&[i8]], kernels: &Kernels) -> Self {
         let taps = Segments::of(shape, shape.input[2], true);
         if kernels.winograd.is_some() && winograd::suits(shape) {
-            return Self::new(shape, Plan::Winograd, taps, 1, kernels);
+            return Self::new(shape, KernelChoice::Winograd, taps, 1, kernels);
         }
         if shape.is_depthwise() && taps.count <= SEGMENTS {
-            let mut layout = Self::new(shape, Plan::Depthwise, taps, 1, kernels);
+            let mut layout = Self::new(shape, KernelChoice::Depthwise, taps, 1, kernels);
             layout.again = layout.repeated(shape, parts);
             if layout.segments() <= SEGMENTS {
                 return layout;
@@ -51,10 +51,10 @@ impl Layout {
         }
         let count = shape.groups / merged(shape, kernels.lanes);
         let of = Segments::of(shape, shape.input[2] / count, false);
-        let mut layout = Self::new(shape, Plan::Gathered, of, count, kernels);
+        let mut layout = Self::new(shape, KernelChoice::Gathered, of, count, kernels);
         layout.again = layout.repeated(shape, parts);
         if layout.segments() > SEGMENTS {
-            return Self::new(shape, Plan::Plain, taps, 1, kernels);
+            return Self::new(shape, KernelChoice::Plain, taps, 1, kernels);
         }
         if kernels.widen.is_none() {
             let bytes = of.bytes.next_multiple_of(kernels.unit);
@@ -62,17 +62,17 @@ impl Layout {
             // What copying a segment costs, in multiplications; in those padding is cheap where units are short.
             let copying = layout.segments() * (1024 / kernels.unit);
             if wasted * layout.blocks.outputs <= copying {
-                layout.plan = Plan::Direct(bytes);
+                layout.choice = KernelChoice::Direct(bytes);
             }
         }
         layout
     }
 
-    fn new(shape: &ConvShape, plan: Plan, of: Segments, count: usize, kernels: &Kernels) -> Self {
+    fn new(shape: &ConvShape, choice: KernelChoice, of: Segments, count: usize, kernels: &Kernels) -> Self {
         let outputs = shape.outputs / count;
-        let (lanes, _) = plan.lanes_and_flips(kernels);
+        let (lanes, _) = choice.lanes_and_flips(kernels);
         let blocks = Blocks { count, outputs, padded: outputs.next_multiple_of(lanes) };
-        Self { plan, of, again: Vec::new(), blocks, inputs: shape.input[2] / count }
+        Self { choice, of, again: Vec::new(), blocks, inputs: shape.input[2] / count }
     }
 
     /// Segments of a window, those that are read again among them.
@@ -82,10 +82,10 @@ impl Layout {
 
     /// Bytes of a packed window.
     pub(super) fn window(&self, kernels: &Kernels) -> usize {
-        match self.plan {
-            Plan::Direct(bytes) => self.segments() * bytes,
-            Plan::Gathered => (self.segments() * self.of.bytes).next_multiple_of(kernels.unit),
-            Plan::Depthwise | Plan::Winograd | Plan::Plain => self.segments(),
+        match self.choice {
+            KernelChoice::Direct(bytes) => self.segments() * bytes,
+            KernelChoice::Gathered => (self.segments() * self.of.bytes).next_multiple_of(kernels.unit),
+            KernelChoice::Depthwise | KernelChoice::Winograd | KernelChoice::Plain => self.segments(),
         }
     }
 
@@ -121,7 +121,7 @@ impl Layout {
     }
 }
 
-impl Plan {
+impl KernelChoice {
     /// Channels whose minima the kernel keeps apart, and whether it flips the top bit of activations.
     pub(super) fn lanes_and_flips(self, kernels: &Kernels) -> (usize, bool) {
         match self {

@@ -1,7 +1,7 @@
 //! Weights in the order in which kernels read them, and what the zero point adds to the bias.
 
 use super::kernels::Kernels;
-use super::layout::{Layout, Plan};
+use super::layout::{KernelChoice, Layout};
 use super::packed::{Packed, RAISED};
 use super::shape::ConvShape;
 
@@ -33,11 +33,11 @@ pub(super) fn blocks(
     let above_min = !parts.iter().any(|part| part.contains(&i8::MIN));
     let window = layout.window(kernels);
     let block = |block: usize| {
-        let weights = match layout.plan {
-            Plan::Direct(bytes) => dense(shape, parts, block, layout, kernels, bytes),
-            Plan::Gathered => dense(shape, parts, block, layout, kernels, layout.of.bytes),
-            Plan::Depthwise => depthwise(shape, parts, layout),
-            Plan::Winograd | Plan::Plain => Vec::new(),
+        let weights = match layout.choice {
+            KernelChoice::Direct(bytes) => dense(shape, parts, block, layout, kernels, bytes),
+            KernelChoice::Gathered => dense(shape, parts, block, layout, kernels, layout.of.bytes),
+            KernelChoice::Depthwise => depthwise(shape, parts, layout),
+            KernelChoice::Winograd | KernelChoice::Plain => Vec::new(),
         };
         Packed { weights, bias: folded(shape, parts, bias, zero, block, layout), window, above_min }
     };
