@@ -35,7 +35,7 @@ pub struct Scratch {
     tiles: Vec<i16>,
     acc: Vec<i32>,
     factors: Vec<f32>,
-    least: Vec<f32>,
+    minima: Vec<f32>,
 }
 
 impl Scratch {
@@ -45,7 +45,7 @@ impl Scratch {
             + self.gathered.capacity()
             + self.tiles.capacity() * size_of::<i16>()
             + self.acc.capacity() * size_of::<i32>()
-            + (self.factors.capacity() + self.least.capacity()) * size_of::<f32>()
+            + (self.factors.capacity() + self.minima.capacity()) * size_of::<f32>()
     }
 
     /// Grows to what `conv` needs. [`Conv::run`] does it too; done before, the first run does not allocate either.
@@ -58,7 +58,7 @@ impl Scratch {
         let padded = conv.layout.blocks.count * conv.layout.blocks.padded;
         let (lanes, _) = conv.layout.choice.lanes_and_flips(conv.isa.kernels());
         grow(&mut self.factors, 2 * padded);
-        grow(&mut self.least, STRIP * lanes);
+        grow(&mut self.minima, STRIP * lanes);
         if conv.layout.choice != KernelChoice::Winograd {
             grow(&mut self.ring, Rows::ring(&conv.shape));
         }
@@ -186,13 +186,13 @@ impl Conv {
         let shape = &self.shape;
         assert_eq!(x.len(), shape.input.iter().product::<usize>(), "the length of the input");
         scratch.fit(self);
-        let Scratch { ring, gathered, tiles, acc, factors, least } = scratch;
+        let Scratch { ring, gathered, tiles, acc, factors, minima } = scratch;
         let kernels = self.isa.kernels();
         let Layout { choice, of, again, blocks, inputs } = &self.layout;
         let (lanes, _) = choice.lanes_and_flips(kernels);
         let [_, width] = self.pace();
         let pixels = [lines.len() * width, shape.outputs];
-        let mut target = Target::new(out, pixels, *blocks, lanes, factors, least);
+        let mut target = Target::new(out, pixels, *blocks, lanes, factors, minima);
         if let (KernelChoice::Winograd, Some(kernels)) = (choice, &kernels.winograd) {
             let memory = winograd::Memory { lines: gathered, tiles, sums: acc };
             return self.in_tiles(x, lines, kernels, target, memory);

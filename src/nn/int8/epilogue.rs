@@ -15,9 +15,9 @@ pub enum Out<'a> {
         scale: &'a [f32],
         /// The output's zero point.
         zero: u8,
-        /// Least result, for example `zero` after a Relu.
+        /// Smallest result, for example `zero` after a Relu.
         low: u8,
-        /// Greatest result, for example that of 6 after a Relu6.
+        /// Largest result, for example that of 6 after a Relu6.
         high: u8,
     },
     /// `f32(acc) * scale[o] + bias[o]`, rounded after each operation.
@@ -29,10 +29,10 @@ pub enum Out<'a> {
         /// `o` summands.
         bias: &'a [f32],
     },
-    /// The least of `f32(acc) * scale[o] + bias[o]` over all channels of each pixel; zeros are positive.
+    /// The minimum of `f32(acc) * scale[o] + bias[o]` over all channels of each pixel; zeros are positive.
     ///
     /// The nearest of `o` prototypes without a matrix of distances in memory.
-    Least {
+    Min {
         /// f32: `h * w`.
         y: &'a mut [f32],
         /// `o` factors.
@@ -55,9 +55,9 @@ impl<'a> Out<'a> {
                 let (first, rest) = y.split_at_mut(pixels * scale.len());
                 (Self::Real { y: first, scale, bias }, Self::Real { y: rest, scale, bias })
             }
-            Self::Least { y, scale, bias } => {
+            Self::Min { y, scale, bias } => {
                 let (first, rest) = y.split_at_mut(pixels);
-                (Self::Least { y: first, scale, bias }, Self::Least { y: rest, scale, bias })
+                (Self::Min { y: first, scale, bias }, Self::Min { y: rest, scale, bias })
             }
         }
     }
@@ -78,8 +78,8 @@ pub(super) enum Sink<'a> {
         bias: &'a [f32],
     },
     /// A vector of running minima for each pixel. Padded channels have an infinite bias.
-    Least {
-        least: &'a mut [f32],
+    Min {
+        minima: &'a mut [f32],
         scale: &'a [f32],
         bias: &'a [f32],
     },
@@ -100,21 +100,21 @@ pub(super) struct Target<'a> {
     out: Out<'a>,
     /// Scales of each block and, after all of them, biases, each block padded to whole vectors.
     factors: &'a mut [f32],
-    least: &'a mut [f32],
+    minima: &'a mut [f32],
     blocks: Blocks,
     lanes: usize,
 }
 
 impl<'a> Target<'a> {
     /// Checks the lengths of `out`, of so many pixels and channels, and pads its factors: results of padded channels are
-    /// infinite, so never the least.
+    /// infinite, so never the minimum.
     pub(super) fn new(
         out: Out<'a>,
         [pixels, outputs]: [usize; 2],
         blocks: Blocks,
         lanes: usize,
         factors: &'a mut [f32],
-        least: &'a mut [f32],
+        minima: &'a mut [f32],
     ) -> Self {
         let (scale, bias) = match &out {
             Out::Quantised { y, pitch, offset, scale, low, high, .. } => {
@@ -128,7 +128,7 @@ impl<'a> Target<'a> {
                 assert_eq!(y.len(), pixels * outputs, "the length of the output");
                 (*scale, *bias)
             }
-            Out::Least { y, scale, bias } => {
+            Out::Min { y, scale, bias } => {
                 assert_eq!(y.len(), pixels, "the length of the output");
                 (*scale, *bias)
             }
@@ -142,7 +142,7 @@ impl<'a> Target<'a> {
             assert_eq!(bias.len(), outputs, "the number of biases");
             pad(biases, bias, f32::INFINITY, blocks);
         }
-        Self { out, factors, least, blocks, lanes }
+        Self { out, factors, minima, blocks, lanes }
     }
 
     /// The sink of a block's outputs of `pixels` pixels from `first` on; blocks of a strip come in order.
@@ -159,23 +159,23 @@ impl<'a> Target<'a> {
                 let pitch = count * outputs;
                 Sink::Real { y: &mut y[first * pitch + block * outputs..], pitch, scale, bias }
             }
-            Out::Least { .. } => {
-                let least = &mut self.least[..pixels * self.lanes];
+            Out::Min { .. } => {
+                let minima = &mut self.minima[..pixels * self.lanes];
                 if block == 0 {
-                    least.fill(f32::INFINITY);
+                    minima.fill(f32::INFINITY);
                 }
-                Sink::Least { least, scale, bias }
+                Sink::Min { minima, scale, bias }
             }
         }
     }
 
     /// Takes back the sinks of a strip.
     pub(super) fn close(&mut self, first: usize, pixels: usize) {
-        if let Out::Least { y, .. } = &mut self.out {
-            let lanes = self.least.chunks_exact(self.lanes);
+        if let Out::Min { y, .. } = &mut self.out {
+            let lanes = self.minima.chunks_exact(self.lanes);
             for (y, lanes) in y[first..first + pixels].iter_mut().zip(lanes) {
-                // Adding 0 makes a negative zero positive: which of two zeros is the least depends on the order.
-                *y = lanes.iter().fold(f32::INFINITY, |a, b| least(a, *b)) + 0.0;
+                // Adding 0 makes a negative zero positive: which of two zeros is the minimum depends on the order.
+                *y = lanes.iter().fold(f32::INFINITY, |a, b| min(a, *b)) + 0.0;
             }
         }
     }
@@ -206,7 +206,7 @@ impl Clamp {
         Self { zero, ..self }
     }
 
-    /// Least and greatest result before the zero point is added.
+    /// Smallest and largest result before the zero point is added.
     ///
     /// They are integers, so that clamping to them before rounding gives what clamping after it would.
     #[inline(always)]
@@ -216,18 +216,18 @@ impl Clamp {
     }
 
     /// Steps rounded half to even onto the range, without an instruction for it that old processors lack. What is not a
-    /// number becomes the least byte.
+    /// number becomes the smallest byte.
     #[inline(always)]
     pub(in crate::nn) fn quantise(self, steps: f32) -> u8 {
         let (low, high) = self.steps();
-        let rounded = least(greatest(steps, low), high) + ROUND;
+        let rounded = min(max(steps, low), high) + ROUND;
         (rounded.to_bits() as u8).wrapping_add(self.zero)
     }
 }
 
 /// One instruction on every architecture; which of two zeros comes out is not defined.
 #[inline(always)]
-fn least(a: f32, b: f32) -> f32 {
+fn min(a: f32, b: f32) -> f32 {
     if cfg!(target_arch = "aarch64") {
         a.min(b)
     } else if a < b {
@@ -238,7 +238,7 @@ fn least(a: f32, b: f32) -> f32 {
 }
 
 #[inline(always)]
-fn greatest(a: f32, b: f32) -> f32 {
+fn max(a: f32, b: f32) -> f32 {
     if cfg!(target_arch = "aarch64") {
         a.max(b)
     } else if a > b {
@@ -275,11 +275,11 @@ pub(super) fn finish<const N: usize>(
                     *y = *acc as f32 * scale + bias;
                 }
             }
-            Sink::Least { least: lanes, scale, bias } => {
+            Sink::Min { minima: lanes, scale, bias } => {
                 let lanes = &mut lanes[pixel * N..][..N];
                 for (((y, acc), scale), bias) in lanes.iter_mut().zip(acc).zip(&scale[channel..]).zip(&bias[channel..])
                 {
-                    *y = least(*acc as f32 * scale + bias, *y);
+                    *y = min(*acc as f32 * scale + bias, *y);
                 }
             }
         }

@@ -95,7 +95,7 @@ impl Case {
 struct Results {
     quantised: Vec<u8>,
     real: Vec<u32>,
-    least: Vec<u32>,
+    minima: Vec<u32>,
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -118,9 +118,9 @@ fn results(case: &Case, data: &Data, isa: Isa, scratches: &mut [Scratch]) -> Res
     conv.run(&data.x, out, scratches);
     let mut real = vec![0.0; h * w * o];
     conv.run(&data.x, Out::Real { y: &mut real, scale: &data.scale, bias: &data.offset }, scratches);
-    let mut least = vec![0.0; h * w];
-    conv.run(&data.x, Out::Least { y: &mut least, scale: &data.scale, bias: &data.offset }, scratches);
-    Results { quantised, real: bits(&real), least: bits(&least) }
+    let mut minima = vec![0.0; h * w];
+    conv.run(&data.x, Out::Min { y: &mut minima, scale: &data.scale, bias: &data.offset }, scratches);
+    Results { quantised, real: bits(&real), minima: bits(&minima) }
 }
 
 /// The definition, one multiplication after the other.
@@ -130,10 +130,10 @@ fn expected(case: &Case, data: &Data) -> Results {
     let [ih, iw, ic] = s.input;
     let [kh, kw] = s.kernel;
     let (inputs, outputs) = (ic / s.groups, o / s.groups);
-    let mut results = Results { quantised: vec![77; h * w * (o + 3)], real: vec![], least: vec![] };
+    let mut results = Results { quantised: vec![77; h * w * (o + 3)], real: vec![], minima: vec![] };
     let (zero, low, high) = range(case);
     for pixel in 0..h * w {
-        let mut least = f32::INFINITY;
+        let mut min = f32::INFINITY;
         for o in 0..o {
             let mut acc = i64::from(data.bias[o]);
             for (ky, kx, c) in (0..kh * kw * inputs).map(|i| (i / inputs / kw, i / inputs % kw, i % inputs)) {
@@ -151,9 +151,9 @@ fn expected(case: &Case, data: &Data) -> Results {
                 steps.clamp(i64::from(low), i64::from(high)) as u8;
             let real = acc * data.scale[o] + data.offset[o];
             results.real.push(real.to_bits());
-            least = least.min(real);
+            min = min.min(real);
         }
-        results.least.push((least + 0.0).to_bits());
+        results.minima.push((min + 0.0).to_bits());
     }
     results
 }

@@ -317,7 +317,7 @@ impl Run<f32> for MaxConv {
 
     fn run(&self, x: Inputs<'_>, y: &mut [f32], memory: &mut Memory<'_>) {
         let Self { conv, scale, bias } = self;
-        conv.run(x.bytes(0), Out::Least { y: &mut *y, scale, bias }, memory.scratches);
+        conv.run(x.bytes(0), Out::Min { y: &mut *y, scale, bias }, memory.scratches);
         y.iter_mut().for_each(|v| *v = -*v);
     }
 }

@@ -368,11 +368,11 @@ fn real(sums: &[i32; LANES], scale: __m256, bias: __m256) -> __m256 {
 
 #[target_feature(enable = "avx2")]
 #[inline]
-fn least(a: __m256, b: __m256) -> __m256 {
+fn min(a: __m256, b: __m256) -> __m256 {
     _mm256_min_ps(a, b)
 }
 
-/// VCVTPS2DQ rounds half to even, and makes what is far below the least byte, or not a number, the least whole number.
+/// VCVTPS2DQ rounds half to even, and makes what is far below the smallest byte, or not a number, the smallest whole number.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn quantise(sums: &[[i32; LANES]; TOGETHER], scale: __m256, clamp: Clamp) -> [[u8; LANES]; TOGETHER] {

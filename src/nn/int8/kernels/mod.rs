@@ -42,7 +42,7 @@ pub(super) struct Kernels {
     pub widen: Option<Widen>,
     /// Needs the instruction set; segments are parts of the window, contiguous in memory.
     pub dense: unsafe fn(&Strip<'_>, &mut Sink<'_>),
-    /// Channels whose results [`Sink::Least`] keeps apart in depthwise convolutions.
+    /// Channels whose results [`Sink::Min`] keeps apart in depthwise convolutions.
     pub depthwise_lanes: usize,
     /// As `flips`, for the depthwise kernel.
     pub depthwise_flips: bool,
@@ -170,7 +170,7 @@ impl Strip<'_> {
 ///
 /// - `load(&[f32]) -> V` and `array(V) -> [f32; LANES]`,
 /// - `real(&[i32; LANES], scale: V, bias: V) -> V`,
-/// - `least(V, V) -> V`,
+/// - `min(V, V) -> V`,
 /// - `quantise(&[[i32; LANES]; TOGETHER], scale: V, Clamp) -> [[u8; LANES]; TOGETHER]`.
 ///
 /// A function of its own for each instruction set, where the results have all registers; compilers that vectorise plain
@@ -228,11 +228,11 @@ macro_rules! finish_with {
                         }
                     }
                 }
-                Sink::Least { least: lanes, scale, bias } => {
+                Sink::Min { minima: lanes, scale, bias } => {
                     let (scale, bias) = (load(&scale[channel..]), load(&bias[channel..]));
                     let lanes = lanes[pixel * LANES..].chunks_exact_mut(LANES);
                     for (lanes, sums) in lanes.zip(sums) {
-                        lanes.copy_from_slice(&array(least(real(sums, scale, bias), load(lanes))));
+                        lanes.copy_from_slice(&array(min(real(sums, scale, bias), load(lanes))));
                     }
                 }
             }

@@ -563,7 +563,7 @@ fn real(sums: &[i32; LANES], scale: float32x4x2_t, bias: float32x4x2_t) -> float
 
 #[target_feature(enable = "neon")]
 #[inline]
-fn least(a: float32x4x2_t, b: float32x4x2_t) -> float32x4x2_t {
+fn min(a: float32x4x2_t, b: float32x4x2_t) -> float32x4x2_t {
     float32x4x2_t(vminq_f32(a.0, b.0), vminq_f32(a.1, b.1))
 }
 

@@ -231,7 +231,7 @@ fn real(sums: &[i32; LANES], scale: __m512, bias: __m512) -> __m512 {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 #[inline]
-fn least(a: __m512, b: __m512) -> __m512 {
+fn min(a: __m512, b: __m512) -> __m512 {
     _mm512_min_ps(a, b)
 }
 
