@@ -125,7 +125,7 @@ impl ExecutionPlan {
         origin: &str,
     ) -> Result<Self> {
         check::check(model, outputs, origin)?;
-        let model = qoperator::unfolded(model, origin)?;
+        let model = qoperator::to_qdq(model, origin)?;
         let asks_where = asks_where(&model, outputs);
         let build = |engine: Engine| -> TractResult<Arc<TypedSimplePlan>> {
             let mut inputs = vec![InferenceFact::dt_shape(datum(elem), input_shape)];

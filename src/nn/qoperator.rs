@@ -6,10 +6,10 @@
 //! ```
 //!
 //! After it fusion finds the integers again ([`super::fusion`]), and what it does not find is run by tract, with our
-//! operators or without. A bias of 32 bits is on the accumulators' grid: the scales of input and weights multiplied, zero
+//! operators or without. A bias of 32 bits has the accumulators' parameters: the scales of input and weights multiplied, zero
 //! point 0.
 
-mod forms;
+mod signatures;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +21,7 @@ use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorPr
 
 use super::{check, onnx};
 use crate::error::{Error, ErrorKind, Result};
-use forms::{Form, Stored, form};
+use signatures::{Operand, Signature, signature};
 
 /// Whether a node is one of ONNX's or of onnxruntime's own.
 fn is_known(domain: &str) -> bool {
@@ -33,19 +33,19 @@ fn is_known(domain: &str) -> bool {
 /// # Errors
 /// `Corrupt` with the node's name where an input is missing, a scale or zero point is no constant of the file or not as
 /// many as it should be; `Refused` where channels come last.
-pub(super) fn unfolded<'m>(model: &'m ModelProto, origin: &str) -> Result<Cow<'m, ModelProto>> {
-    let is_ours = |n: &NodeProto| is_known(&n.domain) && (form(n).is_some() || !n.domain.is_empty());
+pub(super) fn to_qdq<'m>(model: &'m ModelProto, origin: &str) -> Result<Cow<'m, ModelProto>> {
+    let is_ours = |n: &NodeProto| is_known(&n.domain) && (signature(n).is_some() || !n.domain.is_empty());
     let Some(graph) = model.graph.as_ref().filter(|g| g.node.iter().any(is_ours)) else {
         return Ok(Cow::Borrowed(model));
     };
-    let mut unfolding = Unfolding::of(graph);
+    let mut writer = QdqWriter::of(graph);
     for node in &graph.node {
-        match form(node).filter(|_| is_known(&node.domain)) {
-            Some(form) => unfolding.node(node, &form).map_err(|problem| problem.of(node, origin))?,
-            None => unfolding.nodes.push(standard(node.clone())),
+        match signature(node).filter(|_| is_known(&node.domain)) {
+            Some(signature) => writer.node(node, &signature).map_err(|problem| problem.of(node, origin))?,
+            None => writer.nodes.push(standard(node.clone())),
         }
     }
-    let Unfolding { nodes, added, .. } = unfolding;
+    let QdqWriter { nodes, added, .. } = writer;
     let mut model = model.clone();
     if let Some(graph) = &mut model.graph {
         graph.node = nodes;
@@ -84,14 +84,14 @@ fn corrupt<T>(what: String) -> std::result::Result<T, Problem> {
     Err(Problem::Corrupt(what))
 }
 
-/// Scales and zero points of one tensor, and the axis along which they lie where they are several.
-struct Grid {
+/// Scales and zero points of one tensor: one of each, or one for each of its channels.
+struct ChannelQuantParams {
     scales: Vec<f32>,
-    zeros: Vec<u8>,
-    zero_type: DataType,
+    zero_points: Vec<u8>,
+    dtype: DataType,
 }
 
-struct Unfolding<'m> {
+struct QdqWriter<'m> {
     constants: HashMap<&'m str, &'m TensorProto>,
     nodes: Vec<NodeProto>,
     added: Vec<TensorProto>,
@@ -99,7 +99,7 @@ struct Unfolding<'m> {
     taken: HashSet<String>,
 }
 
-impl<'m> Unfolding<'m> {
+impl<'m> QdqWriter<'m> {
     fn of(graph: &'m GraphProto) -> Self {
         let named = graph.node.iter().flat_map(|n| n.input.iter().chain(&n.output).chain([&n.name]));
         let given = graph.input.iter().map(|i| &i.name).chain(graph.initializer.iter().map(|t| &t.name));
@@ -111,50 +111,55 @@ impl<'m> Unfolding<'m> {
         }
     }
 
-    fn node(&mut self, node: &NodeProto, form: &Form) -> std::result::Result<(), Problem> {
+    fn node(&mut self, node: &NodeProto, signature: &Signature) -> std::result::Result<(), Problem> {
         let is_set = |name: &str| node.attribute.iter().any(|a| a.name == name && a.i != 0);
         if is_set("channels_last") {
             return Err(Problem::Refused("has its channels last: export it with channels first"));
         }
         let [y] = &node.output[..] else { return corrupt(format!("has {} outputs instead of 1", node.output.len())) };
-        let (mut inputs, mut grids) = (Vec::new(), Vec::new());
-        let zero_type = form.inputs.iter().find_map(|at| self.type_of_zero(node, at)).unwrap_or(DataType::Uint8);
-        for (i, at) in form.inputs.iter().enumerate() {
+        let (mut inputs, mut inputs_params) = (Vec::new(), Vec::new());
+        let dtype = signature.inputs.iter().find_map(|at| self.type_of_zero_point(node, at)).unwrap_or(DataType::Uint8);
+        for (i, at) in signature.inputs.iter().enumerate() {
             let x = given(node, at.tensor)
                 .ok_or_else(|| Problem::Corrupt(format!("has no input {}, {}", at.tensor, ordinal(i))))?;
-            let grid = self.grid(node, at, zero_type)?;
-            let axis = form.weights.filter(|(of, _)| *of == i).map(|(_, axis)| axis);
-            self.fits(x, &grid, axis)?;
-            inputs.push(self.dequantized(y, x, &format!("x{i}"), &grid, axis.unwrap_or(0)));
-            grids.push(grid);
+            let params = self.quant_params(node, at, dtype)?;
+            let axis = signature.weights.filter(|(of, _)| *of == i).map(|(_, axis)| axis);
+            self.fits(x, &params, axis)?;
+            inputs.push(self.dequantized(y, x, &format!("x{i}"), &params, axis.unwrap_or(0)));
+            inputs_params.push(params);
         }
-        if let Some(bias) = form.bias.and_then(|at| given(node, at)) {
-            inputs.push(self.bias(y, bias, &grids, form.alpha)?);
+        if let Some(bias) = signature.bias.and_then(|at| given(node, at)) {
+            inputs.push(self.bias(y, bias, &inputs_params, signature.alpha)?);
         }
-        let last = form.output.as_ref().filter(|at| given(node, at.scale).is_some() || form.must_store);
-        let grid = last.map(|at| self.grid(node, at, zero_type)).transpose()?;
-        let real = if grid.is_some() { self.fresh(&format!("{y}.real")) } else { y.clone() };
+        let last = signature.output.as_ref().filter(|at| given(node, at.scale).is_some() || signature.must_quantize);
+        let params = last.map(|at| self.quant_params(node, at, dtype)).transpose()?;
+        let real = if params.is_some() { self.fresh(&format!("{y}.real")) } else { y.clone() };
         let is_kept = |a: &&AttributeProto| !matches!(a.name.as_str(), "channels_last" | "opset");
         self.nodes.push(NodeProto {
-            op_type: form.op.into(),
+            op_type: signature.op.into(),
             name: if node.name.is_empty() { y.clone() } else { node.name.clone() },
             input: inputs,
             output: vec![real.clone()],
             attribute: node.attribute.iter().filter(is_kept).cloned().collect(),
             ..NodeProto::default()
         });
-        if let Some(grid) = grid {
-            self.convert("QuantizeLinear", &real, "y", &grid, 0, y.clone());
+        if let Some(params) = params {
+            self.convert("QuantizeLinear", &real, "y", &params, 0, y.clone());
         }
         Ok(())
     }
 
-    fn type_of_zero(&self, node: &NodeProto, at: &Stored) -> Option<DataType> {
-        DataType::try_from(self.constants.get(given(node, at.zero?)?)?.data_type).ok()
+    fn type_of_zero_point(&self, node: &NodeProto, at: &Operand) -> Option<DataType> {
+        DataType::try_from(self.constants.get(given(node, at.zero_point?)?)?.data_type).ok()
     }
 
-    /// The grid of an input or of the output. Zero points that may be left out are 0, of the type that the others have.
-    fn grid(&self, node: &NodeProto, at: &Stored, other: DataType) -> std::result::Result<Grid, Problem> {
+    /// The parameters of an input or of the output. Zero points that may be left out are 0, of the type that the others have.
+    fn quant_params(
+        &self,
+        node: &NodeProto,
+        at: &Operand,
+        other: DataType,
+    ) -> std::result::Result<ChannelQuantParams, Problem> {
         let constant = |at: usize, what: &str| match given(node, at) {
             None => corrupt(format!("has no input {at}, a {what}")),
             Some(name) => match self.constants.get(name) {
@@ -167,28 +172,28 @@ impl<'m> Unfolding<'m> {
         if scales.is_empty() || !scales.iter().all(|&s| check::is_scale(s)) {
             return corrupt(format!("has a scale `{}` that is no positive number", tensor.name));
         }
-        let Some(zero) = at.zero.filter(|&z| !at.is_zero_optional || given(node, z).is_some()) else {
-            return Ok(Grid { zeros: vec![0; scales.len()], scales, zero_type: other });
+        let Some(zero) = at.zero_point.filter(|&z| !at.is_zero_point_optional || given(node, z).is_some()) else {
+            return Ok(ChannelQuantParams { zero_points: vec![0; scales.len()], scales, dtype: other });
         };
         let tensor = constant(zero, "zero point")?;
-        let (zero_type, mut zeros) = match (DataType::try_from(tensor.data_type), onnx::bytes(tensor)) {
-            (Ok(of @ (DataType::Int8 | DataType::Uint8)), Some(zeros)) => (of, zeros),
+        let (dtype, mut zero_points) = match (DataType::try_from(tensor.data_type), onnx::bytes(tensor)) {
+            (Ok(of @ (DataType::Int8 | DataType::Uint8)), Some(zero_points)) => (of, zero_points),
             _ => return corrupt(format!("has a zero point `{}` that is no byte", tensor.name)),
         };
-        if let [one] = zeros[..] {
-            zeros = vec![one; scales.len()];
+        if let [one] = zero_points[..] {
+            zero_points = vec![one; scales.len()];
         }
-        if zeros.len() != scales.len() {
-            return corrupt(format!("has {} scales and {} zero points", scales.len(), zeros.len()));
+        if zero_points.len() != scales.len() {
+            return corrupt(format!("has {} scales and {} zero points", scales.len(), zero_points.len()));
         }
-        Ok(Grid { scales, zeros, zero_type })
+        Ok(ChannelQuantParams { scales, zero_points, dtype })
     }
 
     /// Whether `x` has as many scales as it should have: one, or one for each of what lies along `axis`.
-    fn fits(&self, x: &str, grid: &Grid, axis: Option<usize>) -> std::result::Result<(), Problem> {
-        let found = grid.scales.len();
+    fn fits(&self, x: &str, params: &ChannelQuantParams, axis: Option<usize>) -> std::result::Result<(), Problem> {
+        let found = params.scales.len();
         let stored = self.constants.get(x);
-        if stored.is_some_and(|t| t.data_type != grid.zero_type as i32) {
+        if stored.is_some_and(|t| t.data_type != params.dtype as i32) {
             return corrupt(format!("has a zero point of another type than `{x}`"));
         }
         let channels = axis.and_then(|axis| stored?.dims.get(axis)).and_then(|&n| usize::try_from(n).ok());
@@ -201,19 +206,25 @@ impl<'m> Unfolding<'m> {
         }
     }
 
-    /// `x` on its grid, as floats.
-    fn dequantized(&mut self, y: &str, x: &str, role: &str, grid: &Grid, axis: usize) -> String {
+    /// `x` dequantised.
+    fn dequantized(&mut self, y: &str, x: &str, role: &str, params: &ChannelQuantParams, axis: usize) -> String {
         let name = self.fresh(&format!("{y}.{role}"));
-        self.convert("DequantizeLinear", x, role, grid, axis, name.clone());
+        self.convert("DequantizeLinear", x, role, params, axis, name.clone());
         name
     }
 
     /// A bias in accumulator steps, as floats.
-    fn bias(&mut self, y: &str, bias: &str, grids: &[Grid], alpha: f32) -> std::result::Result<String, Problem> {
+    fn bias(
+        &mut self,
+        y: &str,
+        bias: &str,
+        inputs: &[ChannelQuantParams],
+        alpha: f32,
+    ) -> std::result::Result<String, Problem> {
         let Some(stored) = self.constants.get(bias) else {
             return corrupt(format!("has a bias `{bias}` that is no constant of the file"));
         };
-        let (x, weights) = (grids[0].scales[0], &grids[1].scales);
+        let (x, weights) = (inputs[0].scales[0], &inputs[1].scales);
         let scale = |w: &f32| alpha * (x * w);
         let count = stored.dims.last().map_or(1, |&n| usize::try_from(n).unwrap_or(0));
         let scales: Vec<f32> = match weights[..] {
@@ -227,28 +238,28 @@ impl<'m> Unfolding<'m> {
             return corrupt(format!("has a bias `{bias}` on a grid too fine or too coarse for a float"));
         }
         let axis = stored.dims.len().saturating_sub(1);
-        let grid = Grid { zeros: vec![0; 4 * count], scales, zero_type: DataType::Int32 };
-        Ok(self.dequantized(y, bias, "bias", &grid, axis))
+        let params = ChannelQuantParams { zero_points: vec![0; 4 * count], scales, dtype: DataType::Int32 };
+        Ok(self.dequantized(y, bias, "bias", &params, axis))
     }
 
     /// Adds a (de)quantisation of `x` with its constants.
-    fn convert(&mut self, op: &str, x: &str, role: &str, grid: &Grid, axis: usize, output: String) {
+    fn convert(&mut self, op: &str, x: &str, role: &str, params: &ChannelQuantParams, axis: usize, output: String) {
         let name = self.fresh(&format!("{output}.{role}.{op}"));
-        let dims = if grid.scales.len() == 1 { vec![] } else { vec![grid.scales.len() as i64] };
+        let dims = if params.scales.len() == 1 { vec![] } else { vec![params.scales.len() as i64] };
         let scale = self.constant(
             &format!("{name}.scale"),
             &dims,
             DataType::Float,
-            grid.scales.iter().flat_map(|s| s.to_le_bytes()).collect(),
+            params.scales.iter().flat_map(|s| s.to_le_bytes()).collect(),
         );
-        let zero = self.constant(&format!("{name}.zero"), &dims, grid.zero_type, grid.zeros.clone());
+        let zero = self.constant(&format!("{name}.zero"), &dims, params.dtype, params.zero_points.clone());
         let axis = onnx::Attr::Int("axis", axis as i64).proto();
         self.nodes.push(NodeProto {
             op_type: op.into(),
             name,
             input: vec![x.to_owned(), scale, zero],
             output: vec![output],
-            attribute: if grid.scales.len() == 1 { vec![] } else { vec![axis] },
+            attribute: if params.scales.len() == 1 { vec![] } else { vec![axis] },
             ..NodeProto::default()
         });
     }
