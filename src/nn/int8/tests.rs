@@ -419,7 +419,7 @@ fn scratch_that_fits_is_not_grown_by_runs() {
 #[test]
 fn bytes_are_added_averaged_and_stored_alike_on_every_instruction_set() {
     use super::Clamp;
-    use super::pointwise::{self, Averaging, Blending, Storing, Sum, Window};
+    use super::pointwise::{self, Averaging, BinaryParams, Blending, Quantizing, Window};
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     for length in (0..70).chain([1000]) {
         let a: Vec<u8> = (0..length).map(|_| rng.random()).collect();
@@ -428,7 +428,7 @@ fn bytes_are_added_averaged_and_stored_alike_on_every_instruction_set() {
         // Powers of two give halves, the others everything else.
         let scale = if length % 2 == 0 { 0.5 } else { 0.37 };
         let clamp = Clamp { zero, low, high };
-        let sum = Sum { scales: [0.25, 0.11], zeros: [3.0, 200.0], y: scale, clamp };
+        let sum = BinaryParams { scales: [0.25, 0.11], zeros: [3.0, 200.0], y: scale, clamp };
         let mut floats: Vec<f32> = (0..length).map(|_| rng.random_range(-99.0..99.0f32).round() * 0.25).collect();
         if let Some(first) = floats.first_mut() {
             *first = f32::NEG_INFINITY;
@@ -455,7 +455,7 @@ fn bytes_are_added_averaged_and_stored_alike_on_every_instruction_set() {
             assert_eq!(y, added, "{isa:?}");
             pointwise::multiply(isa, sum, &a, &b, &mut y);
             assert_eq!(y, multiplied, "{isa:?}");
-            pointwise::store(isa, Storing { scale, leak: 0.1, clamp }, &floats, &mut y);
+            pointwise::quantize(isa, Quantizing { scale, leak: 0.1, clamp }, &floats, &mut y);
             assert_eq!(y, stored, "{isa:?}");
             let mut others = |isa: Isa| {
                 let [mut norm, mut distance] = [0.0, 0.0];
@@ -465,7 +465,7 @@ fn bytes_are_added_averaged_and_stored_alike_on_every_instruction_set() {
                 let to = Averaging { zero: 77, clamp };
                 pointwise::average(isa, to, window, &picture, &floats, &mut y);
                 let mut blended = vec![0; length];
-                let to = Blending { from: 77, factor: 0.3, cuts: zero % 2 == 0, clamp };
+                let to = Blending { from: 77, factor: 0.3, truncates: zero % 2 == 0, clamp };
                 pointwise::blend(isa, to, [&a, &b, &a, &b], [0.1, 0.5, 0.15, 0.25], &mut blended);
                 (norm.to_bits(), distance.to_bits(), y.clone(), blended)
             };

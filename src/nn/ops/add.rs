@@ -1,7 +1,7 @@
 //! `a.q, b.q ─ DQ ─ Add ─ [Relu | Clip] ─ Q ─ y.q`
 
 use super::super::int8::Isa;
-use super::super::int8::pointwise::{self, Sum};
+use super::super::int8::pointwise::{self, BinaryParams};
 use super::super::tensor::{DType, Hwc, TensorShape};
 use super::binary::Binary;
 use super::operator::{Inputs, IntOp, Memory, Pattern, Run, Step};
@@ -27,13 +27,13 @@ impl IntOp for Add {
     }
 
     fn compile(&self, _x: &[Hwc], isa: Isa) -> Result<Step, String> {
-        Ok(Step::bytes(AddStep { isa, sum: self.0.sum() }))
+        Ok(Step::bytes(AddStep { isa, params: self.0.params() }))
     }
 }
 
 struct AddStep {
     isa: Isa,
-    sum: Sum,
+    params: BinaryParams,
 }
 
 impl Run<u8> for AddStep {
@@ -42,7 +42,7 @@ impl Run<u8> for AddStep {
     }
 
     fn run(&self, x: Inputs<'_>, y: &mut [u8], _memory: &mut Memory<'_>) {
-        pointwise::add(self.isa, self.sum, x.bytes(0), x.bytes(1), y);
+        pointwise::add(self.isa, self.params, x.bytes(0), x.bytes(1), y);
     }
 }
 

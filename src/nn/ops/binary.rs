@@ -2,7 +2,7 @@
 
 use super::super::graph_view::{Closing, GraphView};
 use super::super::int8::Clamp;
-use super::super::int8::pointwise::Sum;
+use super::super::int8::pointwise::BinaryParams;
 use super::super::tensor::{DType, QuantizedType};
 use super::operator::{FusedOp, IntOp};
 
@@ -35,9 +35,9 @@ impl Binary {
     }
 
     /// As kernels take it.
-    pub(super) fn sum(&self) -> Sum {
+    pub(super) fn params(&self) -> BinaryParams {
         let clamp = Clamp { zero: self.y.zero_point(), low: self.low, high: self.high };
         let (scales, zeros) = (self.x.map(QuantizedType::scale), self.x.map(|x| x.zero_point().into()));
-        Sum { scales, zeros, y: self.y.scale(), clamp }
+        BinaryParams { scales, zeros, y: self.y.scale(), clamp }
     }
 }

@@ -1,7 +1,7 @@
 //! `a.q, b.q ─ DQ ─ Mul ─ [Relu | Clip] ─ Q ─ y.q`: number by number, or by one for each channel.
 
 use super::super::int8::Isa;
-use super::super::int8::pointwise::{self, Sum};
+use super::super::int8::pointwise::{self, BinaryParams};
 use super::super::tensor::{DType, Hwc, TensorShape};
 use super::binary::Binary;
 use super::operator::{Inputs, IntOp, Memory, Pattern, Run, Step};
@@ -33,13 +33,13 @@ impl IntOp for Mul {
 
     fn compile(&self, x: &[Hwc], isa: Isa) -> Result<Step, String> {
         let sizes = [x[0], x[1]].map(|x| x.iter().product::<usize>());
-        Ok(Step::bytes(MulStep { isa, factors: self.0.sum(), piece: sizes[0].min(sizes[1]) }))
+        Ok(Step::bytes(MulStep { isa, params: self.0.params(), piece: sizes[0].min(sizes[1]) }))
     }
 }
 
 struct MulStep {
     isa: Isa,
-    factors: Sum,
+    params: BinaryParams,
     /// Bytes that are multiplied at a time: all, or a pixel where one of the two has no other.
     piece: usize,
 }
@@ -52,7 +52,7 @@ impl Run<u8> for MulStep {
     fn run(&self, x: Inputs<'_>, y: &mut [u8], _memory: &mut Memory<'_>) {
         let [a, b] = [0, 1].map(|at| x.bytes(at).chunks_exact(self.piece).cycle());
         for (y, (a, b)) in y.chunks_exact_mut(self.piece).zip(a.zip(b)) {
-            pointwise::multiply(self.isa, self.factors, a, b, y);
+            pointwise::multiply(self.isa, self.params, a, b, y);
         }
     }
 }

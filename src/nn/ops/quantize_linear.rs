@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::super::attributes::float;
 use super::super::graph_view::GraphView;
 use super::super::int8::Isa;
-use super::super::int8::pointwise::{self, Storing};
+use super::super::int8::pointwise::{self, Quantizing};
 use super::super::tensor::{DType, Hwc, QuantizedType, TensorShape};
 use super::operator::{FusedOp, Inputs, IntOp, Memory, Run, Step};
 
@@ -48,14 +48,14 @@ impl IntOp for QuantizeLinear {
     }
 
     fn compile(&self, _x: &[Hwc], isa: Isa) -> Result<Step, String> {
-        let to = Storing { scale: self.y.scale(), leak: self.leak.unwrap_or(1.0), clamp: self.y.clamp() };
+        let to = Quantizing { scale: self.y.scale(), leak: self.leak.unwrap_or(1.0), clamp: self.y.clamp() };
         Ok(Step::bytes(QuantizeLinearStep { isa, to }))
     }
 }
 
 struct QuantizeLinearStep {
     isa: Isa,
-    to: Storing,
+    to: Quantizing,
 }
 
 impl Run<u8> for QuantizeLinearStep {
@@ -64,6 +64,6 @@ impl Run<u8> for QuantizeLinearStep {
     }
 
     fn run(&self, x: Inputs<'_>, y: &mut [u8], _memory: &mut Memory<'_>) {
-        pointwise::store(self.isa, self.to, x.floats(0), y);
+        pointwise::quantize(self.isa, self.to, x.floats(0), y);
     }
 }

@@ -162,10 +162,10 @@ impl IntOp for Resize {
         };
         let signed = if self.x.is_signed { 128 } else { 0 };
         let to = match self.truncates {
-            true => Blending { from: signed, factor: 1.0, cuts: true, clamp: self.x.clamp().around(signed) },
+            true => Blending { from: signed, factor: 1.0, truncates: true, clamp: self.x.clamp().around(signed) },
             false => {
                 let factor = self.x.scale() / self.y.scale();
-                Blending { from: self.x.zero_point(), factor, cuts: false, clamp: self.y.clamp() }
+                Blending { from: self.x.zero_point(), factor, truncates: false, clamp: self.y.clamp() }
             }
         };
         Ok(Step::bytes(ResizeStep { isa, input: x[0], to, rows: taps(0), columns: taps(1) }))

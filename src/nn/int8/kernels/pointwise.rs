@@ -16,36 +16,36 @@ const SQUARES_OF_A_SUM: usize = 1 << 16;
 
 /// What two stored numbers mean, and what is stored of their sum or product.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::nn) struct Sum {
+pub(in crate::nn) struct BinaryParams {
     pub(in crate::nn) scales: [f32; 2],
     pub(in crate::nn) zeros: [f32; 2],
     pub(in crate::nn) y: f32,
     pub(in crate::nn) clamp: Clamp,
 }
 
-/// Floats on their way to a grid; negative ones are multiplied by `leak` first.
+/// Floats that become bytes; negative ones are multiplied by `leak` first.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::nn) struct Storing {
+pub(in crate::nn) struct Quantizing {
     pub(in crate::nn) scale: f32,
     pub(in crate::nn) leak: f32,
     pub(in crate::nn) clamp: Clamp,
 }
 
-/// From the mean of bytes around a zero point to steps of a grid.
+/// From the mean of bytes around a zero point to steps of the result.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nn) struct Averaging {
     pub(in crate::nn) zero: u8,
     pub(in crate::nn) clamp: Clamp,
 }
 
-/// From four neighbours to steps of a grid.
+/// From four neighbours to steps of the result.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::nn) struct Blending {
     /// The byte that stands for 0.
     pub(in crate::nn) from: u8,
     pub(in crate::nn) factor: f32,
     /// Whether fractions are cut off rather than rounded.
-    pub(in crate::nn) cuts: bool,
+    pub(in crate::nn) truncates: bool,
     pub(in crate::nn) clamp: Clamp,
 }
 
@@ -94,8 +94,8 @@ macro_rules! widened {
 
 widened! {
     /// `rint(((a - za) sa + (b - zb) sb) / s) + z`, clamped.
-    add(sum: Sum, a: &[u8], b: &[u8], y: &mut [u8]) {
-        let Sum { scales: [sa, sb], zeros: [za, zb], y: scale, clamp } = sum;
+    add(sum: BinaryParams, a: &[u8], b: &[u8], y: &mut [u8]) {
+        let BinaryParams { scales: [sa, sb], zeros: [za, zb], y: scale, clamp } = sum;
         for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
             let sum = (f32::from(a) - za) * sa + (f32::from(b) - zb) * sb;
             *y = clamp.quantise(sum / scale);
@@ -105,8 +105,8 @@ widened! {
 
 widened! {
     /// `rint((a - za) sa (b - zb) sb / s) + z`, clamped.
-    multiply(of: Sum, a: &[u8], b: &[u8], y: &mut [u8]) {
-        let Sum { scales: [sa, sb], zeros: [za, zb], y: scale, clamp } = of;
+    multiply(of: BinaryParams, a: &[u8], b: &[u8], y: &mut [u8]) {
+        let BinaryParams { scales: [sa, sb], zeros: [za, zb], y: scale, clamp } = of;
         for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
             let product = ((f32::from(a) - za) * sa) * ((f32::from(b) - zb) * sb);
             *y = clamp.quantise(product / scale);
@@ -116,7 +116,7 @@ widened! {
 
 widened! {
     /// `rint(x / s) + z`, clamped.
-    store(to: Storing, x: &[f32], y: &mut [u8]) {
+    quantize(to: Quantizing, x: &[f32], y: &mut [u8]) {
         for (y, &x) in y.iter_mut().zip(x) {
             let x = if x < 0.0 { x * to.leak } else { x };
             *y = to.clamp.quantise(x / to.scale);
@@ -135,8 +135,8 @@ widened! {
 
 widened! {
     /// The sum of `(((x - zero) scale - mean) gain)^2`.
-    distance(grid: [f32; 2], usual: [&[f32]; 2], x: &[u8], y: &mut f32) {
-        let ([zero, scale], [mean, gain]) = (grid, usual);
+    distance(params: [f32; 2], centre: [&[f32]; 2], x: &[u8], y: &mut f32) {
+        let ([zero, scale], [mean, gain]) = (params, centre);
         let square = |x: u8, mean: f32, gain: f32| {
             let d = ((f32::from(x) - zero) * scale - mean) * gain;
             d * d
@@ -199,7 +199,7 @@ fn each_sum(x: &[u8], y: &mut [f32], of: impl Fn(u8) -> u32, real: impl Fn(u32, 
 }
 
 widened! {
-    /// The mean of a window for each channel, times its factor, on a grid: `rint((sum / n - zero) factor)`.
+    /// The mean of a window for each channel, times its factor, quantised: `rint((sum / n - zero) factor)`.
     average(to: Averaging, of: Window, x: &[u8], factor: &[f32], y: &mut [u8]) {
         let channels = y.len();
         let zero = f32::from(to.zero);
@@ -246,7 +246,7 @@ widened! {
             let [a, b, c, d] = [a, b, c, d].map(|v| f32::from(v) - from);
             let sum = wa * a + wb * b + wc * c + wd * d;
             // Bytes are small: a whole number of 32 bits holds them.
-            let steps = if to.cuts { sum as i32 as f32 } else { sum * to.factor };
+            let steps = if to.truncates { sum as i32 as f32 } else { sum * to.factor };
             *y = to.clamp.quantise(steps);
         }
     }
