@@ -33,7 +33,7 @@ use super::progress::{Progress, Silent};
 use super::promise::{self, Promised, least, promised, rank};
 use super::replay::{Features, Keepsake};
 use super::run::Taught;
-use super::trainer::{Lesson, Screened};
+use super::trainer::{Screened, Trainer};
 use super::view::{Known, Lie};
 use super::weights::{self, PER_VIEW};
 use crate::error::{Error, ErrorKind, Result};
@@ -172,7 +172,7 @@ pub fn adapt(
     let Old { recipe, kept, graph, space } = old;
     let aligner = recipe.registration.clone().map(|r| Arc::new(Aligner::new(r)));
     let extractor = space.extractor()?;
-    let lesson = Lesson {
+    let trainer = Trainer {
         good: Shelf::new(&[]),
         bad: Shelf::new(&pictures).aligned(aligner, space.input),
         fit: Vec::new(),
@@ -186,7 +186,7 @@ pub fn adapt(
         options,
         progress,
     };
-    let adapted = Adaptation { lesson, recipe, kept, graph };
+    let adapted = Adaptation { trainer, recipe, kept, graph };
     let (recipe, bytes, more) = adapted.run(&hex(&Sha256::digest(bytes)), &digest)?;
     warnings.extend(more);
     Ok(Taught { bytes, recipe, took: start.elapsed(), warnings, suspects: Vec::new() })
@@ -208,7 +208,7 @@ fn refuse_good(kept: &Keepsake, shelf: &Shelf<'_>, prints: &[String], origin: &s
 /// An adaptation under way.
 struct Adaptation<'a> {
     /// With the new bads alone.
-    lesson: Lesson<'a>,
+    trainer: Trainer<'a>,
     recipe: Recipe,
     kept: Keepsake,
     graph: Graph,
@@ -216,11 +216,11 @@ struct Adaptation<'a> {
 
 impl Adaptation<'_> {
     fn run(mut self, adapted_from: &str, digest: &str) -> Result<(Recipe, Vec<u8>, Vec<String>)> {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.lesson.options.seed);
+        let mut rng = ChaCha8Rng::seed_from_u64(self.trainer.options.seed);
         let fresh = self.fresh(&mut rng)?;
         let full = self.known("teaching the full view", 0, &fresh, &mut rng);
         let zoom = self.known("teaching the zoomed view", 1, &fresh, &mut rng);
-        let Lesson { space, progress, .. } = &self.lesson;
+        let Trainer { space, progress, .. } = &self.trainer;
         progress.stage("quantising the heads", 1);
         let calibration = [0, 1].map(|v| {
             let codes = self.kept.goods[v].iter().take(CALIBRATION).chain(real(&fresh.real[v]).take(CALIBRATION));
@@ -236,11 +236,11 @@ impl Adaptation<'_> {
         let crops: Vec<(usize, &Codes)> =
             held.iter().enumerate().flat_map(|(i, h)| h.zooms.iter().map(move |(codes, _)| (i, codes))).collect();
         let mut zooms = measure(&tail.zoom, crops.len(), |c| view(crops[c].1), *progress)?;
-        let is_bounded = self.lesson.options.ingredients.bounds;
+        let is_bounded = self.trainer.options.ingredients.bounds;
         let bounds = [goods.bound(is_bounded, true), zooms.bound(is_bounded, false)];
         let parts: Vec<usize> = crops.iter().map(|(i, _)| *i).collect();
         let effects = self.effects(&fresh, &tail, [&goods, &zooms])?;
-        let bads = self.recipe.teaching.bad + self.lesson.bad.len();
+        let bads = self.recipe.teaching.bad + self.trainer.bad.len();
         let [full_weights, zoom_weights] = weights::weights(effects, bads);
         log::debug!("effects of the evidences {effects:.2?}, weights {full_weights:.2?} {zoom_weights:.2?}");
         let (full_constants, zoom_constants) = (goods.constants(full_weights), zooms.constants(zoom_weights));
@@ -258,7 +258,7 @@ impl Adaptation<'_> {
         env!("CARGO_PKG_VERSION").clone_into(&mut recipe.version);
         recipe.teaching.date = date();
         recipe.teaching.bad = bads;
-        recipe.teaching.seed = self.lesson.options.seed;
+        recipe.teaching.seed = self.trainer.options.seed;
         recipe.teaching.digest = hex(&Sha256::digest(format!("{}{digest}", recipe.teaching.digest)));
         recipe.teaching.adapted_from = Some(adapted_from.to_owned());
         let moved = self.moved(&recipe, &goods);
@@ -287,22 +287,22 @@ impl Adaptation<'_> {
         let old = &self.kept.pooled_bad[view];
         let all: Vec<_> = old.iter().chain([&fresh.pooled[view]]).cloned().collect();
         let overall = Overall::fit_pooled(goods, &all);
-        let lie = [Lie::fixed(self.lesson.space.grid), Lie::Anywhere][view];
-        Known::measure(&self.lesson.space, (head, overall), lie, &self.kept.goods[view])
+        let lie = [Lie::fixed(self.trainer.space.grid), Lie::Anywhere][view];
+        Known::measure(&self.trainer.space, (head, overall), lie, &self.kept.goods[view])
     }
 
     /// A view's head, fitted on `bads` from where it is, for a `share` of the steps.
     fn head(&self, name: &str, view: usize, bads: &[Codes], share: f64, rng: &mut ChaCha8Rng) -> Head {
-        let (space, goods) = (&self.lesson.space, &self.kept.goods[view]);
+        let (space, goods) = (&self.trainer.space, &self.kept.goods[view]);
         let old = self.kept.heads.as_ref().map(|heads| &heads[view]);
-        let steps = self.lesson.options.steps as f64 * share * if old.is_some() { AGAIN } else { FIRST };
+        let steps = self.trainer.options.steps as f64 * share * if old.is_some() { AGAIN } else { FIRST };
         let options = FitOptions {
             steps: (steps.round() as usize).max(1),
             rate: if old.is_some() { RATE_AGAIN } else { 1e-3 },
-            ingredients: self.lesson.options.ingredients,
+            ingredients: self.trainer.options.ingredients,
         };
-        self.lesson.progress.stage(name, options.steps as u64);
-        let tick = || self.lesson.progress.tick();
+        self.trainer.progress.stage(name, options.steps as u64);
+        let tick = || self.trainer.progress.tick();
         match old {
             Some(head) => {
                 let old = self.kept.real[view].iter().chain(&self.kept.mixed[view]);
@@ -326,11 +326,11 @@ impl Adaptation<'_> {
     /// there are none that have not seen them, so that theirs stay.
     fn effects(&self, fresh: &Fresh, tail: &Passes, goods: [&Measured; 2]) -> Result<[[Option<f64>; PER_VIEW]; 2]> {
         let mut effects = self.kept.effects;
-        let (old, new) = (self.recipe.teaching.bad as f64, self.lesson.bad.len() as f64);
+        let (old, new) = (self.recipe.teaching.bad as f64, self.trainer.bad.len() as f64);
         for (view, plan) in [&tail.full, &tail.zoom].into_iter().enumerate() {
             // Only these lie as what is usual is known.
-            let codes = &fresh.exact[view][..self.lesson.bad.len()];
-            let planes = |i: usize| Ok(planar(&codes[i], self.lesson.space.channels));
+            let codes = &fresh.exact[view][..self.trainer.bad.len()];
+            let planes = |i: usize| Ok(planar(&codes[i], self.trainer.space.channels));
             let bads = measure(plan, codes.len(), planes, &Silent)?;
             let normality = |m: &Measured| m.evidences.iter().map(|e| e.normality).collect::<Vec<f32>>();
             let found = weights::effect(weights::deviations(&normality(goods[view]), &normality(&bads)));
@@ -376,7 +376,7 @@ impl Adaptation<'_> {
     fn keep(&mut self, fresh: Fresh, heads: [Head; 2], effects: [[Option<f64>; PER_VIEW]; 2]) {
         let kept = &mut self.kept;
         let first = kept.bad.len();
-        kept.bad.extend(self.lesson.prints[1].iter().cloned());
+        kept.bad.extend(self.trainer.prints[1].iter().cloned());
         kept.heads = Some(heads);
         kept.effects = effects;
         let number = |views: Vec<(usize, Codes)>| views.into_iter().map(move |(b, codes)| (first + b, codes));

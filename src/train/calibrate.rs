@@ -10,7 +10,7 @@ use super::label_audit::SecondLook;
 use super::label_noise::Suspect;
 use super::measure::{Measured, Passes, fuse, measure, score};
 use super::promise::{Promised, least, promised};
-use super::trainer::{Fitted, Lesson};
+use super::trainer::{Fitted, Trainer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::geometry::View;
 use crate::inspect::aligned::Part;
@@ -31,7 +31,7 @@ pub(super) struct Concluded {
     pub(super) suspects: Vec<Suspect>,
 }
 
-impl Lesson<'_> {
+impl Trainer<'_> {
     /// Builds the graph and measures its constants on held-out good parts.
     pub(super) fn reckon(&self, fitted: &Fitted) -> Result<Reckoned> {
         self.progress.stage("quantising the heads", 1);

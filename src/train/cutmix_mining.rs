@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::cutmix;
 use super::features::Codes;
-use super::trainer::{Examples, Lesson, whole};
+use super::trainer::{Examples, Trainer, whole};
 use super::view::{Known, Lie, Normality, suspicion};
 use super::weights::PRIOR;
 use crate::error::Result;
@@ -17,7 +17,7 @@ use crate::inspect::crop::CropPolicy;
 /// Good pictures that a known defect is mixed into.
 const MIXED: usize = 60;
 
-impl Lesson<'_> {
+impl Trainer<'_> {
     /// Locates the known defects with a first head and mixes them into good pictures.
     pub(super) fn mix(
         &self,

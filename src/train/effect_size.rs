@@ -5,11 +5,11 @@ use rayon::prelude::*;
 
 use super::features::Codes;
 use super::head::top_cells;
-use super::trainer::{Examples, Lesson, PROBES};
+use super::trainer::{Examples, PROBES, Trainer};
 use super::view::{Known, Lie, Normality, distance_cells, top_mean};
 use super::weights::{self, DIVIDED_MIN, PER_VIEW};
 
-impl Lesson<'_> {
+impl Trainer<'_> {
     /// How far each of a view's evidences sets known bads (`tests`, with their numbers) apart from held-out goods.
     ///
     /// What is taught from known bads is fitted on one half of them and asked about the other half; both come along.

@@ -17,7 +17,7 @@ use super::inventory::listed;
 use super::label_noise::{Suspect, Why};
 use super::measure::measure;
 use super::promise;
-use super::trainer::{Fitted, Lesson};
+use super::trainer::{Fitted, Trainer};
 use super::view::{distance_cells, top_mean};
 use crate::error::Result;
 use crate::inspect::Evidence;
@@ -43,11 +43,11 @@ pub(super) struct SecondLook {
     pub(super) warnings: Vec<String>,
 }
 
-impl Lesson<'_> {
+impl Trainer<'_> {
     /// Asks the finished recipe about the pictures it was made of; `held` are the scores of held-out good parts, `zoom` is its
     /// zoomed pass and `bounds` are its full view's.
     ///
-    /// Cost: that of [`Lesson::unseen`], a bank's distances for each good part fitted on, a pass for one in twenty.
+    /// Cost: that of [`Trainer::unseen`], a bank's distances for each good part fitted on, a pass for one in twenty.
     pub(super) fn second_look(
         &self,
         fitted: &Fitted,

@@ -15,7 +15,7 @@ use super::bounds::floor;
 use super::features::Codes;
 use super::head::top_cells;
 use super::picture::Shelf;
-use super::trainer::{Fitted, Lesson};
+use super::trainer::{Fitted, Trainer};
 use super::view::{distance_cells, top_mean};
 use super::weights::PER_VIEW;
 use crate::error::Result;
@@ -24,7 +24,7 @@ use crate::inspect::recipe::Standard;
 /// The evidences of one part, in the order of [`super::weights`].
 type Evidences = [[f32; PER_VIEW]; 2];
 
-impl Lesson<'_> {
+impl Trainer<'_> {
     /// The score of each known bad part, in standard deviations of held-out good parts; none where they are too few.
     ///
     /// Cost: a pass for each bad part and two for each of at most 64 held-out ones.

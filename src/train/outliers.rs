@@ -9,14 +9,14 @@ use rayon::prelude::*;
 use super::features::Codes;
 use super::label_noise::{self, Look, Suspects};
 use super::template::{Batches, Template};
-use super::trainer::{Lesson, PROBES, Screened};
+use super::trainer::{PROBES, Screened, Trainer};
 use super::view::{distance_cells, top_mean};
 use crate::error::Result;
 
 /// Blocks of the picture, in both directions, whose mean features say what product it shows.
 const BLOCKS: usize = 4;
 
-impl Lesson<'_> {
+impl Trainer<'_> {
     /// Looks at every picture; good ones that cannot be meant are taken out of the lesson.
     ///
     /// Returns what the technician should know. Leaves the lesson's random choices as they are.

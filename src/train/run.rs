@@ -16,7 +16,7 @@ use super::options::{GOOD_MIN, Options, Register};
 use super::picture::{Picture, Shelf};
 use super::progress::Progress;
 use super::sight;
-use super::trainer::{Lesson, Screened, calibration_views};
+use super::trainer::{Screened, Trainer, calibration_views};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::crop::{Chart, CropPolicy};
 use crate::inspect::recipe::{Recipe, Standard};
@@ -91,21 +91,21 @@ pub fn teach(
     let extractor = space.extractor()?;
     let screened = Screened::default();
     let chart = if options.ingredients.chart { Chart::new(space.grid, CropPolicy::default().side_min) } else { None };
-    let mut lesson =
-        Lesson { sight: seen, good, bad, fit, held, space, extractor, chart, screened, prints, options, progress };
+    let mut trainer =
+        Trainer { sight: seen, good, bad, fit, held, space, extractor, chart, screened, prints, options, progress };
     let mut warnings = words;
-    warnings.extend(lesson.screen()?);
-    let fitted = lesson.fit(&mut rng)?;
-    let reckoned = lesson.reckon(&fitted)?;
+    warnings.extend(trainer.screen()?);
+    let fitted = trainer.fit(&mut rng)?;
+    let reckoned = trainer.reckon(&fitted)?;
     let mut others = Vec::new();
     for (fit, held) in turns {
-        let (fit, held, screened) = lesson.swap(fit, held, Screened::default());
-        lesson.screen()?;
-        others.extend(lesson.reckon(&lesson.fit(&mut rng)?)?.scores);
-        lesson.swap(fit, held, screened);
+        let (fit, held, screened) = trainer.swap(fit, held, Screened::default());
+        trainer.screen()?;
+        others.extend(trainer.reckon(&trainer.fit(&mut rng)?)?.scores);
+        trainer.swap(fit, held, screened);
     }
     let Concluded { recipe, bytes, warnings: more, suspects } =
-        lesson.conclude(&fitted, reckoned, &others, backbone, digest, aligner.as_deref())?;
+        trainer.conclude(&fitted, reckoned, &others, backbone, digest, aligner.as_deref())?;
     warnings.extend(more);
     Ok(Taught { bytes, recipe, took: start.elapsed(), warnings, suspects })
 }

@@ -59,7 +59,7 @@ pub(super) struct Screened {
 }
 
 /// Everything a lesson holds while it runs.
-pub(super) struct Lesson<'a> {
+pub(super) struct Trainer<'a> {
     pub(super) good: Shelf<'a>,
     pub(super) bad: Shelf<'a>,
     pub(super) fit: Vec<usize>,
@@ -160,7 +160,7 @@ pub(super) struct Fitted {
     pub(super) effects: [[Option<f64>; PER_VIEW]; 2],
 }
 
-impl Lesson<'_> {
+impl Trainer<'_> {
     pub(super) fn size(&self) -> [usize; 2] {
         self.space.input
     }

@@ -8,7 +8,7 @@ use super::super::features::{Codes, planar};
 use super::super::image_classifier::{Pooled, pooled};
 use super::super::measure::{Measured, Passes};
 use super::super::replay::{Place, rough};
-use super::super::trainer::{Lesson, whole};
+use super::super::trainer::{Trainer, whole};
 use super::super::view::{Known, Lie};
 use super::super::weights::PRIOR;
 use super::{Adaptation, SAME_PLACE, cutmix};
@@ -40,27 +40,27 @@ pub(super) struct Fresh {
 impl Adaptation<'_> {
     /// Reads the new bads, finds their defects and mixes them into kept good views.
     pub(super) fn fresh(&self, rng: &mut ChaCha8Rng) -> Result<Fresh> {
-        let lesson = &self.lesson;
-        let (grid, count) = (lesson.space.grid, lesson.bad.len());
-        let full = lesson.codes("looking at new bad parts", count * (1 + VARIED), |i| {
-            let frame = lesson.bad.part(i % count)?;
+        let trainer = &self.trainer;
+        let (grid, count) = (trainer.space.grid, trainer.bad.len());
+        let full = trainer.codes("looking at new bad parts", count * (1 + VARIED), |i| {
+            let frame = trainer.bad.part(i % count)?;
             // The first of each as it is.
             Ok(match (i / count).checked_sub(1) {
-                None => lesson.render(&frame, &whole(&frame)),
-                Some(number) => lesson.varied(&frame, number, &mut lesson.rng(2, i)),
+                None => trainer.render(&frame, &whole(&frame)),
+                Some(number) => trainer.varied(&frame, number, &mut trainer.rng(2, i)),
             })
         })?;
         let boxes = self.boxes(&full, rng)?;
-        let frames = (0..count).map(|b| lesson.bad.part(b)).collect::<Result<Vec<_>>>()?;
+        let frames = (0..count).map(|b| trainer.bad.part(b)).collect::<Result<Vec<_>>>()?;
         let views: Vec<View> = (0..count * ZOOMS)
             .map(|i| {
                 // The first of each as the device would cut it.
-                let cut = if i < count { Lesson::cut_on } else { Lesson::zoom_on };
-                cut(lesson, boxes[i % count], &frames[i % count], &mut lesson.rng(4, i))
+                let cut = if i < count { Trainer::cut_on } else { Trainer::zoom_on };
+                cut(trainer, boxes[i % count], &frames[i % count], &mut trainer.rng(4, i))
             })
             .collect();
-        let zoom = lesson
-            .codes("zooming into new bad parts", views.len(), |i| Ok(lesson.render(&frames[i % count], &views[i])))?;
+        let zoom = trainer
+            .codes("zooming into new bad parts", views.len(), |i| Ok(trainer.render(&frames[i % count], &views[i])))?;
         let places = [
             (0..count).map(|b| cutmix::cells(boxes[b], &whole(&frames[b]), grid)).collect::<Vec<_>>(),
             views.iter().enumerate().map(|(i, view)| cutmix::cells(boxes[i % count], view, grid)).collect(),
@@ -68,7 +68,7 @@ impl Adaptation<'_> {
         let exact = [full[..count].to_vec(), zoom.clone()];
         let mixed = [0, 1].map(|v| {
             let one = |i: usize| {
-                let mut rng = lesson.rng(6 + v as u64, i);
+                let mut rng = trainer.rng(6 + v as u64, i);
                 let from = i % exact[v].len();
                 let good = &self.kept.goods[v][rng.random_range(0..self.kept.goods[v].len())];
                 (from % count, cutmix::paste(good, &rough(&exact[v][from]), places[v][from], grid, &mut rng))
@@ -77,7 +77,7 @@ impl Adaptation<'_> {
         });
         let all = [full, zoom];
         let pooled = [0, 1].map(|v| {
-            all[v].par_iter().enumerate().map(|(i, codes)| (i % count, pooled(&lesson.space, codes))).collect()
+            all[v].par_iter().enumerate().map(|(i, codes)| (i % count, pooled(&trainer.space, codes))).collect()
         });
         let real = all.map(|codes| codes.iter().map(rough).enumerate().map(|(i, c)| (i % count, c)).collect());
         Ok(Fresh { real, mixed, exact, pooled })
@@ -85,28 +85,28 @@ impl Adaptation<'_> {
 
     /// Where the defects are: by what is normal, and by a head that has seen them once.
     fn boxes(&self, full: &[Codes], rng: &mut ChaCha8Rng) -> Result<Vec<Roi>> {
-        let (lesson, kept) = (&self.lesson, &self.kept);
-        let space = &lesson.space;
+        let (trainer, kept) = (&self.trainer, &self.kept);
+        let space = &trainer.space;
         let bads = self.rehearsed(0, full.iter().map(rough).collect());
         let head = self.head("finding the new defects", 0, &bads, FINDING, rng);
         let overall = super::Overall::fit_pooled(&kept.pooled[0], &[vec![(0, pooled(space, &full[0]))]]);
         let first = Known::measure(space, (head, overall), Lie::fixed(space.grid), &kept.goods[0]);
         let mut running = Passes::behind_features(&self.graph, space)?.full.spawn()?;
-        (0..lesson.bad.len())
+        (0..trainer.bad.len())
             .map(|b| {
                 let maps = running.run(&planar(&full[b], space.channels).pixels)?;
                 let normality = &maps[0].f32()[..space.cells()];
                 let known = first.map(space, &full[b]);
                 let sum: Vec<f32> = normality.iter().zip(known).map(|(n, k)| n + PRIOR[0][1] as f32 * k).collect();
-                let frame = lesson.bad.part(b)?;
-                Ok(lesson.locate(&sum, &frame, &CropPolicy::TIGHT).inside(frame.width, frame.height))
+                let frame = trainer.bad.part(b)?;
+                Ok(trainer.locate(&sum, &frame, &CropPolicy::TIGHT).inside(frame.width, frame.height))
             })
             .collect()
     }
 
     /// In which kept parts the zoom of `recipe` would look elsewhere than where it did.
     pub(super) fn moved(&self, recipe: &Recipe, goods: &Measured) -> Vec<bool> {
-        let [height, width] = self.lesson.space.grid;
+        let [height, width] = self.trainer.space.grid;
         let size = (recipe.input.width as u32, recipe.input.height as u32);
         let full = View::whole(size.0, size.1);
         let is_elsewhere = |(n, maps): (usize, &Vec<f32>)| {

@@ -8,7 +8,7 @@ use crate::frame::geometry::View;
 use crate::inspect::aligned::Part;
 use crate::train::features::Codes;
 use crate::train::image_classifier::{Pooled, pooled};
-use crate::train::trainer::{Fitted, Lesson};
+use crate::train::trainer::{Fitted, Trainer};
 
 /// Where `view` lies in its frame, as shares of it.
 pub(in crate::train) fn place(view: &View, frame: &Part) -> Place {
@@ -16,7 +16,7 @@ pub(in crate::train) fn place(view: &View, frame: &Part) -> Place {
     [view.x / w, view.y / h, view.width / w, view.height / h]
 }
 
-impl Lesson<'_> {
+impl Trainer<'_> {
     /// What the recipe keeps; `located` gives a held-out part by its place in the list, and where the zooms look in it.
     ///
     /// Cost: a pass for each of at most 96 held-out parts and for each crop of it.
