@@ -20,7 +20,7 @@ use zoomgate::inspect::{Inspect as _, Inspection};
 use zoomgate::nn::backbone::Backbone;
 use zoomgate::nn::{onnx, surgery};
 use zoomgate::train::replay::BYTES_MAX;
-use zoomgate::train::{Options, Picture, Silent, Taught, adapt, teach};
+use zoomgate::train::{Options, Picture, Silent, TrainedModel, adapt, teach};
 
 /// What a part shows.
 #[derive(Clone, Copy)]
@@ -51,13 +51,13 @@ fn options() -> Options {
     Options { size: 96, prototypes: 32, steps: 120, ..Options::default() }
 }
 
-fn taught(bad: u64) -> Taught {
+fn taught(bad: u64) -> TrainedModel {
     let bad = pictures_of(100..100 + bad, Show::Old);
     teach(&pictures_of(0..40, Show::Good), &bad, &Backbone::bundled().unwrap(), &options(), &Silent).unwrap()
 }
 
 /// A recipe that knows the old kind, and what it became with four pictures of the new one.
-static BOTH: LazyLock<(Taught, Taught)> = LazyLock::new(|| {
+static BOTH: LazyLock<(TrainedModel, TrainedModel)> = LazyLock::new(|| {
     let old = taught(8);
     let new = adapt(&old.bytes, "old.onnx", &pictures_of(200..204, Show::New), &options(), &Silent).unwrap();
     (old, new)
@@ -87,7 +87,7 @@ fn scores(inspections: &[Inspection]) -> Vec<f32> {
 fn a_new_kind_is_learnt_from_a_few_pictures_and_the_old_one_not_forgotten() {
     let (old, new) = &*BOTH;
     // By the score, by the full view's head alone, and what passes and is rejected wrongly.
-    let figures = |taught: &Taught| {
+    let figures = |taught: &TrainedModel| {
         let [good, a, b] = [Show::Good, Show::Old, Show::New].map(|show| inspected(&taught.bytes, show));
         let known = |all: &[Inspection]| all.iter().map(|i| i.full.known.unwrap()).collect::<Vec<f32>>();
         let by_score = [&a, &b].map(|bad| auroc(&scores(&good), &scores(bad)).unwrap());

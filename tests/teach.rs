@@ -28,19 +28,19 @@ use zoomgate::nn::{onnx, surgery};
 use zoomgate::sim::DefectKind;
 use zoomgate::sim::render::Want;
 use zoomgate::train::budget::affordable;
-use zoomgate::train::{Options, Picture, Silent, Taught, teach};
+use zoomgate::train::{Options, Picture, Silent, TrainedModel, teach};
 
 fn options(seed: u64) -> Options {
     Options { size: 64, prototypes: 24, steps: 12, seed, ..Options::default() }
 }
 
-fn lesson(good: &[Item], bad: &[Item], seed: u64) -> Result<Taught, Error> {
+fn lesson(good: &[Item], bad: &[Item], seed: u64) -> Result<TrainedModel, Error> {
     let pictures = |items: &[Item]| items.iter().map(lesson_picture).collect::<Vec<Picture>>();
     teach(&pictures(good), &pictures(bad), &Backbone::bundled()?, &options(seed), &Silent)
 }
 
 /// One recipe for all tests that only read it.
-static TAUGHT: LazyLock<Taught> = LazyLock::new(|| {
+static TAUGHT: LazyLock<TrainedModel> = LazyLock::new(|| {
     let data = dataset();
     let dataset = Dataset::open(data.path()).unwrap();
     let draw = dataset.draw_known(3, 0).unwrap();

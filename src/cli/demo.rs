@@ -38,7 +38,7 @@ use crate::sim::baseline::MeanDifference;
 use crate::sim::render::{Scene, Want};
 use crate::sim::{DefectKind, Rendered};
 use crate::storage;
-use crate::train::{Options, Picture, Progress as _, Taught, teach};
+use crate::train::{Options, Picture, Progress as _, TrainedModel, teach};
 use files::Folder;
 use summary::{Outcome, Summary, Training};
 
@@ -155,7 +155,7 @@ fn frame_of(part: Rendered) -> Frame {
 }
 
 /// The very lesson that `zoomgate teach` gives, from pictures in memory.
-fn teach_recipe(args: &Args, lesson: &Captured, bar: &Bar) -> Result<Taught> {
+fn teach_recipe(args: &Args, lesson: &Captured, bar: &Bar) -> Result<TrainedModel> {
     let named = |frame: &Frame, name: String| Picture::memory(frame.clone(), name);
     let good: Vec<Picture> =
         lesson.good.iter().enumerate().map(|(i, frame)| named(frame, format!("good/{i:03}"))).collect();

@@ -27,7 +27,7 @@ use crate::storage;
 use crate::train::ablation::Ingredients;
 use crate::train::budget::{Affordable, affordable};
 use crate::train::promise::ONE_IN;
-use crate::train::{DIVIDED_MIN, Options, Register, Suspect, Taught, adapt, teach};
+use crate::train::{DIVIDED_MIN, Options, Register, Suspect, TrainedModel, adapt, teach};
 
 /// How much time a lesson may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -286,7 +286,7 @@ pub fn run_teach(args: &TeachArgs) -> Result<()> {
 }
 
 /// The lesson that the arguments ask for.
-fn taught(args: &TeachArgs) -> Result<Taught> {
+fn taught(args: &TeachArgs) -> Result<TrainedModel> {
     let lesson = |items: &[Item]| items.iter().map(lesson_picture).collect::<Vec<_>>();
     let empty = args.empty.as_deref().map(Dataset::empty_folder).transpose()?.unwrap_or_default();
     let options = Options { seed: args.seed, empty: lesson(&empty), ..args.how.options()? };

@@ -32,7 +32,7 @@ use super::picture::{Picture, Shelf};
 use super::progress::{Progress, Silent};
 use super::promise::{self, Promised, least, promised, rank};
 use super::replay::{Features, Keepsake};
-use super::run::Taught;
+use super::run::TrainedModel;
 use super::trainer::{Screened, Trainer};
 use super::view::{Known, Lie};
 use super::weights::{self, PER_VIEW};
@@ -140,7 +140,7 @@ pub fn adapt(
     bad: &[Picture],
     options: &Options,
     progress: &dyn Progress,
-) -> Result<Taught> {
+) -> Result<TrainedModel> {
     let start = Instant::now();
     progress.stage("reading the recipe", 1);
     let old = Old::open(bytes, origin)?;
@@ -189,7 +189,7 @@ pub fn adapt(
     let adapted = Adaptation { trainer, recipe, kept, graph };
     let (recipe, bytes, more) = adapted.run(&hex(&Sha256::digest(bytes)), &digest)?;
     warnings.extend(more);
-    Ok(Taught { bytes, recipe, took: start.elapsed(), warnings, suspects: Vec::new() })
+    Ok(TrainedModel { bytes, recipe, took: start.elapsed(), warnings, suspects: Vec::new() })
 }
 
 fn refuse_good(kept: &Keepsake, shelf: &Shelf<'_>, prints: &[String], origin: &str) -> Result<()> {

@@ -27,7 +27,7 @@ use crate::nn::backbone::Backbone;
 const GOOD_KEPT: usize = 512;
 
 /// What a lesson gave.
-pub struct Taught {
+pub struct TrainedModel {
     /// The recipe file.
     pub bytes: Vec<u8>,
     /// Its notes.
@@ -54,7 +54,7 @@ pub fn teach(
     backbone: &Backbone,
     options: &Options,
     progress: &dyn Progress,
-) -> Result<Taught> {
+) -> Result<TrainedModel> {
     let start = Instant::now();
     if good.len() < GOOD_MIN {
         return Err(Error::new(
@@ -74,7 +74,7 @@ pub fn teach(
         let (good, bad) = (distinct(&good, &survey.good), distinct(&bad, &survey.bad));
         let mut taught = teach(&good, &bad, backbone, options, progress)?;
         taught.warnings.splice(0..0, repeats);
-        return Ok(Taught { took: start.elapsed(), ..taught });
+        return Ok(TrainedModel { took: start.elapsed(), ..taught });
     }
     let (size, digest) = (survey.input(options.size), survey.digest(&good, &bad));
     let prints = survey.fingerprints();
@@ -107,7 +107,7 @@ pub fn teach(
     let Concluded { recipe, bytes, warnings: more, suspects } =
         trainer.conclude(&fitted, reckoned, &others, backbone, digest, aligner.as_deref())?;
     warnings.extend(more);
-    Ok(Taught { bytes, recipe, took: start.elapsed(), warnings, suspects })
+    Ok(TrainedModel { bytes, recipe, took: start.elapsed(), warnings, suspects })
 }
 
 /// Pictures that the mean good part is taken of, at most.
