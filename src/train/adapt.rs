@@ -31,7 +31,7 @@ use super::options::Options;
 use super::picture::{Picture, Shelf};
 use super::progress::{Progress, Silent};
 use super::promise::{self, Promised, least, promised, rank};
-use super::replay::{Features, Keepsake};
+use super::replay::{Features, ReplayMemory};
 use super::run::TrainedModel;
 use super::trainer::{Screened, Trainer};
 use super::view::{Known, Lie};
@@ -65,7 +65,7 @@ const SAME_PLACE: f64 = 0.5;
 /// A recipe taken apart.
 struct Old {
     recipe: Recipe,
-    kept: Keepsake,
+    kept: ReplayMemory,
     graph: Graph,
     space: FeatureGraph,
 }
@@ -84,7 +84,7 @@ impl Old {
         let graph = surgery::graph(model);
         let space = Self::space(&graph, &recipe, origin)?;
         let features = Features { grid: space.grid, channels: space.channels, chart: recipe.crop.chart };
-        let kept = Keepsake::decode(&kept, origin, &features)?;
+        let kept = ReplayMemory::decode(&kept, origin, &features)?;
         if kept.held.len() < HELD_MIN || kept.goods.iter().any(|views| views.len() < GOODS_MIN) {
             let message = format!(
                 "{origin} keeps too few good parts to be adapted, since features of {} x {} pixels are large: teach it once more \
@@ -192,7 +192,7 @@ pub fn adapt(
     Ok(TrainedModel { bytes, recipe, took: start.elapsed(), warnings, suspects: Vec::new() })
 }
 
-fn refuse_good(kept: &Keepsake, shelf: &Shelf<'_>, prints: &[String], origin: &str) -> Result<()> {
+fn refuse_good(kept: &ReplayMemory, shelf: &Shelf<'_>, prints: &[String], origin: &str) -> Result<()> {
     let good: Vec<&str> = (0..shelf.len()).filter(|&i| kept.good.contains(&prints[i])).map(|i| shelf.name(i)).collect();
     if good.is_empty() {
         return Ok(());
@@ -210,7 +210,7 @@ struct Adaptation<'a> {
     /// With the new bads alone.
     trainer: Trainer<'a>,
     recipe: Recipe,
-    kept: Keepsake,
+    kept: ReplayMemory,
     graph: Graph,
 }
 

@@ -95,7 +95,7 @@ impl Trainer<'_> {
         let Promised { threshold, promise } = promised(&all, one_in, least(all.len(), one_in));
         let bounds = guard(&mut graph, bounds, [&full, &zoom], &fused, threshold);
         let passes = Passes::new(&graph, &self.space)?;
-        let keepsake = self.keepsake(fitted, located)?;
+        let keepsake = self.remember(fitted, located)?;
         let input = Input { height: self.size()[0], width: self.size()[1] };
         let mut recipe = Recipe {
             schema: if aligner.is_some() || self.chart.is_some() { SCHEMA } else { SCHEMA_PLAIN },

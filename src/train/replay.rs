@@ -37,7 +37,7 @@ pub(super) const CANDIDATES: usize = 96;
 pub(super) type Place = [f64; 4];
 
 /// A held-out good part.
-pub(super) struct Held {
+pub(super) struct Exemplar {
     pub(super) full: Codes,
     /// Its crops, most suspicious first.
     pub(super) zooms: Vec<(Codes, Place)>,
@@ -45,7 +45,7 @@ pub(super) struct Held {
 
 /// What is kept; of two views each, the full one first.
 #[derive(Default)]
-pub(super) struct Keepsake {
+pub(super) struct ReplayMemory {
     pub(super) grid: [usize; 2],
     pub(super) channels: usize,
     /// Fingerprints of the pictures that were taught.
@@ -60,7 +60,7 @@ pub(super) struct Keepsake {
     pub(super) pooled_bad: [Vec<Pooled>; 2],
     /// Good views that were fitted on, most useful first.
     pub(super) goods: [Vec<Codes>; 2],
-    pub(super) held: Vec<Held>,
+    pub(super) held: Vec<Exemplar>,
     /// Views of known bads, and their defects in good pictures, with the known bad's number.
     pub(super) real: [Vec<(usize, Codes)>; 2],
     pub(super) mixed: [Vec<(usize, Codes)>; 2],
@@ -143,7 +143,7 @@ struct Header {
 /// Views that are kept together or not at all.
 type Unit = Vec<(Entry, Vec<u8>)>;
 
-impl Keepsake {
+impl ReplayMemory {
     /// At most [`BYTES_MAX`] bytes: everything small, and as many views as fit.
     ///
     /// Cost: 4 ms for each of at most 600 views.
@@ -236,7 +236,7 @@ impl Keepsake {
             let kind = if std::ptr::eq(views, &self.mixed) { Kind::Mixed } else { Kind::Real };
             alone(packed(kind, chosen.collect()))
         };
-        let with_zooms = |h: &Held| -> Unit {
+        let with_zooms = |h: &Exemplar| -> Unit {
             let zooms = h.zooms.iter().map(|(codes, _)| (1, 0, codes));
             packed(Kind::Held, [(0, 0, &h.full)].into_iter().chain(zooms).collect())
         };
@@ -245,7 +245,7 @@ impl Keepsake {
         [in_turn(&self.real), held, alone(packed(Kind::Good, goods.collect())), in_turn(&self.mixed)]
     }
 
-    /// What [`Keepsake::encode`] kept of views with these `features`; `origin` names the recipe.
+    /// What [`ReplayMemory::encode`] kept of views with these `features`; `origin` names the recipe.
     ///
     /// Nothing that it claims is taken for granted: what does not fit `features` or the limits is refused before memory is
     /// taken for it. Memory: 600 MB at most, a sixth of that for real pictures.
@@ -351,7 +351,7 @@ impl Keepsake {
         let [full, zooms] = held;
         let mut zooms = zooms.into_iter();
         for (full, places) in full.into_iter().zip(places) {
-            kept.held.push(Held { full, zooms: zooms.by_ref().take(places.len()).zip(places).collect() });
+            kept.held.push(Exemplar { full, zooms: zooms.by_ref().take(places.len()).zip(places).collect() });
         }
         Some(kept)
     }
@@ -364,7 +364,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     /// `views` of each kind that cannot be made smaller.
-    fn keepsake(views: usize, grid: [usize; 2], channels: usize) -> Keepsake {
+    fn remember(views: usize, grid: [usize; 2], channels: usize) -> ReplayMemory {
         let mut rng = ChaCha8Rng::seed_from_u64(8);
         let mut codes = || {
             let values: Vec<u8> = (0..grid[0] * grid[1] * channels).map(|_| rng.random()).collect();
@@ -372,7 +372,7 @@ mod tests {
         };
         let mut of_bads = || (0..views).map(|i| (i % 5, codes())).collect::<Vec<_>>();
         let (real, mixed) = ([of_bads(), of_bads()], [of_bads(), of_bads()]);
-        Keepsake {
+        ReplayMemory {
             grid,
             channels,
             good: vec!["00ff".into(); views],
@@ -383,7 +383,7 @@ mod tests {
             pooled_bad: [vec![vec![(3, vec![7.0; 2 * channels]), (0, vec![6.0; 2 * channels])]; 2], Vec::new()],
             goods: [0, 1].map(|_| (0..views).map(|_| codes()).collect()),
             held: (0..views)
-                .map(|i| Held { full: codes(), zooms: vec![(codes(), [i as f64, 0.0, 0.5, 0.5])] })
+                .map(|i| Exemplar { full: codes(), zooms: vec![(codes(), [i as f64, 0.0, 0.5, 0.5])] })
                 .collect(),
             real,
             mixed,
@@ -396,8 +396,8 @@ mod tests {
 
     #[test]
     fn what_fits_comes_back() {
-        let kept = keepsake(7, [4, 6], 5);
-        let back = Keepsake::decode(&kept.encode().unwrap(), "r.onnx", &features([4, 6], 5)).unwrap();
+        let kept = remember(7, [4, 6], 5);
+        let back = ReplayMemory::decode(&kept.encode().unwrap(), "r.onnx", &features([4, 6], 5)).unwrap();
         assert_eq!((back.grid, back.channels, &back.good, &back.bad), (kept.grid, 5, &kept.good, &kept.bad));
         assert_eq!((back.effects, &back.pooled), (kept.effects, &kept.pooled));
         assert_eq!((&back.pooled_bad, back.heads.is_none()), (&kept.pooled_bad, true));
@@ -415,16 +415,16 @@ mod tests {
             found.sort();
             assert_eq!(found, real);
         }
-        let empty = Keepsake::decode(&[], "r.onnx", &features([4, 6], 5));
+        let empty = ReplayMemory::decode(&[], "r.onnx", &features([4, 6], 5));
         assert_eq!(empty.err().unwrap().kind(), ErrorKind::Corrupt);
     }
 
     #[test]
     fn eight_megabytes_are_the_most_and_every_kind_has_its_share() {
-        let kept = keepsake(60, [16, 16], 160);
+        let kept = remember(60, [16, 16], 160);
         let bytes = kept.encode().unwrap();
         assert!(bytes.len() <= BYTES_MAX && bytes.len() > BYTES_MAX * 9 / 10, "{}", bytes.len());
-        let back = Keepsake::decode(&bytes, "r.onnx", &features([16, 16], 160)).unwrap();
+        let back = ReplayMemory::decode(&bytes, "r.onnx", &features([16, 16], 160)).unwrap();
         let used = [
             back.real.iter().map(Vec::len).sum::<usize>(),
             2 * back.held.len(),
@@ -432,7 +432,7 @@ mod tests {
             back.mixed.iter().map(Vec::len).sum(),
         ];
         assert!(used[1] < 120 && used.iter().all(|&n| n >= 20) && used[1] > used[2] && used[2] > used[3], "{used:?}");
-        let big = Keepsake { held: Vec::new(), ..keepsake(1, [128, 128], 600) };
+        let big = ReplayMemory { held: Vec::new(), ..remember(1, [128, 128], 600) };
         assert!(big.encode().unwrap().len() <= BYTES_MAX, "a view that does not fit is left out");
     }
 
@@ -464,7 +464,7 @@ mod tests {
     #[test]
     fn a_header_that_lies_is_refused_before_anything_is_made_of_it() {
         let (grid, channels) = ([4, 6], 5);
-        let (whole, rest) = apart(&keepsake(7, grid, channels).encode().unwrap());
+        let (whole, rest) = apart(&remember(7, grid, channels).encode().unwrap());
         let huge = u64::MAX;
         for (at, lie) in [
             ("/channels", 0u64),
@@ -488,7 +488,7 @@ mod tests {
         ] {
             let mut header = whole.clone();
             *header.pointer_mut(at).unwrap_or_else(|| panic!("{at}")) = lie.into();
-            let error = Keepsake::decode(&together(&header, &rest), "line3.onnx", &features(grid, channels)).err();
+            let error = ReplayMemory::decode(&together(&header, &rest), "line3.onnx", &features(grid, channels)).err();
             let error = error.unwrap_or_else(|| panic!("{at} = {lie} was read"));
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{at} = {lie}");
             let text = error.to_string();
@@ -499,11 +499,11 @@ mod tests {
         // Crops begin where the chart ends.
         let chart = Some(crate::inspect::crop::Chart { rows: 8, columns: 10, margin: 0 });
         let at = Features { chart, ..features(grid, channels) };
-        assert!(Keepsake::decode(&together(&whole, &rest), "r.onnx", &at).is_err());
+        assert!(ReplayMemory::decode(&together(&whole, &rest), "r.onnx", &at).is_err());
         // Another graph's.
         for other in [features([6, 4], channels), features(grid, 4), features([0, 0], 0), features([usize::MAX; 2], 9)]
         {
-            assert!(Keepsake::decode(&together(&whole, &rest), "r.onnx", &other).is_err());
+            assert!(ReplayMemory::decode(&together(&whole, &rest), "r.onnx", &other).is_err());
         }
     }
 
@@ -511,7 +511,7 @@ mod tests {
     #[test]
     fn no_damage_to_what_is_kept_panics() {
         let (grid, channels) = ([4, 6], 5);
-        let whole = keepsake(3, grid, channels).encode().unwrap();
+        let whole = remember(3, grid, channels).encode().unwrap();
         let (header, rest) = apart(&whole);
         let mut all = Vec::new();
         places_in(&header, "", &mut all);
@@ -550,7 +550,7 @@ mod tests {
                 let at = rng.random_range(0..whole.len());
                 bytes[at] = rng.random();
             }
-            match Keepsake::decode(&bytes, "line3.onnx", &features(grid, channels)) {
+            match ReplayMemory::decode(&bytes, "line3.onnx", &features(grid, channels)) {
                 Ok(_) => read += 1,
                 Err(error) => {
                     assert!([ErrorKind::Corrupt, ErrorKind::Refused].contains(&error.kind()), "{case}: {error}");

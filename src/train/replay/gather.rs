@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{CANDIDATES, Held, Keepsake, Place, pool, spread};
+use super::{CANDIDATES, Exemplar, Place, ReplayMemory, pool, spread};
 use crate::error::Result;
 use crate::frame::geometry::View;
 use crate::inspect::aligned::Part;
@@ -20,11 +20,11 @@ impl Trainer<'_> {
     /// What the recipe keeps; `located` gives a held-out part by its place in the list, and where the zooms look in it.
     ///
     /// Cost: a pass for each of at most 96 held-out parts and for each crop of it.
-    pub(in crate::train) fn keepsake(
+    pub(in crate::train) fn remember(
         &self,
         fitted: &Fitted,
         located: impl Fn(usize) -> Result<(Part, Vec<View>)> + Sync,
-    ) -> Result<Keepsake> {
+    ) -> Result<ReplayMemory> {
         let chosen: Vec<usize> = spread(self.held.len()).into_iter().take(CANDIDATES).collect();
         let name = "keeping what a later defect needs";
         let full = self.codes(name, chosen.len(), |n| self.full_view(&self.good, self.held[chosen[n]]))?;
@@ -42,7 +42,7 @@ impl Trainer<'_> {
         let mut zooms = zooms.into_iter();
         let held = full.into_iter().zip(places).map(|(full, places)| {
             let zooms = places.into_iter().map(|place| (zooms.next().expect("one for each place"), place)).collect();
-            Held { full, zooms }
+            Exemplar { full, zooms }
         });
         let [good, bad] = self.prints.clone();
         let heads = fitted.full.known.as_ref().zip(fitted.zoom.known.as_ref());
@@ -54,7 +54,7 @@ impl Trainer<'_> {
             let rows = views.par_iter().take(2 * CANDIDATES).map(|(b, codes)| (*b, pooled(&self.space, codes)));
             if views.is_empty() { Vec::new() } else { vec![rows.collect()] }
         };
-        Ok(Keepsake {
+        Ok(ReplayMemory {
             grid: self.space.grid,
             channels: self.space.channels,
             good,
