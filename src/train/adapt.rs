@@ -24,7 +24,7 @@ use super::calibrate::{date, guard, written};
 use super::features::{Codes, FeatureGraph, planar};
 use super::graph::{headless, rewrite};
 use super::head::{FitOptions, Head, Views};
-use super::image_classifier::Overall;
+use super::image_classifier::ImageClassifier;
 use super::inventory::{Survey, first, hex, listed};
 use super::measure::{Measured, Passes, fuse, measure};
 use super::options::Options;
@@ -286,7 +286,7 @@ impl Adaptation<'_> {
         let goods = &self.kept.pooled[view];
         let old = &self.kept.pooled_bad[view];
         let all: Vec<_> = old.iter().chain([&fresh.pooled[view]]).cloned().collect();
-        let overall = Overall::fit_pooled(goods, &all);
+        let overall = ImageClassifier::fit_pooled(goods, &all);
         let lie = [Lie::fixed(self.trainer.space.grid), Lie::Anywhere][view];
         Known::measure(&self.trainer.space, (head, overall), lie, &self.kept.goods[view])
     }

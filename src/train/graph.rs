@@ -13,7 +13,7 @@ use super::bank::Bank;
 use super::bounds::Bounds;
 use super::features::FeatureGraph;
 use super::head::{HIDDEN, Head, KEY, LEAK, Linear, top_cells};
-use super::image_classifier::{FAR, Overall};
+use super::image_classifier::{FAR, ImageClassifier};
 use super::location_stats::{Layout, Places};
 use super::template::{Gaussians, Template};
 use super::view::{Known, Normality, TEMPLATE_SHARE, distance_cells};
@@ -445,7 +445,7 @@ fn write_head(g: &mut Graph, space: &FeatureGraph, v: &str, head: &Head, ranges:
 }
 
 /// The log odds of the whole view, `[1, 1]`.
-fn write_overall(g: &mut Graph, space: &FeatureGraph, v: &str, overall: &Overall) -> String {
+fn write_overall(g: &mut Graph, space: &FeatureGraph, v: &str, overall: &ImageClassifier) -> String {
     let name = |n: &str| format!("{v}.overall.{n}");
     let axes = [Attr::Ints("axes", &[2, 3]), Attr::Int("keepdims", 0)];
     let means = g.node("ReduceMean", &["x"], &name("means"), &axes);

@@ -26,7 +26,7 @@ const STEPS: usize = 25;
 
 /// Linear functions of a view's pooled features.
 #[derive(Clone, Debug)]
-pub struct Overall {
+pub struct ImageClassifier {
     /// What is usual of each pooled feature: `[2·channels]`, means first, then mean squares.
     pub mean: Vec<f32>,
     /// One over its deviation over good parts, `[2·channels]`.
@@ -47,7 +47,7 @@ pub struct Odds {
 /// What whole views of known bads pool to, with each bad's number.
 pub(super) type Pooled = Vec<(usize, Vec<f32>)>;
 
-impl Overall {
+impl ImageClassifier {
     /// Fits to views of good and of known bad parts, at least one of each, the latter with the bad's number.
     ///
     /// Deterministic. Cost: `(2·channels)³` for each of a few Newton steps.
@@ -59,7 +59,7 @@ impl Overall {
         Self::fit_pooled(&goods, &[bad.iter().map(|(b, v)| (*b, pooled(space, v))).collect()])
     }
 
-    /// As [`Overall::fit`], of views that are [`pooled`] already, for the bads of each lesson by themselves: what all have in
+    /// As [`ImageClassifier::fit`], of views that are [`pooled`] already, for the bads of each lesson by themselves: what all have in
     /// common is less of the old ones. Two blotches, four pictures of the second (`tests/adapt.rs`, the zoomed view's
     /// AUROC of the first): .81 before, .69 with one function of all.
     ///
@@ -253,7 +253,7 @@ mod tests {
             (0..n).map(|_| view()).collect()
         };
         let (good, bad) = (views(0, 40), views(6, 3));
-        let overall = Overall::fit(&space, &good, &bad.into_iter().enumerate().collect::<Vec<_>>());
+        let overall = ImageClassifier::fit(&space, &good, &bad.into_iter().enumerate().collect::<Vec<_>>());
         let worst_good = views(0, 30).iter().map(|v| overall.score(&space, v)).fold(f32::MIN, f32::max);
         let best_bad = views(6, 30).iter().map(|v| overall.score(&space, v)).fold(f32::MAX, f32::min);
         assert!(best_bad > worst_good, "{best_bad} {worst_good}");
@@ -273,17 +273,19 @@ mod tests {
         let goods = views(0.0, 60);
         let kinds = [views(1.0, 2), views(-1.0, 2)];
         let bads: Pooled = kinds.concat().into_iter().enumerate().collect();
-        let overall = Overall::fit_pooled(&goods, std::slice::from_ref(&bads));
+        let overall = ImageClassifier::fit_pooled(&goods, std::slice::from_ref(&bads));
         assert_eq!(overall.odds.len(), 4, "one for each");
-        let scores = |overall: &Overall, views: &[Vec<f32>]| -> Vec<f32> {
+        let scores = |overall: &ImageClassifier, views: &[Vec<f32>]| -> Vec<f32> {
             views.iter().map(|view| overall.of_pooled(view)).collect()
         };
-        let worst = |overall: &Overall, views: &[Vec<f32>]| scores(overall, views).into_iter().fold(f32::MIN, f32::max);
-        let least = |overall: &Overall, views: &[Vec<f32>]| scores(overall, views).into_iter().fold(f32::MAX, f32::min);
+        let worst =
+            |overall: &ImageClassifier, views: &[Vec<f32>]| scores(overall, views).into_iter().fold(f32::MIN, f32::max);
+        let least =
+            |overall: &ImageClassifier, views: &[Vec<f32>]| scores(overall, views).into_iter().fold(f32::MAX, f32::min);
         let (unseen, others) = (views(0.0, 60), [views(1.0, 20), views(-1.0, 20)].concat());
         assert!(least(&overall, &others) > worst(&overall, &unseen));
         // What they have in common, for one bad taught alone counts nothing else, does not tell them.
-        let common = Overall::fit_pooled(&goods, &[bads.into_iter().map(|(_, view)| (0, view)).collect()]);
+        let common = ImageClassifier::fit_pooled(&goods, &[bads.into_iter().map(|(_, view)| (0, view)).collect()]);
         assert_eq!(common.odds.len(), 1);
         assert!(least(&common, &others) < worst(&common, &unseen));
     }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::ablation::Ingredients;
 use super::features::{Codes, Extractor, FeatureGraph, Seen};
 use super::head::{FitOptions, Head};
-use super::image_classifier::Overall;
+use super::image_classifier::ImageClassifier;
 use super::label_noise::Suspect;
 use super::location_stats::Layout;
 use super::options::Options;
@@ -190,13 +190,13 @@ impl Trainer<'_> {
         examples: &Examples,
         is_taught: impl Fn(usize) -> bool,
         rng: &mut ChaCha8Rng,
-    ) -> (Head, Overall) {
+    ) -> (Head, ImageClassifier) {
         self.progress.stage(name, steps as u64);
         let taught = |views: &[(usize, Codes)]| -> Vec<(usize, Codes)> {
             views.iter().filter(|(b, _)| is_taught(*b)).cloned().collect()
         };
         let (real, mixed) = (taught(&examples.real), taught(&examples.mixed));
-        let overall = Overall::fit(&self.space, &examples.good, &real);
+        let overall = ImageClassifier::fit(&self.space, &examples.good, &real);
         let bad: Vec<Codes> = real.iter().chain(&real).chain(&mixed).map(|(_, codes)| codes.clone()).collect();
         let options = FitOptions { steps, rate: 1e-3, ingredients: self.options.ingredients };
         (Head::fit(&self.space, &examples.good, &bad, options, rng, || self.progress.tick()), overall)

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::bank::Bank;
 use super::features::{Codes, FeatureGraph};
 use super::head::Head;
-use super::image_classifier::Overall;
+use super::image_classifier::ImageClassifier;
 use super::location_stats::{Layout, Places};
 use super::template::{Batches, Template};
 use crate::error::Result;
@@ -100,7 +100,7 @@ pub struct Known {
     /// The head.
     pub head: Head,
     /// Whole views.
-    pub overall: Overall,
+    pub overall: ImageClassifier,
     /// What its logits usually are at each place.
     pub usual: Places,
 }
@@ -111,7 +111,7 @@ impl Known {
     /// They may be parts that it was fitted on: it is the pattern of places that matters, the scale is measured again on
     /// the finished graph. They must not be those that the threshold comes from: what is usual would be learnt from
     /// the very parts that stand for unknown ones, which then look more usual than those.
-    pub fn measure(space: &FeatureGraph, (head, overall): (Head, Overall), lie: Lie, goods: &[Codes]) -> Self {
+    pub fn measure(space: &FeatureGraph, (head, overall): (Head, ImageClassifier), lie: Lie, goods: &[Codes]) -> Self {
         let maps: Vec<_> = goods.par_iter().map(|c| (head.map(space, c), c.at)).collect();
         Self { usual: lie.usual(&maps, space), head, overall }
     }

@@ -89,7 +89,7 @@ impl Adaptation<'_> {
         let space = &trainer.space;
         let bads = self.rehearsed(0, full.iter().map(rough).collect());
         let head = self.head("finding the new defects", 0, &bads, FINDING, rng);
-        let overall = super::Overall::fit_pooled(&kept.pooled[0], &[vec![(0, pooled(space, &full[0]))]]);
+        let overall = super::ImageClassifier::fit_pooled(&kept.pooled[0], &[vec![(0, pooled(space, &full[0]))]]);
         let first = Known::measure(space, (head, overall), Lie::fixed(space.grid), &kept.goods[0]);
         let mut running = Passes::behind_features(&self.graph, space)?.full.spawn()?;
         (0..trainer.bad.len())
