@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::bounds::Bounds;
 use super::graph::{self, VIEWS, ViewParts};
-use super::label_audit::SecondLook;
+use super::label_audit::LabelAudit;
 use super::label_noise::Suspect;
 use super::measure::{Measured, Passes, fuse, measure, score};
 use super::promise::{Promised, least, promised};
@@ -128,8 +128,8 @@ impl Trainer<'_> {
             },
             self_test: Vec::new(),
         };
-        let SecondLook { expected_escape, suspects: doubts, mut warnings } =
-            self.second_look(fitted, &recipe, &scores, (&passes.zoom, &bounds[0]))?;
+        let LabelAudit { expected_escape, suspects: doubts, mut warnings } =
+            self.audit(fitted, &recipe, &scores, (&passes.zoom, &bounds[0]))?;
         recipe.expected_escape = expected_escape;
         let suspects: Vec<Suspect> = self.screened.suspects.iter().cloned().chain(doubts).collect();
         recipe.teaching.suspects = suspects.iter().map(|s| s.file.clone()).collect();

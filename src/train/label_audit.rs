@@ -34,7 +34,7 @@ const ZOOMED_MIN: usize = 8;
 
 /// What the second look gave.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct SecondLook {
+pub(super) struct LabelAudit {
     /// Share of known bad parts that pass, each by heads that have not seen it; `None` where they are too few.
     pub(super) expected_escape: Option<f64>,
     /// Pictures that a person should look at again.
@@ -48,13 +48,13 @@ impl Trainer<'_> {
     /// zoomed pass and `bounds` are its full view's.
     ///
     /// Cost: that of [`Trainer::unseen`], a bank's distances for each good part fitted on, a pass for one in twenty.
-    pub(super) fn second_look(
+    pub(super) fn audit(
         &self,
         fitted: &Fitted,
         recipe: &Recipe,
         held: &[f32],
         (zoom, bounds): (&ExecutionPlan, &Bounds),
-    ) -> Result<SecondLook> {
+    ) -> Result<LabelAudit> {
         let unseen = self.unseen(fitted)?;
         log::debug!("known bad parts by heads that have not seen them: {unseen:.2?}");
         let bads: Vec<(&str, f32)> = unseen.iter().enumerate().map(|(b, &s)| (self.bad.name(b), s)).collect();
@@ -126,15 +126,15 @@ impl Trainer<'_> {
     }
 }
 
-impl SecondLook {
+impl LabelAudit {
     fn add(&mut self, names: &[&str], why: Why) {
         self.suspects.extend(names.iter().map(|&n| Suspect { file: n.to_owned(), why, left_out: false }));
     }
 }
 
 /// What escapes among known bad parts, by their names and scores, and which of them look like good ones.
-fn among_bads(bads: &[(&str, f32)], threshold: f32) -> SecondLook {
-    let mut found = SecondLook::default();
+fn among_bads(bads: &[(&str, f32)], threshold: f32) -> LabelAudit {
+    let mut found = LabelAudit::default();
     if bads.is_empty() {
         return found;
     }
@@ -173,7 +173,7 @@ mod tests {
             among_bads(&bads, 3.0)
         };
         let found = with([9.0, 2.9, 5.0, 4.0, 3.0, 3.1, 8.0, 1.5, 7.0, 6.0]);
-        assert_eq!(found, SecondLook { expected_escape: Some(0.2), ..SecondLook::default() });
+        assert_eq!(found, LabelAudit { expected_escape: Some(0.2), ..LabelAudit::default() });
         let found = with([9.0, 2.9, 5.0, 4.0, 0.4, 3.1, 8.0, 1.5, 7.0, 6.0]);
         assert_eq!(found.expected_escape, Some(0.3));
         let suspect = Suspect { file: "bad4".into(), why: Why::LooksGood, left_out: false };
@@ -182,6 +182,6 @@ mod tests {
         // Most of them: it is the defects that cannot be seen.
         let found = with([0.0, 0.1, -0.2, 0.4, 0.4, 0.9, 8.0, 1.5, 7.0, 6.0]);
         assert!(found.suspects.len() == 6 && found.warnings[0].contains("6 of 10"), "{found:?}");
-        assert_eq!(among_bads(&[], 3.0), SecondLook::default());
+        assert_eq!(among_bads(&[], 3.0), LabelAudit::default());
     }
 }
