@@ -27,7 +27,7 @@ use crate::storage;
 use crate::train::ablation::Ingredients;
 use crate::train::budget::{Affordable, affordable};
 use crate::train::promise::ONE_IN;
-use crate::train::{DIVIDED_MIN, Options, Register, Suspect, TrainedModel, adapt, teach};
+use crate::train::{DIVIDED_MIN, Options, Register, SuspectedLabel, TrainedModel, adapt, teach};
 
 /// How much time a lesson may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -214,7 +214,7 @@ struct TeachReport<'a> {
     seconds: f64,
     warnings: &'a [String],
     /// Pictures that do not look like what they were given as.
-    suspects: &'a [Suspect],
+    suspects: &'a [SuspectedLabel],
     /// Whether the recipe knows the empty belt.
     knows_empty: bool,
 }

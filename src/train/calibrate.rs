@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::bounds::Bounds;
 use super::graph::{self, VIEWS, ViewParts};
 use super::label_audit::LabelAudit;
-use super::label_noise::Suspect;
+use super::label_noise::SuspectedLabel;
 use super::measure::{Measured, Passes, fuse, measure, score};
 use super::promise::{Promised, least, promised};
 use super::trainer::{Fitted, Trainer};
@@ -28,7 +28,7 @@ pub(super) struct Concluded {
     pub(super) recipe: Recipe,
     pub(super) bytes: Vec<u8>,
     pub(super) warnings: Vec<String>,
-    pub(super) suspects: Vec<Suspect>,
+    pub(super) suspects: Vec<SuspectedLabel>,
 }
 
 impl Trainer<'_> {
@@ -131,7 +131,7 @@ impl Trainer<'_> {
         let LabelAudit { expected_escape, suspects: doubts, mut warnings } =
             self.audit(fitted, &recipe, &scores, (&passes.zoom, &bounds[0]))?;
         recipe.expected_escape = expected_escape;
-        let suspects: Vec<Suspect> = self.screened.suspects.iter().cloned().chain(doubts).collect();
+        let suspects: Vec<SuspectedLabel> = self.screened.suspects.iter().cloned().chain(doubts).collect();
         recipe.teaching.suspects = suspects.iter().map(|s| s.file.clone()).collect();
         graph.bytes(KEEPSAKE_KEY, keepsake.encode()?);
         let bytes = written(&graph, &passes, &mut recipe)?;

@@ -14,7 +14,7 @@ use super::bounds::{Bounds, normality_mean};
 use super::features::Codes;
 use super::head::top_cells;
 use super::inventory::listed;
-use super::label_noise::{Suspect, Why};
+use super::label_noise::{SuspectedLabel, Why};
 use super::measure::measure;
 use super::promise;
 use super::trainer::{Fitted, Trainer};
@@ -38,7 +38,7 @@ pub(super) struct LabelAudit {
     /// Share of known bad parts that pass, each by heads that have not seen it; `None` where they are too few.
     pub(super) expected_escape: Option<f64>,
     /// Pictures that a person should look at again.
-    pub(super) suspects: Vec<Suspect>,
+    pub(super) suspects: Vec<SuspectedLabel>,
     /// What the technician should know.
     pub(super) warnings: Vec<String>,
 }
@@ -128,7 +128,7 @@ impl Trainer<'_> {
 
 impl LabelAudit {
     fn add(&mut self, names: &[&str], why: Why) {
-        self.suspects.extend(names.iter().map(|&n| Suspect { file: n.to_owned(), why, left_out: false }));
+        self.suspects.extend(names.iter().map(|&n| SuspectedLabel { file: n.to_owned(), why, left_out: false }));
     }
 }
 
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(found, LabelAudit { expected_escape: Some(0.2), ..LabelAudit::default() });
         let found = with([9.0, 2.9, 5.0, 4.0, 0.4, 3.1, 8.0, 1.5, 7.0, 6.0]);
         assert_eq!(found.expected_escape, Some(0.3));
-        let suspect = Suspect { file: "bad4".into(), why: Why::LooksGood, left_out: false };
+        let suspect = SuspectedLabel { file: "bad4".into(), why: Why::LooksGood, left_out: false };
         assert_eq!(found.suspects, [suspect]);
         assert!(found.warnings[0].starts_with("look at bad4 again: it looks like a good part"), "{found:?}");
         // Most of them: it is the defects that cannot be seen.

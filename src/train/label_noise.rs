@@ -49,7 +49,7 @@ pub enum Why {
 
 /// A picture that does not look like what it was given as.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Suspect {
+pub struct SuspectedLabel {
     /// What it is called.
     pub file: String,
     /// Why it should be looked at again.
@@ -73,11 +73,11 @@ pub(super) struct Look {
 
 /// What stands out among the pictures of a lesson.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Suspects {
+pub(super) struct Outliers {
     /// Good pictures to leave out, by their place.
     pub(super) left_out: Vec<usize>,
     /// Pictures that a person should look at again.
-    pub(super) suspects: Vec<Suspect>,
+    pub(super) suspects: Vec<SuspectedLabel>,
     /// What the technician should know.
     pub(super) warnings: Vec<String>,
 }
@@ -86,8 +86,8 @@ pub(super) struct Suspects {
 ///
 /// # Errors
 /// `Refused` when half of the bad pictures, and two or more, show another product than the good ones.
-pub(super) fn find(good: &[Look], bad: &[Look]) -> Result<Suspects> {
-    let mut found = Suspects::default();
+pub(super) fn find(good: &[Look], bad: &[Look]) -> Result<Outliers> {
+    let mut found = Outliers::default();
     if good.len() < GOOD_ENOUGH {
         return Ok(found);
     }
@@ -111,7 +111,7 @@ pub(super) fn find(good: &[Look], bad: &[Look]) -> Result<Suspects> {
             "look at {names} again: no place there looks like a good part; leave out what shows another product"
         ));
     }
-    let suspect = |l: &Look, why, left_out| Suspect { file: l.name.clone(), why, left_out };
+    let suspect = |l: &Look, why, left_out| SuspectedLabel { file: l.name.clone(), why, left_out };
     found.suspects.extend(foreign.iter().map(|l| suspect(l, Why::AnotherProduct, false)));
     found.warnings.extend(groups(good));
     let outliers = outliers(good);
@@ -245,7 +245,7 @@ mod tests {
             let (good, mut bad) = (looks("good", count, 0.0, &mut rng), looks("bad", 6, 0.0, &mut rng));
             // Gross defects, all over the part but still of it.
             bad.iter_mut().for_each(|b| (b.peak, b.bulk) = (9.0, 1.4));
-            assert_eq!(find(&good, &bad).unwrap(), Suspects::default(), "{count}");
+            assert_eq!(find(&good, &bad).unwrap(), Outliers::default(), "{count}");
         }
     }
 

@@ -50,7 +50,7 @@ pub mod view;
 pub mod weights;
 
 pub use adapt::adapt;
-pub use label_noise::{Suspect, Why};
+pub use label_noise::{SuspectedLabel, Why};
 pub use options::{Options, Register};
 pub use picture::Picture;
 pub use progress::{Progress, Silent};

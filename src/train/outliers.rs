@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 
 use super::features::Codes;
-use super::label_noise::{self, Look, Suspects};
+use super::label_noise::{self, Look, Outliers};
 use super::template::{Batches, Template};
 use super::trainer::{PROBES, Screened, Trainer};
 use super::view::{distance_cells, top_mean};
@@ -51,7 +51,7 @@ impl Trainer<'_> {
             // Not all are kept: there may be thousands.
             held.extend(codes.into_iter().take(2 * PROBES - held.len()));
         }
-        let Suspects { left_out, suspects, warnings } = label_noise::find(&goods, &bads)?;
+        let Outliers { left_out, suspects, warnings } = label_noise::find(&goods, &bads)?;
         let fitted = fit.len();
         let is_kept = |n: &usize| !left_out.contains(n);
         let kept: Vec<usize> = (0..self.held.len()).filter(|n| is_kept(&(fitted + n))).collect();

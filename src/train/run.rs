@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::calibrate::Concluded;
 use super::features::FeatureGraph;
 use super::inventory::{Seen, Survey, first};
-use super::label_noise::Suspect;
+use super::label_noise::SuspectedLabel;
 use super::options::{GOOD_MIN, Options, Register};
 use super::picture::{Picture, Shelf};
 use super::progress::Progress;
@@ -37,7 +37,7 @@ pub struct TrainedModel {
     /// What the technician should know.
     pub warnings: Vec<String>,
     /// Pictures that do not look like what they were given as; the warnings speak of them, too.
-    pub suspects: Vec<Suspect>,
+    pub suspects: Vec<SuspectedLabel>,
 }
 
 /// Teaches a recipe from `good` pictures and known `bad` ones (which may be none).

@@ -10,7 +10,7 @@ use super::ablation::Ingredients;
 use super::features::{Codes, Extractor, FeatureGraph, Seen};
 use super::head::{FitOptions, Head};
 use super::image_classifier::ImageClassifier;
-use super::label_noise::Suspect;
+use super::label_noise::SuspectedLabel;
 use super::location_stats::Layout;
 use super::options::Options;
 use super::picture::Shelf;
@@ -55,7 +55,7 @@ pub(super) struct Screened {
     /// Of the first few held-out ones.
     pub(super) held: Vec<Codes>,
     /// Pictures that a person should look at again.
-    pub(super) suspects: Vec<Suspect>,
+    pub(super) suspects: Vec<SuspectedLabel>,
 }
 
 /// Everything a lesson holds while it runs.
