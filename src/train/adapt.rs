@@ -25,7 +25,7 @@ use super::features::{Codes, FeatureGraph, planar};
 use super::graph::{headless, rewrite};
 use super::head::{FitOptions, Head, Views};
 use super::image_classifier::ImageClassifier;
-use super::inventory::{Survey, first, hex, listed};
+use super::inventory::{Inventory, first, hex, listed};
 use super::measure::{Measured, Passes, fuse, measure};
 use super::options::Options;
 use super::picture::{Picture, Shelf};
@@ -145,11 +145,11 @@ pub fn adapt(
     progress.stage("reading the recipe", 1);
     let old = Old::open(bytes, origin)?;
     let (shelf, none) = (Shelf::new(bad), Shelf::new(&[]));
-    let survey = Survey::of(&none, &shelf, progress)?;
-    let mut warnings = survey.repeats(&none, &shelf);
-    let [_, prints] = survey.fingerprints();
+    let inventory = Inventory::of(&none, &shelf, progress)?;
+    let mut warnings = inventory.repeats(&none, &shelf);
+    let [_, prints] = inventory.fingerprints();
     refuse_good(&old.kept, &shelf, &prints, origin)?;
-    let is_new = |i: &usize| first(&survey.bad, *i) == *i && !old.kept.bad.contains(&prints[*i]);
+    let is_new = |i: &usize| first(&inventory.bad, *i) == *i && !old.kept.bad.contains(&prints[*i]);
     let new: Vec<usize> = (0..bad.len()).filter(is_new).collect();
     let known: Vec<&str> =
         (0..bad.len()).filter(|&i| old.kept.bad.contains(&prints[i])).map(|i| shelf.name(i)).collect();
@@ -165,7 +165,7 @@ pub fn adapt(
             listed(known.into_iter())
         ));
     }
-    let digest = survey.digest(&none, &shelf);
+    let digest = inventory.digest(&none, &shelf);
     let pictures: Vec<Picture> = new.iter().map(|&i| bad[i].clone()).collect();
     let prints: Vec<String> = new.iter().map(|&i| prints[i].clone()).collect();
 

@@ -11,15 +11,15 @@ use crate::error::{Error, ErrorKind, Result};
 const NAMED: usize = 5;
 
 /// What is known of a picture that was opened once.
-pub(super) struct Seen {
+pub(super) struct Fingerprint {
     aspect: f64,
     pixels: [u8; 32],
 }
 
 /// Every picture of a lesson, looked at once.
-pub(super) struct Survey {
-    pub(super) good: Vec<Seen>,
-    pub(super) bad: Vec<Seen>,
+pub(super) struct Inventory {
+    pub(super) good: Vec<Fingerprint>,
+    pub(super) bad: Vec<Fingerprint>,
 }
 
 /// Bytes as hex digits, two each.
@@ -28,19 +28,19 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// The first picture with the pixels of picture `i`.
-pub(super) fn first(seen: &[Seen], i: usize) -> usize {
+pub(super) fn first(seen: &[Fingerprint], i: usize) -> usize {
     seen.iter().position(|s| s.pixels == seen[i].pixels).expect("it is itself one of them")
 }
 
-impl Survey {
+impl Inventory {
     /// Opens every picture.
     pub(super) fn of(good: &Shelf<'_>, bad: &Shelf<'_>, progress: &dyn Progress) -> Result<Self> {
         progress.stage("reading pictures", (good.len() + bad.len()) as u64);
-        let look = |shelf: &Shelf<'_>| -> Result<Vec<Seen>> {
+        let look = |shelf: &Shelf<'_>| -> Result<Vec<Fingerprint>> {
             let one = |i| {
                 let f = shelf.part(i)?;
                 progress.tick();
-                Ok(Seen { aspect: f64::from(f.width) / f64::from(f.height), pixels: shelf.pixels(i)? })
+                Ok(Fingerprint { aspect: f64::from(f.width) / f64::from(f.height), pixels: shelf.pixels(i)? })
             };
             (0..shelf.len()).into_par_iter().map(one).collect()
         };
@@ -78,7 +78,7 @@ impl Survey {
 
     /// Refuses pictures that are given as bad and as good, whatever their files' names and formats.
     pub(super) fn refuse_both(&self, good: &Shelf<'_>, bad: &Shelf<'_>) -> Result<()> {
-        let twin = |b: &Seen| self.good.iter().position(|g| g.pixels == b.pixels);
+        let twin = |b: &Fingerprint| self.good.iter().position(|g| g.pixels == b.pixels);
         let pairs: Vec<String> = (0..bad.len())
             .filter_map(|b| Some(format!("\n  {} shows the pixels of {}", bad.name(b), good.name(twin(&self.bad[b])?))))
             .collect();

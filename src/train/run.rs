@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::calibrate::Concluded;
 use super::features::FeatureGraph;
-use super::inventory::{Seen, Survey, first};
+use super::inventory::{Fingerprint, Inventory, first};
 use super::label_noise::SuspectedLabel;
 use super::options::{GOOD_MIN, Options, Register};
 use super::picture::{Picture, Shelf};
@@ -64,20 +64,20 @@ pub fn teach(
     }
     let (good, bad) = (Shelf::new(good), Shelf::new(bad));
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-    let survey = Survey::of(&good, &bad, progress)?;
-    survey.refuse_both(&good, &bad)?;
-    let repeats = survey.repeats(&good, &bad);
+    let inventory = Inventory::of(&good, &bad, progress)?;
+    inventory.refuse_both(&good, &bad)?;
+    let repeats = inventory.repeats(&good, &bad);
     if !repeats.is_empty() {
-        let distinct = |shelf: &Shelf<'_>, seen: &[Seen]| -> Vec<Picture> {
+        let distinct = |shelf: &Shelf<'_>, seen: &[Fingerprint]| -> Vec<Picture> {
             (0..shelf.len()).filter(|&i| first(seen, i) == i).map(|i| shelf.picture(i).clone()).collect()
         };
-        let (good, bad) = (distinct(&good, &survey.good), distinct(&bad, &survey.bad));
+        let (good, bad) = (distinct(&good, &inventory.good), distinct(&bad, &inventory.bad));
         let mut taught = teach(&good, &bad, backbone, options, progress)?;
         taught.warnings.splice(0..0, repeats);
         return Ok(TrainedModel { took: start.elapsed(), ..taught });
     }
-    let (size, digest) = (survey.input(options.size), survey.digest(&good, &bad));
-    let prints = survey.fingerprints();
+    let (size, digest) = (inventory.input(options.size), inventory.digest(&good, &bad));
+    let prints = inventory.fingerprints();
     let seen = options.ingredients.sight.then(|| sight::measure(&good, &bad, options, progress)).transpose()?;
     let (seen, words) = seen.map_or((None, Vec::new()), |(sight, words)| (Some(sight), words));
     let aligner = alignment(&good, options.register, progress)?;
