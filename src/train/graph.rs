@@ -14,7 +14,7 @@ use super::bounds::Bounds;
 use super::features::FeatureGraph;
 use super::head::{HIDDEN, Head, KEY, LEAK, Linear, top_cells};
 use super::image_classifier::{FAR, ImageClassifier};
-use super::location_stats::{Layout, Places};
+use super::location_stats::{Layout, LocationStats};
 use super::template::{Gaussians, Template};
 use super::view::{Known, Normality, TEMPLATE_SHARE, distance_cells};
 use crate::error::Result;
@@ -287,7 +287,7 @@ fn gather(g: &mut Graph, table: &str, axis: i64, places: &str, shape: &[usize], 
 
 /// A map `[1, 1, h, w]` in standard deviations of what is usual at each place, times `weight`; `places` are those that it
 /// shows, where views differ in that.
-fn standardise(g: &mut Graph, map: &str, usual: &Places, weight: f32, places: Option<&str>) -> String {
+fn standardise(g: &mut Graph, map: &str, usual: &LocationStats, weight: f32, places: Option<&str>) -> String {
     let [h, w] = usual.layout.grid;
     let inverse: Vec<f32> = usual.std.iter().map(|s| weight / s).collect();
     let mut table = |name: String, values: &[f32]| match places.filter(|_| usual.layout.moves()) {

@@ -55,7 +55,7 @@ impl Layout {
 
 /// Mean and deviation at each place, `[places]`.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub struct LocationStats {
     /// What they are places of.
     pub layout: Layout,
     /// Means.
@@ -64,7 +64,7 @@ pub struct Places {
     pub std: Vec<f32>,
 }
 
-impl Places {
+impl LocationStats {
     /// Of the maps of good parts, `[rows, columns]` of the layout's grid each, with where they begin.
     pub fn fit(maps: &[(Vec<f32>, [usize; 2])], layout: Layout) -> Self {
         let Moments { count, mean, var, whole } = Moments::of(maps, layout);
@@ -162,7 +162,7 @@ mod tests {
     fn a_restless_place_is_told_from_a_calm_one() {
         let value = |i: usize, c: usize| if c < 18 { 5.0 + (i % 5) as f32 } else { 1.0 + 0.1 * (i % 3) as f32 };
         let maps: Vec<_> = (0..100).map(|i| ((0..36).map(|c| value(i, c)).collect(), [0, 0])).collect();
-        let places = Places::fit(&maps, Layout::fixed([6, 6]));
+        let places = LocationStats::fit(&maps, Layout::fixed([6, 6]));
         let mut map = vec![9.0f32; 36];
         places.standardise(&mut map, [0, 0]);
         assert!(map[35] > 4.0 * map[0], "9 is usual at the top and strange at the bottom: {map:?}");
@@ -171,9 +171,9 @@ mod tests {
     #[test]
     fn few_parts_say_little_about_places() {
         let map = ((0..36).map(|c| c as f32).collect::<Vec<f32>>(), [0, 0]);
-        let one = Places::fit(std::slice::from_ref(&map), Layout::fixed([6, 6]));
-        let many = Places::fit(&vec![map; 50], Layout::fixed([6, 6]));
-        let range = |p: &Places| p.mean[35] - p.mean[0];
+        let one = LocationStats::fit(std::slice::from_ref(&map), Layout::fixed([6, 6]));
+        let many = LocationStats::fit(&vec![map; 50], Layout::fixed([6, 6]));
+        let range = |p: &LocationStats| p.mean[35] - p.mean[0];
         assert!(range(&one) < 0.2 * range(&many));
     }
 
@@ -189,7 +189,7 @@ mod tests {
             map
         };
         let begins = (0..300).map(|i| [i % 3, i % 5]).filter(|at| *at != [2, 4]);
-        let places = Places::fit(&begins.map(|at| (map(at), at)).collect::<Vec<_>>(), layout);
+        let places = LocationStats::fit(&begins.map(|at| (map(at), at)).collect::<Vec<_>>(), layout);
         let standard = |from: [usize; 2]| {
             let mut map = map(from);
             places.standardise(&mut map, [1, 1]);

@@ -7,7 +7,7 @@ use super::bank::Bank;
 use super::features::{Codes, FeatureGraph};
 use super::head::Head;
 use super::image_classifier::ImageClassifier;
-use super::location_stats::{Layout, Places};
+use super::location_stats::{Layout, LocationStats};
 use super::template::{Batches, Template};
 use crate::error::Result;
 
@@ -37,10 +37,10 @@ impl Lie {
     }
 
     /// What is usual where, over the maps of good parts.
-    pub fn usual(self, maps: &[(Vec<f32>, [usize; 2])], space: &FeatureGraph) -> Places {
+    pub fn usual(self, maps: &[(Vec<f32>, [usize; 2])], space: &FeatureGraph) -> LocationStats {
         match self {
-            Self::Known(layout) => Places::fit(maps, layout),
-            Self::Anywhere => Places::anywhere(maps, space.grid),
+            Self::Known(layout) => LocationStats::fit(maps, layout),
+            Self::Anywhere => LocationStats::anywhere(maps, space.grid),
         }
     }
 }
@@ -50,11 +50,11 @@ pub struct Normality {
     /// Prototypes of good cells.
     pub bank: Bank,
     /// What distances to the bank are usual where.
-    pub bank_usual: Places,
+    pub bank_usual: LocationStats,
     /// What each place looks like.
     pub template: Template,
     /// What deviations from the template are usual where.
-    pub template_usual: Places,
+    pub template_usual: LocationStats,
 }
 
 impl Normality {
@@ -102,7 +102,7 @@ pub struct Known {
     /// Whole views.
     pub overall: ImageClassifier,
     /// What its logits usually are at each place.
-    pub usual: Places,
+    pub usual: LocationStats,
 }
 
 impl Known {
