@@ -34,7 +34,7 @@ use super::promise::{self, Promised, least, promised, rank};
 use super::replay::{Features, ReplayMemory};
 use super::run::TrainedModel;
 use super::trainer::{Screened, Trainer};
-use super::view::{Known, Lie};
+use super::view::{Alignment, Known};
 use super::weights::{self, PER_VIEW};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::levels::Light;
@@ -287,8 +287,8 @@ impl Adaptation<'_> {
         let old = &self.kept.pooled_bad[view];
         let all: Vec<_> = old.iter().chain([&fresh.pooled[view]]).cloned().collect();
         let overall = ImageClassifier::fit_pooled(goods, &all);
-        let lie = [Lie::fixed(self.trainer.space.grid), Lie::Anywhere][view];
-        Known::measure(&self.trainer.space, (head, overall), lie, &self.kept.goods[view])
+        let alignment = [Alignment::fixed(self.trainer.space.grid), Alignment::Free][view];
+        Known::measure(&self.trainer.space, (head, overall), alignment, &self.kept.goods[view])
     }
 
     /// A view's head, fitted on `bads` from where it is, for a `share` of the steps.

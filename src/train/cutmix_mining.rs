@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::cutmix;
 use super::features::Codes;
 use super::trainer::{Examples, Trainer, whole};
-use super::view::{Known, Lie, Normality, suspicion};
+use super::view::{Alignment, Known, Normality, suspicion};
 use super::weights::PRIOR;
 use crate::error::Result;
 use crate::frame::geometry::Roi;
@@ -29,7 +29,7 @@ impl Trainer<'_> {
         let real = bads.iter().cloned().enumerate().collect();
         let examples = Examples { good: goods.to_vec(), real, mixed: Vec::new() };
         let first = self.known("finding the known defects", self.options.steps / 2, &examples, |_| true, rng);
-        let first = Known::measure(&self.space, first, Lie::fixed(self.space.grid), goods);
+        let first = Known::measure(&self.space, first, Alignment::fixed(self.space.grid), goods);
         let boxes: Vec<Roi> = (0..bads.len())
             .into_par_iter()
             .map(|i| {

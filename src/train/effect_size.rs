@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::features::Codes;
 use super::head::top_cells;
 use super::trainer::{Examples, PROBES, Trainer};
-use super::view::{Known, Lie, Normality, distance_cells, top_mean};
+use super::view::{Alignment, Known, Normality, distance_cells, top_mean};
 use super::weights::{self, DIVIDED_MIN, PER_VIEW};
 
 impl Trainer<'_> {
@@ -15,7 +15,7 @@ impl Trainer<'_> {
     /// What is taught from known bads is fitted on one half of them and asked about the other half; both come along.
     pub(super) fn effects(
         &self,
-        lie: Lie,
+        alignment: Alignment,
         normality: &Normality,
         examples: &Examples,
         held: &[Codes],
@@ -37,7 +37,7 @@ impl Trainer<'_> {
         let (mut local, mut overall, mut halves) = (Vec::new(), Vec::new(), Vec::new());
         for half in 0..2 {
             let taught = self.known("weighing the evidence", self.options.steps / 3, examples, |b| b % 2 == half, rng);
-            let known = Known::measure(space, taught, lie, &examples.good[..examples.good.len().min(PROBES)]);
+            let known = Known::measure(space, taught, alignment, &examples.good[..examples.good.len().min(PROBES)]);
             let unseen: Vec<&Codes> = tests.iter().filter(|(b, _)| b % 2 != half).map(|(_, codes)| codes).collect();
             let count = top_cells(space.cells());
             local.extend(deviations(&|codes| top_mean(&known.map(space, codes), count), &unseen));

@@ -80,7 +80,7 @@ pub fn teach(
     let prints = inventory.fingerprints();
     let seen = options.ingredients.sight.then(|| sight::measure(&good, &bad, options, progress)).transpose()?;
     let (seen, words) = seen.map_or((None, Vec::new()), |(sight, words)| (Some(sight), words));
-    let aligner = alignment(&good, options.register, progress)?;
+    let aligner = registration(&good, options.register, progress)?;
     let (good, bad) = (good.aligned(aligner.clone(), size), bad.aligned(aligner.clone(), size));
     let mut turns = splits(&good, options.held_out, options.turns, &mut rng).into_iter();
     let (fit, held) = turns.next().expect("at least one");
@@ -123,7 +123,7 @@ const GAIN: f32 = 0.4;
 const ALIKE_MIN: f32 = 0.8;
 
 /// What good parts are brought into line with, and from which correlation on.
-fn alignment(good: &Shelf<'_>, when: Register, progress: &dyn Progress) -> Result<Option<Arc<Aligner>>> {
+fn registration(good: &Shelf<'_>, when: Register, progress: &dyn Progress) -> Result<Option<Arc<Aligner>>> {
     if when == Register::Never {
         return Ok(None);
     }

@@ -16,7 +16,7 @@ use super::options::Options;
 use super::picture::Shelf;
 use super::progress::Progress;
 use super::template::Batches;
-use super::view::{Known, Lie, Normality, suspicion};
+use super::view::{Alignment, Known, Normality, suspicion};
 use super::weights::{self, PER_VIEW};
 use crate::error::Result;
 use crate::frame::Frame;
@@ -248,7 +248,7 @@ impl Trainer<'_> {
 
     pub(super) fn fit(&self, rng: &mut ChaCha8Rng) -> Result<Fitted> {
         let Screened { good: goods, bad: bads, held, .. } = self.screened.clone();
-        let lie = Lie::fixed(self.space.grid);
+        let alignment = Alignment::fixed(self.space.grid);
         let normality = self.normality(&goods, rng)?;
         let aim = self.options.ingredients.aim;
         let policy = CropPolicy { count: self.options.crops, aim, chart: self.chart, ..CropPolicy::default() };
@@ -277,11 +277,11 @@ impl Trainer<'_> {
         };
         let full_head =
             full_lesson.as_ref().map(|l| self.known("teaching the full view", self.options.steps, l, |_| true, rng));
-        let known = full_head.map(|head| Known::measure(&self.space, head, lie, &goods));
+        let known = full_head.map(|head| Known::measure(&self.space, head, alignment, &goods));
         let (mut effects, mut halves) = ([[None; PER_VIEW]; 2], [Vec::new(), Vec::new()]);
         if let Some(lesson) = &full_lesson {
             let tests: Vec<_> = bads.iter().cloned().enumerate().collect();
-            (effects[0], halves[0]) = self.effects(lie, &normality, lesson, &held, &tests, rng);
+            (effects[0], halves[0]) = self.effects(alignment, &normality, lesson, &held, &tests, rng);
         }
         let look = |codes: &Codes| {
             let [[_, weight, _], _] = weights::weights(effects, self.bad.len());
@@ -335,7 +335,7 @@ impl Trainer<'_> {
             // Only what lies on the chart is compared with it.
             let step = if self.chart.is_some() { ZOOMS } else { 1 };
             let tests: Vec<_> = real.iter().step_by(step).cloned().collect();
-            (effects[1], halves[1]) = self.effects(Lie::Anywhere, &zoom_normality, lesson, &zooms, &tests, rng);
+            (effects[1], halves[1]) = self.effects(Alignment::Free, &zoom_normality, lesson, &zooms, &tests, rng);
         }
         let weights = self.counting(weights::weights(effects, self.bad.len()));
         log::debug!("effects of the evidences {effects:.2?}, weights {weights:.2?}");
@@ -354,7 +354,7 @@ impl Trainer<'_> {
             zoom_cal.push(self.render(&frame, &self.zoom_on(boxes[i], &frame, &mut self.rng(5, i))).pixels);
         }
         let zooms = &zoom_goods[..self.fit.len().min(PROBES)];
-        let zoom_known = zoom_head.map(|head| Known::measure(&self.space, head, Lie::Anywhere, zooms));
+        let zoom_known = zoom_head.map(|head| Known::measure(&self.space, head, Alignment::Free, zooms));
         Ok(Fitted {
             full: FittedView { normality, known },
             zoom: FittedView { normality: zoom_normality, known: zoom_known },

@@ -23,24 +23,24 @@ pub const TEMPLATE_SHARE: f32 = 0.65;
 
 /// Whether views show the same place of every part in the same cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lie {
+pub enum Alignment {
     /// As parts lie in front of the camera, or as a chart knows them.
-    Known(Layout),
+    Registered(Layout),
     /// The view moves over the part: no place of it is like itself.
-    Anywhere,
+    Free,
 }
 
-impl Lie {
+impl Alignment {
     /// Every view shows the same `grid` of places, as whole views do.
     pub fn fixed(grid: [usize; 2]) -> Self {
-        Self::Known(Layout::fixed(grid))
+        Self::Registered(Layout::fixed(grid))
     }
 
     /// What is usual where, over the maps of good parts.
     pub fn usual(self, maps: &[(Vec<f32>, [usize; 2])], space: &FeatureGraph) -> LocationStats {
         match self {
-            Self::Known(layout) => LocationStats::fit(maps, layout),
-            Self::Anywhere => LocationStats::anywhere(maps, space.grid),
+            Self::Registered(layout) => LocationStats::fit(maps, layout),
+            Self::Free => LocationStats::anywhere(maps, space.grid),
         }
     }
 }
@@ -72,13 +72,13 @@ impl Normality {
     ) -> Result<Self> {
         let template = Template::fit(space, goods, batches, rng)?;
         let bank = Bank::fit(&template.whiten(&space.sample(goods, rng)), space.channels, prototypes, rng);
-        let lie = batches.map_or(Lie::Anywhere, |batches| Lie::Known(batches.layout));
+        let alignment = batches.map_or(Alignment::Free, |batches| Alignment::Registered(batches.layout));
         let both = |codes: &Codes| {
             let z = template.whitened(space, codes);
             ((bank.distances(&z), codes.at), (template.distances(&z, codes.at), codes.at))
         };
         let (banks, templates): (Vec<_>, Vec<_>) = measured.par_iter().map(both).unzip();
-        let (bank_usual, template_usual) = (lie.usual(&banks, space), lie.usual(&templates, space));
+        let (bank_usual, template_usual) = (alignment.usual(&banks, space), alignment.usual(&templates, space));
         Ok(Self { bank, bank_usual, template, template_usual })
     }
 
@@ -111,9 +111,14 @@ impl Known {
     /// They may be parts that it was fitted on: it is the pattern of places that matters, the scale is measured again on
     /// the finished graph. They must not be those that the threshold comes from: what is usual would be learnt from
     /// the very parts that stand for unknown ones, which then look more usual than those.
-    pub fn measure(space: &FeatureGraph, (head, overall): (Head, ImageClassifier), lie: Lie, goods: &[Codes]) -> Self {
+    pub fn measure(
+        space: &FeatureGraph,
+        (head, overall): (Head, ImageClassifier),
+        alignment: Alignment,
+        goods: &[Codes],
+    ) -> Self {
         let maps: Vec<_> = goods.par_iter().map(|c| (head.map(space, c), c.at)).collect();
-        Self { usual: lie.usual(&maps, space), head, overall }
+        Self { usual: alignment.usual(&maps, space), head, overall }
     }
 
     /// The standardised logits of one view, `[cells]`.

@@ -9,7 +9,7 @@ use super::super::image_classifier::{Pooled, pooled};
 use super::super::measure::{Measured, Passes};
 use super::super::replay::{Place, rough};
 use super::super::trainer::{Trainer, whole};
-use super::super::view::{Known, Lie};
+use super::super::view::{Alignment, Known};
 use super::super::weights::PRIOR;
 use super::{Adaptation, SAME_PLACE, cutmix};
 use crate::error::Result;
@@ -90,7 +90,7 @@ impl Adaptation<'_> {
         let bads = self.rehearsed(0, full.iter().map(rough).collect());
         let head = self.head("finding the new defects", 0, &bads, FINDING, rng);
         let overall = super::ImageClassifier::fit_pooled(&kept.pooled[0], &[vec![(0, pooled(space, &full[0]))]]);
-        let first = Known::measure(space, (head, overall), Lie::fixed(space.grid), &kept.goods[0]);
+        let first = Known::measure(space, (head, overall), Alignment::fixed(space.grid), &kept.goods[0]);
         let mut running = Passes::behind_features(&self.graph, space)?.full.spawn()?;
         (0..trainer.bad.len())
             .map(|b| {
