@@ -28,7 +28,7 @@ use super::image_classifier::ImageClassifier;
 use super::inventory::{Inventory, first, hex, listed};
 use super::measure::{Measured, Passes, fuse, measure};
 use super::options::Options;
-use super::picture::{Picture, Shelf};
+use super::picture::{ImageCache, Picture};
 use super::progress::{Progress, Silent};
 use super::promise::{self, Promised, least, promised, rank};
 use super::replay::{Features, ReplayMemory};
@@ -144,15 +144,15 @@ pub fn adapt(
     let start = Instant::now();
     progress.stage("reading the recipe", 1);
     let old = Old::open(bytes, origin)?;
-    let (shelf, none) = (Shelf::new(bad), Shelf::new(&[]));
-    let inventory = Inventory::of(&none, &shelf, progress)?;
-    let mut warnings = inventory.repeats(&none, &shelf);
+    let (images, none) = (ImageCache::new(bad), ImageCache::new(&[]));
+    let inventory = Inventory::of(&none, &images, progress)?;
+    let mut warnings = inventory.repeats(&none, &images);
     let [_, prints] = inventory.fingerprints();
-    refuse_good(&old.kept, &shelf, &prints, origin)?;
+    refuse_good(&old.kept, &images, &prints, origin)?;
     let is_new = |i: &usize| first(&inventory.bad, *i) == *i && !old.kept.bad.contains(&prints[*i]);
     let new: Vec<usize> = (0..bad.len()).filter(is_new).collect();
     let known: Vec<&str> =
-        (0..bad.len()).filter(|&i| old.kept.bad.contains(&prints[i])).map(|i| shelf.name(i)).collect();
+        (0..bad.len()).filter(|&i| old.kept.bad.contains(&prints[i])).map(|i| images.name(i)).collect();
     if new.is_empty() {
         let message =
             format!("{origin} was taught all of these pictures already ({}): give new ones", listed(known.into_iter()));
@@ -165,7 +165,7 @@ pub fn adapt(
             listed(known.into_iter())
         ));
     }
-    let digest = inventory.digest(&none, &shelf);
+    let digest = inventory.digest(&none, &images);
     let pictures: Vec<Picture> = new.iter().map(|&i| bad[i].clone()).collect();
     let prints: Vec<String> = new.iter().map(|&i| prints[i].clone()).collect();
 
@@ -173,8 +173,8 @@ pub fn adapt(
     let aligner = recipe.registration.clone().map(|r| Arc::new(Aligner::new(r)));
     let extractor = space.extractor()?;
     let trainer = Trainer {
-        good: Shelf::new(&[]),
-        bad: Shelf::new(&pictures).aligned(aligner, space.input),
+        good: ImageCache::new(&[]),
+        bad: ImageCache::new(&pictures).aligned(aligner, space.input),
         fit: Vec::new(),
         held: Vec::new(),
         space,
@@ -192,8 +192,9 @@ pub fn adapt(
     Ok(TrainedModel { bytes, recipe, took: start.elapsed(), warnings, suspects: Vec::new() })
 }
 
-fn refuse_good(kept: &ReplayMemory, shelf: &Shelf<'_>, prints: &[String], origin: &str) -> Result<()> {
-    let good: Vec<&str> = (0..shelf.len()).filter(|&i| kept.good.contains(&prints[i])).map(|i| shelf.name(i)).collect();
+fn refuse_good(kept: &ReplayMemory, images: &ImageCache<'_>, prints: &[String], origin: &str) -> Result<()> {
+    let good: Vec<&str> =
+        (0..images.len()).filter(|&i| kept.good.contains(&prints[i])).map(|i| images.name(i)).collect();
     if good.is_empty() {
         return Ok(());
     }

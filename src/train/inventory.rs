@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-use super::picture::Shelf;
+use super::picture::ImageCache;
 use super::progress::Progress;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -34,15 +34,15 @@ pub(super) fn first(seen: &[Fingerprint], i: usize) -> usize {
 
 impl Inventory {
     /// Opens every picture.
-    pub(super) fn of(good: &Shelf<'_>, bad: &Shelf<'_>, progress: &dyn Progress) -> Result<Self> {
+    pub(super) fn of(good: &ImageCache<'_>, bad: &ImageCache<'_>, progress: &dyn Progress) -> Result<Self> {
         progress.stage("reading pictures", (good.len() + bad.len()) as u64);
-        let look = |shelf: &Shelf<'_>| -> Result<Vec<Fingerprint>> {
+        let look = |images: &ImageCache<'_>| -> Result<Vec<Fingerprint>> {
             let one = |i| {
-                let f = shelf.part(i)?;
+                let f = images.part(i)?;
                 progress.tick();
-                Ok(Fingerprint { aspect: f64::from(f.width) / f64::from(f.height), pixels: shelf.pixels(i)? })
+                Ok(Fingerprint { aspect: f64::from(f.width) / f64::from(f.height), pixels: images.pixels(i)? })
             };
-            (0..shelf.len()).into_par_iter().map(one).collect()
+            (0..images.len()).into_par_iter().map(one).collect()
         };
         Ok(Self { good: look(good)?, bad: look(bad)? })
     }
@@ -58,12 +58,12 @@ impl Inventory {
     }
 
     /// SHA-256 over all names and pixels, hex.
-    pub(super) fn digest(&self, good: &Shelf<'_>, bad: &Shelf<'_>) -> String {
+    pub(super) fn digest(&self, good: &ImageCache<'_>, bad: &ImageCache<'_>) -> String {
         let mut hash = Sha256::new();
-        for (label, shelf, seen) in [(b"good", good, &self.good), (b"bad\0", bad, &self.bad)] {
+        for (label, images, seen) in [(b"good", good, &self.good), (b"bad\0", bad, &self.bad)] {
             hash.update(label);
             for (i, s) in seen.iter().enumerate() {
-                hash.update(shelf.name(i).as_bytes());
+                hash.update(images.name(i).as_bytes());
                 hash.update([0]);
                 hash.update(s.pixels);
             }
@@ -77,7 +77,7 @@ impl Inventory {
     }
 
     /// Refuses pictures that are given as bad and as good, whatever their files' names and formats.
-    pub(super) fn refuse_both(&self, good: &Shelf<'_>, bad: &Shelf<'_>) -> Result<()> {
+    pub(super) fn refuse_both(&self, good: &ImageCache<'_>, bad: &ImageCache<'_>) -> Result<()> {
         let twin = |b: &Fingerprint| self.good.iter().position(|g| g.pixels == b.pixels);
         let pairs: Vec<String> = (0..bad.len())
             .filter_map(|b| Some(format!("\n  {} shows the pixels of {}", bad.name(b), good.name(twin(&self.bad[b])?))))
@@ -90,12 +90,12 @@ impl Inventory {
     }
 
     /// A word about each label's pictures that repeat another of the same label.
-    pub(super) fn repeats(&self, good: &Shelf<'_>, bad: &Shelf<'_>) -> Vec<String> {
+    pub(super) fn repeats(&self, good: &ImageCache<'_>, bad: &ImageCache<'_>) -> Vec<String> {
         let mut words = Vec::new();
-        for (label, shelf, seen) in [("good", good, &self.good), ("bad", bad, &self.bad)] {
+        for (label, images, seen) in [("good", good, &self.good), ("bad", bad, &self.bad)] {
             let again: Vec<String> = (0..seen.len())
                 .filter_map(|i| Some((i, first(seen, i))).filter(|(i, f)| i != f))
-                .map(|(i, f)| format!("{} shows the pixels of {}", shelf.name(i), shelf.name(f)))
+                .map(|(i, f)| format!("{} shows the pixels of {}", images.name(i), images.name(f)))
                 .collect();
             if !again.is_empty() {
                 words.push(format!(

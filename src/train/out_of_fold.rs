@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::bounds::floor;
 use super::features::Codes;
 use super::head::top_cells;
-use super::picture::Shelf;
+use super::picture::ImageCache;
 use super::trainer::{Fitted, Trainer};
 use super::view::{distance_cells, top_mean};
 use super::weights::PER_VIEW;
@@ -53,7 +53,7 @@ impl Trainer<'_> {
         &self,
         fitted: &Fitted,
         half: usize,
-        shelf: &Shelf<'_>,
+        images: &ImageCache<'_>,
         pictures: &[(usize, &Codes)],
     ) -> Result<Vec<Evidences>> {
         let space = &self.space;
@@ -65,7 +65,7 @@ impl Trainer<'_> {
             .map(|(_, codes)| [fitted.full.normality.map(space, codes), full.map(space, codes)])
             .collect();
         let zooms = self.codes("looking at parts that heads have not seen", pictures.len(), |n| {
-            let frame = shelf.part(pictures[n].0)?;
+            let frame = images.part(pictures[n].0)?;
             let [normality, logits] = &maps[n];
             let both = |(n, l): (&f32, &f32)| normality_weight * n + known_weight * l;
             let suspicion: Vec<f32> = normality.iter().zip(logits).map(both).collect();

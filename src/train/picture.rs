@@ -55,7 +55,7 @@ impl Picture {
 }
 
 /// A lesson's pictures, each decoded once while they fit in memory.
-pub struct Shelf<'a> {
+pub struct ImageCache<'a> {
     pictures: &'a [Picture],
     kept: Vec<OnceLock<Part>>,
     bytes: AtomicUsize,
@@ -63,7 +63,7 @@ pub struct Shelf<'a> {
     aligner: Option<(Arc<Aligner>, [usize; 2])>,
 }
 
-impl<'a> Shelf<'a> {
+impl<'a> ImageCache<'a> {
     /// Nothing is opened yet.
     pub fn new(pictures: &'a [Picture]) -> Self {
         Self {

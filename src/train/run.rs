@@ -13,7 +13,7 @@ use super::features::FeatureGraph;
 use super::inventory::{Fingerprint, Inventory, first};
 use super::label_noise::SuspectedLabel;
 use super::options::{GOOD_MIN, Options, Register};
-use super::picture::{Picture, Shelf};
+use super::picture::{ImageCache, Picture};
 use super::progress::Progress;
 use super::sight;
 use super::trainer::{Screened, Trainer, calibration_views};
@@ -62,14 +62,14 @@ pub fn teach(
             format!("{} good pictures are too few to teach from: give at least {GOOD_MIN}, better 100", good.len()),
         ));
     }
-    let (good, bad) = (Shelf::new(good), Shelf::new(bad));
+    let (good, bad) = (ImageCache::new(good), ImageCache::new(bad));
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     let inventory = Inventory::of(&good, &bad, progress)?;
     inventory.refuse_both(&good, &bad)?;
     let repeats = inventory.repeats(&good, &bad);
     if !repeats.is_empty() {
-        let distinct = |shelf: &Shelf<'_>, seen: &[Fingerprint]| -> Vec<Picture> {
-            (0..shelf.len()).filter(|&i| first(seen, i) == i).map(|i| shelf.picture(i).clone()).collect()
+        let distinct = |images: &ImageCache<'_>, seen: &[Fingerprint]| -> Vec<Picture> {
+            (0..images.len()).filter(|&i| first(seen, i) == i).map(|i| images.picture(i).clone()).collect()
         };
         let (good, bad) = (distinct(&good, &inventory.good), distinct(&bad, &inventory.bad));
         let mut taught = teach(&good, &bad, backbone, options, progress)?;
@@ -123,7 +123,7 @@ const GAIN: f32 = 0.4;
 const ALIKE_MIN: f32 = 0.8;
 
 /// What good parts are brought into line with, and from which correlation on.
-fn registration(good: &Shelf<'_>, when: Register, progress: &dyn Progress) -> Result<Option<Arc<Aligner>>> {
+fn registration(good: &ImageCache<'_>, when: Register, progress: &dyn Progress) -> Result<Option<Arc<Aligner>>> {
     if when == Register::Never {
         return Ok(None);
     }
@@ -168,7 +168,7 @@ fn median(values: &[f32]) -> f32 {
 
 /// Good pictures to fit on and to hold out, whole groups on one side; `turns` times, none held out twice, or as often as
 /// there are enough.
-fn splits(good: &Shelf<'_>, share: f64, turns: usize, rng: &mut ChaCha8Rng) -> Vec<(Vec<usize>, Vec<usize>)> {
+fn splits(good: &ImageCache<'_>, share: f64, turns: usize, rng: &mut ChaCha8Rng) -> Vec<(Vec<usize>, Vec<usize>)> {
     let mut groups: std::collections::BTreeMap<&str, Vec<usize>> = std::collections::BTreeMap::new();
     for i in 0..good.len() {
         groups.entry(good.group(i)).or_default().push(i);

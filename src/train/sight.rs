@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::inventory::listed;
 use super::options::Options;
-use super::picture::{Picture, Shelf};
+use super::picture::{ImageCache, Picture};
 use super::progress::Progress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
@@ -56,8 +56,8 @@ fn shown(frame: &Frame, view: &View) -> Frame {
 /// # Errors
 /// When a picture cannot be read, or the empty belt's pictures are too few, or black, or look like parts.
 pub(super) fn measure(
-    good: &Shelf<'_>,
-    bad: &Shelf<'_>,
+    good: &ImageCache<'_>,
+    bad: &ImageCache<'_>,
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<(Sight, Vec<String>)> {
@@ -115,15 +115,15 @@ fn belt(pictures: &[Picture]) -> Result<(Empty, Vec<String>)> {
 }
 
 /// Refuses an empty belt that looks like a part of the lesson.
-fn refuse_parts(empty: &Empty, shelves: [&Shelf<'_>; 2]) -> Result<()> {
+fn refuse_parts(empty: &Empty, caches: [&ImageCache<'_>; 2]) -> Result<()> {
     let mut alike = Vec::new();
-    for shelf in shelves {
+    for images in caches {
         let looks_empty = |i: usize| {
-            let most = empty.differs(&*shelf.part(i)?, &mut empty::Buffers::default());
+            let most = empty.differs(&*images.part(i)?, &mut empty::Buffers::default());
             Ok(most.is_some_and(|most| most <= CLEARLY * empty.tolerance).then_some(i))
         };
-        let found: Vec<Option<usize>> = (0..shelf.len()).into_par_iter().map(looks_empty).collect::<Result<_>>()?;
-        alike.extend(found.into_iter().flatten().map(|i| shelf.name(i)));
+        let found: Vec<Option<usize>> = (0..images.len()).into_par_iter().map(looks_empty).collect::<Result<_>>()?;
+        alike.extend(found.into_iter().flatten().map(|i| images.name(i)));
     }
     if alike.is_empty() {
         return Ok(());

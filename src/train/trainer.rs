@@ -13,7 +13,7 @@ use super::image_classifier::ImageClassifier;
 use super::label_noise::SuspectedLabel;
 use super::location_stats::Layout;
 use super::options::Options;
-use super::picture::Shelf;
+use super::picture::ImageCache;
 use super::progress::Progress;
 use super::template::Batches;
 use super::view::{Alignment, Known, Normality, suspicion};
@@ -60,8 +60,8 @@ pub(super) struct Screened {
 
 /// Everything a lesson holds while it runs.
 pub(super) struct Trainer<'a> {
-    pub(super) good: Shelf<'a>,
-    pub(super) bad: Shelf<'a>,
+    pub(super) good: ImageCache<'a>,
+    pub(super) bad: ImageCache<'a>,
     pub(super) fit: Vec<usize>,
     pub(super) held: Vec<usize>,
     pub(super) space: FeatureGraph,
@@ -115,9 +115,9 @@ fn loose_crop(centre: (f64, f64), least: f64, frame: &Frame, rng: &mut ChaCha8Rn
 }
 
 pub(super) fn calibration_views(
-    good: &Shelf<'_>,
+    good: &ImageCache<'_>,
     fit: &[usize],
-    bad: &Shelf<'_>,
+    bad: &ImageCache<'_>,
     size: [usize; 2],
     light: Option<Light>,
     rng: &mut ChaCha8Rng,
@@ -459,8 +459,8 @@ impl Trainer<'_> {
         chart.around((x + off(side.width), y + off(side.height)), self.space.grid, &full)
     }
 
-    pub(super) fn full_view(&self, shelf: &Shelf<'_>, i: usize) -> Result<Seen> {
-        let frame = shelf.part(i)?;
+    pub(super) fn full_view(&self, images: &ImageCache<'_>, i: usize) -> Result<Seen> {
+        let frame = images.part(i)?;
         Ok(self.render(&frame, &whole(&frame)))
     }
 }
