@@ -20,7 +20,7 @@ use zoomgate::inspect::{Inspect as _, Inspection};
 use zoomgate::nn::backbone::Backbone;
 use zoomgate::nn::{onnx, surgery};
 use zoomgate::train::replay::BYTES_MAX;
-use zoomgate::train::{Options, Picture, Silent, TrainedModel, adapt, teach};
+use zoomgate::train::{Options, Picture, Silent, TrainedModel, adapt, train};
 
 /// What a part shows.
 #[derive(Clone, Copy)]
@@ -53,7 +53,7 @@ fn options() -> Options {
 
 fn taught(bad: u64) -> TrainedModel {
     let bad = pictures_of(100..100 + bad, Show::Old);
-    teach(&pictures_of(0..40, Show::Good), &bad, &Backbone::bundled().unwrap(), &options(), &Silent).unwrap()
+    train(&pictures_of(0..40, Show::Good), &bad, &Backbone::bundled().unwrap(), &options(), &Silent).unwrap()
 }
 
 /// A recipe that knows the old kind, and what it became with four pictures of the new one.

@@ -21,7 +21,7 @@ use zoomgate::inspect::{Blindness, Inspect as _, Unseen};
 use zoomgate::nn::backbone::Backbone;
 use zoomgate::sim::DefectKind;
 use zoomgate::sim::render::Want;
-use zoomgate::train::{Options, Picture, Silent, teach};
+use zoomgate::train::{Options, Picture, Silent, train};
 
 const GOOD: u64 = 40;
 
@@ -42,7 +42,7 @@ fn options() -> Options {
 }
 
 fn taught(bad: u64, options: &Options) -> Model {
-    let taught = teach(&goods(), &bads(bad), &Backbone::bundled().unwrap(), options, &Silent).unwrap();
+    let taught = train(&goods(), &bads(bad), &Backbone::bundled().unwrap(), options, &Silent).unwrap();
     Model::from_bytes(&taught.bytes, "the recipe just taught").unwrap()
 }
 
@@ -122,7 +122,7 @@ fn castings(is_bounded: bool) -> Option<Model> {
     let mut options = Options { steps: 60, ..options() };
     (options.ingredients.bounds, options.ingredients.sight) = (is_bounded, false);
     let (good, bad) = (pictures("train/good", 60)?, pictures("test/defect", 8)?);
-    let taught = teach(&good, &bad, &Backbone::bundled().unwrap(), &options, &Silent).unwrap();
+    let taught = train(&good, &bad, &Backbone::bundled().unwrap(), &options, &Silent).unwrap();
     Some(Model::from_bytes(&taught.bytes, "the recipe just taught").unwrap())
 }
 
@@ -263,10 +263,10 @@ fn an_empty_belt_is_no_part_and_what_is_left_of_a_smashed_one_is_a_part() {
         assert_ne!(inspector.look(&frame), Some(Unseen::NoPart), "{name}");
     }
     let few = Options { empty: empty(belts(0..3)), ..options() };
-    let error = teach(&goods(), &[], &Backbone::bundled().unwrap(), &few, &Silent).err().unwrap();
+    let error = train(&goods(), &[], &Backbone::bundled().unwrap(), &few, &Silent).err().unwrap();
     assert!(error.message().contains("3 pictures of the empty belt are too few"), "{}", error.message());
     let parts: Vec<Frame> = (0..6).map(|i| part(&scene(), 1000 + i, Want::Good)).collect();
     let mixed = Options { empty: empty([belts(0..2), parts].concat()), ..options() };
-    let error = teach(&goods(), &[], &Backbone::bundled().unwrap(), &mixed, &Silent).err().unwrap();
+    let error = train(&goods(), &[], &Backbone::bundled().unwrap(), &mixed, &Silent).err().unwrap();
     assert!(error.message().contains("can hardly be told from the empty belt"), "{}", error.message());
 }

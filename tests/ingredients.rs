@@ -15,7 +15,7 @@ use zoomgate::nn::backbone::Backbone;
 use zoomgate::sim::DefectKind;
 use zoomgate::sim::render::{Scene, Want};
 use zoomgate::train::ablation::Ingredients;
-use zoomgate::train::{Options, Picture, Silent, teach};
+use zoomgate::train::{Options, Picture, Silent, train};
 
 fn taught(good: &[Frame], bad: &[Frame], ingredients: Ingredients) -> Model {
     taught_at(96, good, bad, ingredients)
@@ -28,7 +28,7 @@ fn taught_at(size: usize, good: &[Frame], bad: &[Frame], ingredients: Ingredient
     };
     let options = Options { size, prototypes: 32, steps: 60, ingredients, ..Options::default() };
     let backbone = Backbone::bundled().unwrap();
-    let taught = teach(&pictures(good, "good"), &pictures(bad, "bad"), &backbone, &options, &Silent).unwrap();
+    let taught = train(&pictures(good, "good"), &pictures(bad, "bad"), &backbone, &options, &Silent).unwrap();
     Model::from_bytes(&taught.bytes, "the recipe just taught").unwrap()
 }
 

@@ -13,7 +13,7 @@ use zoomgate::inspect::model::Model;
 use zoomgate::nn::backbone::Backbone;
 use zoomgate::sim::DefectKind;
 use zoomgate::sim::render::{Scene, Want};
-use zoomgate::train::{Options, Picture, Register, Silent, teach};
+use zoomgate::train::{Options, Picture, Register, Silent, train};
 
 const SIZE: (u32, u32) = (200, 160);
 
@@ -33,7 +33,7 @@ fn lesson(scene: &Scene, register: Register) -> Vec<u8> {
     let picture = |i| Picture::memory(part(scene, i, Want::Good), i.to_string());
     let good: Vec<_> = (0..40).map(picture).collect();
     let options = Options { size: 128, prototypes: 64, register, ..Options::default() };
-    teach(&good, &[], &Backbone::bundled().unwrap(), &options, &Silent).unwrap().bytes
+    train(&good, &[], &Backbone::bundled().unwrap(), &options, &Silent).unwrap().bytes
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn parts_are_brought_into_line_by_themselves_where_that_makes_them_alike() {
     };
     let good: Vec<_> = (0..20).map(again).collect();
     let options = Options { size: 64, prototypes: 16, ..Options::default() };
-    assert!(!is_registered(&teach(&good, &[], &Backbone::bundled().unwrap(), &options, &Silent).unwrap().bytes));
+    assert!(!is_registered(&train(&good, &[], &Backbone::bundled().unwrap(), &options, &Silent).unwrap().bytes));
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn pictures_without_a_common_part_are_refused_by_name() {
     };
     let good: Vec<_> = (0..10).map(noise).collect();
     let options = Options { size: 64, register: Register::Always, ..Options::default() };
-    let error = teach(&good, &[], &Backbone::bundled().unwrap(), &options, &Silent).err().unwrap();
+    let error = train(&good, &[], &Backbone::bundled().unwrap(), &options, &Silent).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(error.to_string().contains("teach without --register=always"), "{error}");
 }

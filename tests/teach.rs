@@ -28,7 +28,7 @@ use zoomgate::nn::{onnx, surgery};
 use zoomgate::sim::DefectKind;
 use zoomgate::sim::render::Want;
 use zoomgate::train::budget::affordable;
-use zoomgate::train::{Options, Picture, Silent, TrainedModel, teach};
+use zoomgate::train::{Options, Picture, Silent, TrainedModel, train};
 
 fn options(seed: u64) -> Options {
     Options { size: 64, prototypes: 24, steps: 12, seed, ..Options::default() }
@@ -36,7 +36,7 @@ fn options(seed: u64) -> Options {
 
 fn lesson(good: &[Item], bad: &[Item], seed: u64) -> Result<TrainedModel, Error> {
     let pictures = |items: &[Item]| items.iter().map(lesson_picture).collect::<Vec<Picture>>();
-    teach(&pictures(good), &pictures(bad), &Backbone::bundled()?, &options(seed), &Silent)
+    train(&pictures(good), &pictures(bad), &Backbone::bundled()?, &options(seed), &Silent)
 }
 
 /// One recipe for all tests that only read it.
@@ -344,7 +344,7 @@ fn what_parts_may_do_is_usual_to_a_lesson_that_was_told_so() {
     let pictures: Vec<Picture> = dataset.good.iter().map(lesson_picture).collect();
     let score = |variation: Variation, frame: &Frame| {
         let options = Options { variation, ..options(0) };
-        let taught = teach(&pictures, &[], &Backbone::bundled().unwrap(), &options, &Silent).unwrap();
+        let taught = train(&pictures, &[], &Backbone::bundled().unwrap(), &options, &Silent).unwrap();
         let model = Model::from_bytes(&taught.bytes, "the recipe").unwrap();
         model.inspector().unwrap().inspect(frame).unwrap().score.0
     };
@@ -362,7 +362,7 @@ fn a_thorough_lesson_promises_by_three_times_as_many_good_parts() {
     let pictures: Vec<Picture> = dataset.good.iter().map(lesson_picture).collect();
     let taught = |turns: usize| {
         let options = Options { turns, ..options(0) };
-        teach(&pictures, &[], &Backbone::bundled().unwrap(), &options, &Silent).unwrap().recipe
+        train(&pictures, &[], &Backbone::bundled().unwrap(), &options, &Silent).unwrap().recipe
     };
     let (once, thrice) = (taught(1), taught(3));
     let held = |r: &Recipe| r.promise.held_out;

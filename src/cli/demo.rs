@@ -38,7 +38,7 @@ use crate::sim::baseline::MeanDifference;
 use crate::sim::render::{Scene, Want};
 use crate::sim::{DefectKind, Rendered};
 use crate::storage;
-use crate::train::{Options, Picture, Progress as _, TrainedModel, teach};
+use crate::train::{Options, Picture, Progress as _, TrainedModel, train};
 use files::Folder;
 use summary::{Outcome, Summary, Training};
 
@@ -162,7 +162,7 @@ fn teach_recipe(args: &Args, lesson: &Captured, bar: &Bar) -> Result<TrainedMode
     let bads = lesson.bad.iter().enumerate();
     let bad: Vec<Picture> = bads.map(|(i, (frame, kind))| named(frame, format!("{}/{i:03}", kind.name()))).collect();
     let options = Options { size: args.size.into(), steps: args.steps, seed: args.seed, ..Options::default() };
-    teach(&good, &bad, &Backbone::bundled()?, &options, bar)
+    train(&good, &bad, &Backbone::bundled()?, &options, bar)
 }
 
 /// Runs the configuration in the folder as `zoomgate run` would, on the clock that was asked for.

@@ -27,7 +27,7 @@ use crate::storage;
 use crate::train::ablation::Ingredients;
 use crate::train::budget::{Affordable, affordable};
 use crate::train::promise::ONE_IN;
-use crate::train::{DIVIDED_MIN, Options, Register, SuspectedLabel, TrainedModel, adapt, teach};
+use crate::train::{DIVIDED_MIN, Options, Register, SuspectedLabel, TrainedModel, adapt, train};
 
 /// How much time a lesson may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -311,10 +311,10 @@ fn taught(args: &TeachArgs) -> Result<TrainedModel> {
     dataset.require_good()?;
     let (good, bad) = (lesson(&dataset.good), lesson(&dataset.bad));
     let bar = Bar::new(args.json);
-    let Some(ms) = args.budget_ms else { return teach(&good, &bad, &backbone, &options, &bar) };
+    let Some(ms) = args.budget_ms else { return train(&good, &bad, &backbone, &options, &bar) };
     let budget = Duration::from_millis(ms.into());
     let Affordable { options, takes } = affordable(budget, [&good, &bad], &backbone, &options, &bar)?;
-    let mut taught = teach(&good, &bad, &backbone, &options, &bar)?;
+    let mut taught = train(&good, &bad, &backbone, &options, &bar)?;
     taught.warnings.push(format!(
         "an inspection takes about {:.1} ms here: --size {} --prototypes {} --crops {} of what was asked for fit {ms} ms",
         takes.as_secs_f64() * 1e3,

@@ -17,7 +17,7 @@ use crate::nn::backbone::Backbone;
 use crate::train::options::Options;
 use crate::train::picture::Picture;
 use crate::train::progress::Progress;
-use crate::train::teach;
+use crate::train::train;
 
 /// A crop that shows this share of a defect's pixels holds it.
 const HELD: f64 = 0.5;
@@ -189,7 +189,7 @@ pub struct Trial {
 /// No test picture but the drawn ones is opened before the recipe is finished.
 ///
 /// # Errors
-/// As [`teach`] and [`evaluate`].
+/// As [`train`] and [`evaluate`].
 pub fn trial_run(
     good: &[Item],
     known: &[Item],
@@ -199,7 +199,7 @@ pub fn trial_run(
     progress: &dyn Progress,
 ) -> Result<Trial> {
     let lesson = |items: &[Item]| items.iter().map(lesson_picture).collect::<Vec<_>>();
-    let taught = teach(&lesson(good), &lesson(known), backbone, options, progress)?;
+    let taught = train(&lesson(good), &lesson(known), backbone, options, progress)?;
     let model = Model::from_bytes(&taught.bytes, "the recipe just taught")?;
     let mut tested = evaluate(&model, test, None, progress)?;
     tested.run.seed = Some(options.seed);

@@ -10,7 +10,7 @@ use super::ablation::Ingredients;
 use super::options::Options;
 use super::picture::Picture;
 use super::progress::{Progress, Silent};
-use super::run::teach;
+use super::run::train;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::Inspect as _;
 use crate::inspect::model::Model;
@@ -68,7 +68,7 @@ fn timed(good: &[Picture], bad: &[Picture], backbone: &Backbone, options: &Optio
         ingredients: Ingredients { cutmix: false, ..options.ingredients },
         ..options.clone()
     };
-    let taught = teach(&good[..good.len().min(GOODS)], &bad[..bad.len().min(2)], backbone, &brief, &Silent)?;
+    let taught = train(&good[..good.len().min(GOODS)], &bad[..bad.len().min(2)], backbone, &brief, &Silent)?;
     let mut inspector = Model::from_bytes(&taught.bytes, "the recipe being timed")?.inspector()?;
     let frame = good[0].load()?;
     let mut times = Vec::new();
@@ -88,7 +88,7 @@ fn timed(good: &[Picture], bad: &[Picture], backbone: &Backbone, options: &Optio
 /// Cost: a few seconds for each candidate.
 ///
 /// # Errors
-/// `Refused` when even the smallest takes longer, with its time; what [`teach`] says of the pictures.
+/// `Refused` when even the smallest takes longer, with its time; what [`train`] says of the pictures.
 pub fn affordable(
     budget: Duration,
     [good, bad]: [&[Picture]; 2],

@@ -54,5 +54,5 @@ pub use label_noise::{SuspectedLabel, Why};
 pub use options::{Options, Register};
 pub use picture::Picture;
 pub use progress::{Progress, Silent};
-pub use run::{TrainedModel, teach};
+pub use run::{TrainedModel, train};
 pub use weights::DIVIDED_MIN;

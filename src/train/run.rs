@@ -48,7 +48,7 @@ pub struct TrainedModel {
 ///
 /// # Errors
 /// When there are too few good pictures, a picture cannot be read, or the backbone cannot be run. Nothing is written.
-pub fn teach(
+pub fn train(
     good: &[Picture],
     bad: &[Picture],
     backbone: &Backbone,
@@ -72,7 +72,7 @@ pub fn teach(
             (0..images.len()).filter(|&i| first(seen, i) == i).map(|i| images.picture(i).clone()).collect()
         };
         let (good, bad) = (distinct(&good, &inventory.good), distinct(&bad, &inventory.bad));
-        let mut taught = teach(&good, &bad, backbone, options, progress)?;
+        let mut taught = train(&good, &bad, backbone, options, progress)?;
         taught.warnings.splice(0..0, repeats);
         return Ok(TrainedModel { took: start.elapsed(), ..taught });
     }

@@ -13,7 +13,7 @@ use zoomgate::nn::backbone::Backbone;
 use zoomgate::sim::DefectKind;
 use zoomgate::sim::render::{Scene, Want};
 use zoomgate::train::ablation::Ingredients;
-use zoomgate::train::{Options, Picture, Silent, teach};
+use zoomgate::train::{Options, Picture, Silent, train};
 
 pub const SIZE: (u32, u32) = (160, 128);
 
@@ -40,7 +40,7 @@ pub fn taught(ingredients: Ingredients) -> Vec<u8> {
     let good: Vec<_> = (0..20).map(|i| picture(i, Want::Good)).collect();
     let bad: Vec<_> = (20..23).map(|i| picture(i, Want::Defective(DefectKind::MissingHole))).collect();
     let options = Options { size: 96, prototypes: 32, steps: 20, ingredients, ..Options::default() };
-    teach(&good, &bad, &Backbone::bundled().unwrap(), &options, &Silent).unwrap().bytes
+    train(&good, &bad, &Backbone::bundled().unwrap(), &options, &Silent).unwrap().bytes
 }
 
 /// Writes the recipe into a folder.
