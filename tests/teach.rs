@@ -360,8 +360,8 @@ fn a_thorough_lesson_promises_by_three_times_as_many_good_parts() {
     let data = dataset();
     let dataset = Dataset::open(data.path()).unwrap();
     let pictures: Vec<Picture> = dataset.good.iter().map(lesson_picture).collect();
-    let taught = |turns: usize| {
-        let options = Options { turns, ..options(0) };
+    let taught = |folds: usize| {
+        let options = Options { folds, ..options(0) };
         train(&pictures, &[], &Backbone::bundled().unwrap(), &options, &Silent).unwrap().recipe
     };
     let (once, thrice) = (taught(1), taught(3));

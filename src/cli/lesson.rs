@@ -42,7 +42,7 @@ pub enum Effort {
 }
 
 impl Effort {
-    fn steps_and_turns(self) -> (usize, usize) {
+    fn steps_and_folds(self) -> (usize, usize) {
         let steps = Options::default().steps;
         match self {
             Self::Quick => (steps / 4, 1),
@@ -142,13 +142,13 @@ impl HowArgs {
 
     /// Of the lesson with seed 0.
     fn options(&self) -> Result<Options> {
-        let (steps, turns) = self.effort.steps_and_turns();
+        let (steps, folds) = self.effort.steps_and_folds();
         Ok(Options {
             size: self.size.into(),
             prototypes: self.prototypes.into(),
             crops: self.crops.into(),
             steps: self.steps.map_or(steps, |steps| steps as usize),
-            turns,
+            folds,
             one_in: self.promise,
             register: self.register.into(),
             variation: self.variation()?,

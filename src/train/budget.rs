@@ -64,7 +64,7 @@ fn candidates(asked: &Options) -> Vec<Options> {
 fn timed(good: &[Picture], bad: &[Picture], backbone: &Backbone, options: &Options) -> Result<Duration> {
     let brief = Options {
         steps: 1,
-        turns: 1,
+        folds: 1,
         ingredients: Ingredients { cutmix: false, ..options.ingredients },
         ..options.clone()
     };

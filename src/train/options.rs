@@ -37,7 +37,7 @@ pub struct Options {
     pub held_out: f64,
     /// Lessons, each of which holds out other good pictures: the first gives the recipe, all give scores that its threshold
     /// promises by. As many as there are good pictures for, 3 at `held_out` of .3.
-    pub turns: usize,
+    pub folds: usize,
     /// N of the promise that at most 1 good part in N is rejected.
     pub one_in: u32,
     /// Whether parts are brought into line before they are looked at.
@@ -60,7 +60,7 @@ impl Default for Options {
             crops: 1,
             steps: 160,
             held_out: 0.3,
-            turns: 1,
+            folds: 1,
             one_in: promise::ONE_IN,
             register: Register::Auto,
             variation: Variation::default(),

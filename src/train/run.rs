@@ -82,8 +82,8 @@ pub fn train(
     let (seen, words) = seen.map_or((None, Vec::new()), |(sight, words)| (Some(sight), words));
     let aligner = registration(&good, options.register, progress)?;
     let (good, bad) = (good.aligned(aligner.clone(), size), bad.aligned(aligner.clone(), size));
-    let mut turns = splits(&good, options.held_out, options.turns, &mut rng).into_iter();
-    let (fit, held) = turns.next().expect("at least one");
+    let mut folds = splits(&good, options.held_out, options.folds, &mut rng).into_iter();
+    let (fit, held) = folds.next().expect("at least one");
     let views = calibration_views(&good, &fit, &bad, size, options.light(), &mut rng)?;
     progress.stage("quantising the backbone", 1);
     let floats = (!options.ingredients.int8).then(|| backbone.clone().in_floats());
@@ -98,7 +98,7 @@ pub fn train(
     let fitted = trainer.fit(&mut rng)?;
     let reckoned = trainer.reckon(&fitted)?;
     let mut others = Vec::new();
-    for (fit, held) in turns {
+    for (fit, held) in folds {
         let (fit, held, screened) = trainer.swap(fit, held, Screened::default());
         trainer.screen()?;
         others.extend(trainer.reckon(&trainer.fit(&mut rng)?)?.scores);
@@ -166,9 +166,9 @@ fn median(values: &[f32]) -> f32 {
     sorted[sorted.len() / 2]
 }
 
-/// Good pictures to fit on and to hold out, whole groups on one side; `turns` times, none held out twice, or as often as
+/// Good pictures to fit on and to hold out, whole groups on one side; `folds` times, none held out twice, or as often as
 /// there are enough.
-fn splits(good: &ImageCache<'_>, share: f64, turns: usize, rng: &mut ChaCha8Rng) -> Vec<(Vec<usize>, Vec<usize>)> {
+fn splits(good: &ImageCache<'_>, share: f64, folds: usize, rng: &mut ChaCha8Rng) -> Vec<(Vec<usize>, Vec<usize>)> {
     let mut groups: std::collections::BTreeMap<&str, Vec<usize>> = std::collections::BTreeMap::new();
     for i in 0..good.len() {
         groups.entry(good.group(i)).or_default().push(i);
@@ -178,7 +178,7 @@ fn splits(good: &ImageCache<'_>, share: f64, turns: usize, rng: &mut ChaCha8Rng)
     let want = ((good.len() as f64 * share).round() as usize).clamp(2, good.len() - 2);
     let mut splits = Vec::new();
     let mut from = 0;
-    while splits.len() < turns {
+    while splits.len() < folds {
         let mut held = Vec::new();
         let first = from;
         while held.len() < want && from < groups.len() {
