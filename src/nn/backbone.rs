@@ -76,7 +76,7 @@ pub struct Backbone {
 /// One feature tensor of a quantised backbone.
 #[derive(Clone, Debug)]
 pub struct Feature {
-    /// Name of the float tensor on its quantised grid.
+    /// Name of the float tensor after quantisation.
     pub tensor: String,
     /// Channels.
     pub channels: usize,
@@ -167,7 +167,7 @@ impl Backbone {
         Ok(Self { graph, opset, input, features, range, is_float: false, digest, name })
     }
 
-    /// The same, which stays in floats when it is quantised: to measure what int8 costs.
+    /// The same, but it stays in floats when it is quantised: to measure what int8 costs.
     #[must_use]
     pub fn in_floats(self) -> Self {
         Self { is_float: true, ..self }
@@ -264,7 +264,7 @@ impl Backbone {
         model
     }
 
-    /// Writes the quantised graph: the input's dequantisation, then every node with its operands on their grids.
+    /// Writes the quantised graph: the input's dequantisation, then every node with quantised operands.
     fn write(
         &self,
         height: usize,
@@ -276,7 +276,7 @@ impl Backbone {
         g.input("image", Elem::U8, &[1, 3, height, width]);
         let constants: HashMap<&str, &TensorProto> =
             self.graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
-        // Tensor name in the float graph -> name in the quantised one, and the scale of its grid if it has one.
+        // Tensor name in the float graph -> name in the quantised one, and its quantisation parameters if it has them.
         let mut renamed: HashMap<String, (String, Option<QuantParams>)> = HashMap::new();
         let mut skip = 0;
         let (scale, zero, after) = self.input_affine(&constants, &mut skip);
@@ -317,7 +317,7 @@ impl Backbone {
         Ok(g)
     }
 
-    /// The nodes at the graph's entry that only shift and scale the whole input, folded into the byte's meaning.
+    /// The nodes at the graph's entry that only shift and scale the whole input, folded into scale and zero point.
     ///
     /// Returns scale and zero for each channel and the tensor after those nodes; `skip` counts the nodes folded.
     fn input_affine(&self, constants: &HashMap<&str, &TensorProto>, skip: &mut usize) -> ([f32; 3], [f32; 3], String) {
@@ -387,7 +387,7 @@ fn uniform(v: &[f32; 3]) -> Option<f32> {
     (v[0] == v[1] && v[1] == v[2]).then_some(v[0])
 }
 
-/// The byte nearest to a zero point, if half a grey level of shift (1/255 of the range at most) gets there.
+/// The byte nearest to a zero point, if it is at most half a grey level away (1/510 of the range).
 fn near_byte(zero: f32) -> Option<u8> {
     let byte = zero.round_ties_even();
     ((0.0..=255.0).contains(&byte) && (byte - zero).abs() <= 0.5).then_some(byte as u8)
@@ -416,8 +416,8 @@ fn constants_to_initializers(graph: &mut GraphProto) {
     }
 }
 
-/// The activations that are put on a u8 grid: what convolutions (with their activation), additions, concatenations and
-/// average pools produce. Max pools and reshapes keep their input's values and need no grid of their own.
+/// The activations that are quantised to u8: what convolutions (with their activation), additions, concatenations and
+/// average pools produce. Max pools and reshapes keep their input's values, and so its parameters.
 fn quantised_tensors(graph: &GraphProto, features: &[String]) -> HashSet<String> {
     let mut readers: HashMap<&str, Vec<&NodeProto>> = HashMap::new();
     for node in &graph.node {
@@ -450,7 +450,7 @@ fn quantised_tensors(graph: &GraphProto, features: &[String]) -> HashSet<String>
             cut.insert(out.clone());
         }
     }
-    // The input's own shift and scale are folded into the byte; they get no grid.
+    // The input's own shift and scale are folded into its zero point and scale.
     if let Some(first) = graph.input.first() {
         let mut at = &first.name;
         while let Some([only]) = readers.get(at.as_str()).map(Vec::as_slice) {

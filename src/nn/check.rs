@@ -1,4 +1,4 @@
-//! What a model from outside must keep to before anything is built of it: nothing that it claims is taken for granted.
+//! Checks of a model from outside before anything is built from it: none of its claims is taken for granted.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,26 +8,26 @@ use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
 use super::onnx;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Operator sets of ONNX that are run.
+/// Supported operator sets of ONNX.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=21;
-/// The most elements of a tensor: more is a damaged file, or none that a board holds.
+/// The most elements of a tensor: more is a damaged file, or one that no board could hold.
 pub(super) const ELEMENTS_MAX: usize = 1 << 28;
-/// The most nodes: ten times those of the largest networks that a line has time for. What plans them is up to quadratic.
+/// The most nodes: ten times as many as the largest networks that a line has time for. Planning is up to quadratic.
 const NODES_MAX: usize = 1 << 14;
-/// The most activations one behind the other: networks have one or two. tract's time and memory for a chain of them grow
-/// with its square, 2.3 GB for 2,000.
+/// The most activations in a row: networks have one or two. tract's time and memory grow with the square of such a chain.
 const ACTIVATIONS_MAX: usize = 64;
 
-/// Whether a grid can have this step.
+/// Whether a quantised tensor can have this scale.
 pub(super) fn is_scale(step: f32) -> bool {
     step.is_normal() && step > 0.0
 }
 
-/// Whether `model` can be looked at without harm, and makes the `outputs`; `origin` names it.
+/// Whether `model` can be read safely and makes the `outputs`; `origin` names it.
 ///
 /// # Errors
-/// `Refused` for an operator set that is not run and for more nodes than are, `Corrupt` for constants that do not hold what they claim, scales that are
-/// no positive numbers, two nodes that make one tensor, outputs that none makes, and nodes that wait for themselves; with the name of each.
+/// `Refused` for an unsupported operator set and for too many nodes; `Corrupt`, with the name, for constants whose data does
+/// not match their sizes, scales that are not positive, two nodes that make one tensor, outputs that no node makes, and
+/// nodes that depend on themselves.
 pub(super) fn check(model: &ModelProto, outputs: &[String], origin: &str) -> Result<()> {
     let corrupt = |what: String| Error::new(ErrorKind::Corrupt, format!("{origin}: {what}: export or copy it again"));
     let is_standard = |domain: &str| domain.is_empty() || domain == "ai.onnx";
@@ -75,9 +75,9 @@ pub(super) fn check(model: &ModelProto, outputs: &[String], origin: &str) -> Res
     }
 }
 
-/// An activation behind more others in a row than are run.
+/// An activation that follows too many others in a row.
 fn longest(nodes: &[NodeProto], order: &[usize]) -> Option<usize> {
-    // Of each tensor, how many activations in a row it comes from.
+    // For each tensor, how many activations in a row it comes from.
     let mut rows: HashMap<&str, usize> = HashMap::new();
     order.iter().copied().find(|&i| {
         let node = &nodes[i];
@@ -90,13 +90,13 @@ fn longest(nodes: &[NodeProto], order: &[usize]) -> Option<usize> {
     })
 }
 
-/// A node as messages name it.
+/// The name of a node in messages.
 pub(super) fn called(node: &NodeProto) -> String {
     let name = if node.name.is_empty() { node.output.first() } else { Some(&node.name) };
     format!("node `{}` ({})", name.map_or("", |n| n), node.op_type)
 }
 
-/// Whether the sizes of a window are as many as its sides.
+/// Whether a window has one size for each of its sides.
 fn windows(node: &NodeProto) -> std::result::Result<(), String> {
     let length = |name: &str| node.attribute.iter().find(|a| a.name == name).map(|a| a.ints.len());
     let Some(sides) = length("kernel_shape").or(length("strides")).or(length("dilations")) else { return Ok(()) };
@@ -108,7 +108,7 @@ fn windows(node: &NodeProto) -> std::result::Result<(), String> {
     Ok(())
 }
 
-/// Whether a constant holds as many elements as its sizes say.
+/// Whether a constant has as many elements as its sizes say.
 fn claims(tensor: &TensorProto) -> std::result::Result<(), String> {
     let count = tensor.dims.iter().try_fold(1usize, |n, &d| n.checked_mul(usize::try_from(d).ok()?));
     let count = count.filter(|n| *n <= ELEMENTS_MAX).ok_or_else(|| format!("claims the sizes {:?}", tensor.dims))?;
@@ -117,7 +117,7 @@ fn claims(tensor: &TensorProto) -> std::result::Result<(), String> {
         Ok(DataType::Double | DataType::Int64 | DataType::Uint64) => 8,
         Ok(DataType::Float16 | DataType::Bfloat16 | DataType::Int16 | DataType::Uint16) => 2,
         Ok(DataType::Int8 | DataType::Uint8 | DataType::Bool) => 1,
-        // Others have lengths of their own, and are nothing that is run.
+        // Others have variable lengths, and are not supported.
         _ => return Ok(()),
     };
     if !tensor.external_data.is_empty() {
@@ -134,7 +134,7 @@ fn claims(tensor: &TensorProto) -> std::result::Result<(), String> {
     if held == count { Ok(()) } else { Err(format!("has the sizes {:?} and {held} elements", tensor.dims)) }
 }
 
-/// Nodes, each after those that make what it reads; else one that waits for itself.
+/// Nodes, each after those that make its inputs; or else a node that depends on itself.
 pub(super) fn order(nodes: &[NodeProto]) -> std::result::Result<Vec<usize>, usize> {
     let maker: HashMap<&str, usize> =
         nodes.iter().enumerate().flat_map(|(i, n)| n.output.iter().map(move |o| (o.as_str(), i))).collect();
@@ -147,7 +147,7 @@ pub(super) fn order(nodes: &[NodeProto]) -> std::result::Result<Vec<usize>, usiz
     let mut state = vec![State::New; nodes.len()];
     let mut order = Vec::with_capacity(nodes.len());
     for root in 0..nodes.len() {
-        // Nodes that wait, each with how many of its inputs have been looked at.
+        // Nodes that wait, each with how many of its inputs have been visited.
         let mut stack = vec![(root, 0)];
         while let Some((i, seen)) = stack.pop() {
             if state[i] == State::Done {

@@ -1,4 +1,9 @@
-//! The inference engine: ONNX graphs in, runnable plans out. Only `nn/` imports tract.
+//! The inference engine: ONNX graphs in, execution plans out. Only `nn/` imports tract.
+//!
+//! ```text
+//! file ─► check ─► qoperator (QDQ form) ─► fusion (finds ops in a graph_view) ─► subgraph (compiles and runs ops)
+//!                                             └► everything else: tract                └► int8 (kernels), pool
+//! ```
 
 mod attributes;
 pub mod backbone;

@@ -21,7 +21,7 @@ pub use slow::Remainder;
 pub enum Engine {
     /// Our int8 operators ([`super::int8`]).
     Int8,
-    /// tract's own, as the file writes them: in floats between a dequantisation and a quantisation.
+    /// tract's own, as the file writes them: in floats, between DequantizeLinear and QuantizeLinear.
     Stock,
 }
 
@@ -30,23 +30,23 @@ pub enum Engine {
 pub struct ExecutionPlan {
     runnable: Arc<TypedSimplePlan>,
     engine: Engine,
-    /// Why it is the stock engine where ours was asked for.
+    /// Why the stock engine runs it although ours was asked for.
     fallen_back: Option<Arc<str>>,
     input_shape: [usize; 4],
     elem: Elem,
-    /// Whether it asks where its picture lies ([`AT`]).
+    /// Whether it takes the position of its picture ([`AT`]).
     asks_where: bool,
 }
 
-/// The second input of a graph that knows what is usual where: row and column at which its picture begins, `[2]` i64.
+/// The second input of a graph with per-location statistics: row and column at which its picture begins, `[2]` i64.
 pub const AT: &str = "zoom_at";
 
-/// One thread's running state of a [`ExecutionPlan`]; keep it for as long as the thread runs, making one costs.
+/// One thread's state of an [`ExecutionPlan`]; keep it for as long as the thread runs, since making one is costly.
 pub struct Running {
     state: TypedSimpleState,
     /// Shared with the graph while it runs.
     input: Arc<Tensor>,
-    /// Row and column, where the graph asks.
+    /// Row and column, if the graph takes them.
     at: Option<Arc<Tensor>>,
     pool: Option<Arc<ThreadPool>>,
 }
@@ -54,7 +54,7 @@ pub struct Running {
 /// One output of a run.
 pub struct Output(TValue);
 
-/// The outputs of a run, in the order in which they were asked for; up to four need no list on the heap.
+/// The outputs of a run, in the order in which they were asked for; up to four fit without the heap.
 pub type Outputs = TVec<Output>;
 
 impl Output {
@@ -66,7 +66,7 @@ impl Output {
     /// The values of a float output, row-major.
     ///
     /// # Panics
-    /// If the output is not f32: which outputs a graph has is known where it is asked for.
+    /// If the output is not f32: callers know the types of the outputs that they ask for.
     pub fn f32(&self) -> &[f32] {
         self.0.try_as_plain_ram().and_then(|t| t.as_slice::<f32>()).expect("a float output")
     }
@@ -95,7 +95,7 @@ fn failed(origin: &str, e: TractError) -> Error {
 }
 
 impl ExecutionPlan {
-    /// Prepares `model` for inputs of `input_shape` (`[1, 3, H, W]`, `elem`; beside it [`AT`], where the outputs need that)
+    /// Prepares `model` for inputs of `input_shape` (`[1, 3, H, W]`, `elem`, and [`AT`] if the outputs depend on it)
     /// and prunes it to `outputs`.
     ///
     /// Order matters: types, constants, then declutter and optimise.
@@ -112,7 +112,7 @@ impl ExecutionPlan {
         Self::with(Engine::Int8, model, input_shape, elem, outputs, origin)
     }
 
-    /// As [`ExecutionPlan::new`], by another engine, to compare.
+    /// As [`ExecutionPlan::new`], with a given engine, for comparison.
     ///
     /// # Errors
     /// As [`ExecutionPlan::new`].
@@ -154,7 +154,7 @@ impl ExecutionPlan {
             typed.prop_consts()?;
             typed.into_decluttered()?.into_optimized()?.into_runnable()
         };
-        // tract trusts what it reads further than we do: a panic of its is a damaged model of ours.
+        // tract trusts its input more than we do: where it panics, the model is damaged.
         let build = |engine: Engine| -> TractResult<Arc<TypedSimplePlan>> {
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| build(engine)))
                 .unwrap_or_else(|_| Err(TractError::msg("the runtime gives up on it")))
@@ -163,7 +163,7 @@ impl ExecutionPlan {
             Ok(runnable) => (runnable, engine, None),
             Err(e) if engine == Engine::Stock => return Err(failed(origin, e)),
             Err(e) => {
-                // What our operators cannot do, tract may; who runs a line asks for [`ExecutionPlan::remainder`].
+                // tract may run what our operators cannot; whoever runs a line checks [`ExecutionPlan::remainder`].
                 let stock = build(Engine::Stock).map_err(|_| failed(origin, TractError::msg(format!("{e:#}"))))?;
                 (stock, Engine::Stock, Some(e.root_cause().to_string().into()))
             }
@@ -176,7 +176,7 @@ impl ExecutionPlan {
         self.input_shape.iter().product()
     }
 
-    /// What runs it: the stock engine where ours was asked for and could not.
+    /// What runs it: the stock engine if ours was asked for and could not.
     pub fn engine(&self) -> Engine {
         self.engine
     }
@@ -209,7 +209,7 @@ impl Running {
 
     /// Runs one input: `[1, 3, H, W]` u8, planar RGB (converted to float for a graph with a float input).
     ///
-    /// Beside what tract allocates for its operators, always as often, it allocates nothing.
+    /// Allocates nothing itself; tract allocates for its operators, the same number of times in each run.
     ///
     /// # Errors
     /// When the input has the wrong length or an operator fails.
@@ -217,8 +217,8 @@ impl Running {
         self.run_at(input, [0, 0])
     }
 
-    /// As [`run`](Self::run), of a picture that begins at a row and a column of what is around it; a graph that does not
-    /// ask for them ignores them.
+    /// As [`run`](Self::run), for a picture that begins at a row and a column of a larger one; a graph without [`AT`]
+    /// ignores them.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -253,7 +253,7 @@ fn asks_where(model: &ModelProto, outputs: &[String]) -> bool {
     graph.input.iter().skip(1).any(|i| i.name == AT) && kept.any(|(n, _)| n.input.iter().any(|name| name == AT))
 }
 
-/// A plan's inputs, with a picture and where it begins written into them.
+/// A plan's inputs, with a picture and its position written into them.
 fn filled(
     tensor: &mut Arc<Tensor>,
     place: Option<&mut Arc<Tensor>>,
@@ -272,7 +272,7 @@ fn filled(
 
 /// Writes bytes into a plan's input.
 fn fill(tensor: &mut Arc<Tensor>, input: &[u8]) -> TractResult<()> {
-    // No operator keeps its input, so that ours is alone again; if one did, it would keep the old one.
+    // No operator keeps its input, so this does not copy; if one did, it would keep the old tensor.
     let mut room = Arc::make_mut(tensor).try_as_plain_ram_mut()?;
     if let Ok(bytes) = room.as_slice_mut::<u8>() {
         bytes.copy_from_slice(input);

@@ -1,4 +1,4 @@
-//! A finished graph taken apart: what leads to a tensor, what follows from one, constants out and in.
+//! Graph surgery: the part that leads to a tensor, the part that follows from one, constants taken out and put in.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use tract_onnx::pb::{ModelProto, TensorProto};
 
 use super::onnx::{self, Elem, Graph, QuantParams};
 
-/// A file's graph, to be built on; its metadata is dropped.
+/// A file's graph, to be extended; its metadata is dropped.
 pub fn graph(model: ModelProto) -> Graph {
     let graph = model.graph.unwrap_or_default();
     Graph {
@@ -54,7 +54,7 @@ impl Graph {
         Self { nodes, initializers, inputs, outputs: Vec::new(), is_float: self.is_float }
     }
 
-    /// The grid of a tensor that [`Graph::fake_quantize`] made; `None` where none did.
+    /// Scale and zero point of a tensor that [`Graph::fake_quantize`] made; `None` if it did not.
     pub fn grid_of(&self, tensor: &str) -> Option<QuantParams> {
         let constant = |end: &str| self.initializers.iter().find(|t| t.name == format!("{tensor}.{end}"));
         let scale = *onnx::floats(constant("scale")?).ok()?.first()?;

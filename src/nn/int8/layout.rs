@@ -1,4 +1,4 @@
-//! How a convolution's windows and outputs are cut up for the kernels.
+//! How the windows and outputs of a convolution are divided among kernels.
 
 use super::epilogue::Blocks;
 use super::kernels::Kernels;
@@ -11,7 +11,7 @@ use super::winograd;
 /// How windows reach the kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KernelChoice {
-    /// Segments are read in place, with so many bytes each, of which the last ones may have weights of 0 only.
+    /// Segments are read in place, with so many bytes each; the last of them may have weights of 0 only.
     Direct(usize),
     /// Windows are copied a strip at a time, padded to whole units once rather than in each segment.
     Gathered,
@@ -23,7 +23,7 @@ pub(super) enum KernelChoice {
     Plain,
 }
 
-/// What is decided before weights are packed.
+/// Everything that is decided before weights are packed.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     pub choice: KernelChoice,

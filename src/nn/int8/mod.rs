@@ -7,13 +7,11 @@
 //! Accumulators are exact (wrapping i32, no saturating intermediate) and the epilogue is the same sequence of f32
 //! operations everywhere, so every instruction set gives the same bits, which are onnxruntime's.
 //!
-//! 3x3 windows of enough channels are taken in tiles by Avx2 and Neon (`winograd.rs`), in 16 multiplications instead of 36.
+//! Avx2 and Neon take 3x3 windows of enough channels in tiles (`winograd.rs`), with 16 multiplications instead of 36.
 //!
-//! Multiplications an instruction, of a 3x3 convolution of 128 channels: Neon 4.0 (6.4 in tiles), Dotprod 11.0, I8mm 16.5 (of a
-//! depthwise one 1.2, there is nothing to share). Vnni reaches 95 % of what VPDPBUSD does on registers alone.
-//!
-//! Groups of channels are convolutions of their own in the same dense kernels, neighbours together as far as they fill a
-//! vector of outputs. Weights beyond a signed byte are a sum of two or three, for which a kernel walks the same bytes again.
+//! Groups of channels are convolutions of their own in the same dense kernels; neighbouring groups run together as far as
+//! they fill a vector of outputs. Weights that do not fit into a signed byte are sums of two or three, for which a kernel
+//! walks the same bytes again.
 //!
 //! There is no im2col: a window's bytes are contiguous in each row of an NHWC image, so a kernel walks rows in place.
 //! Only windows whose bytes do not fill whole units of the instruction set (the first layer's 27) are gathered, 32

@@ -1,4 +1,4 @@
-//! Where a plan's time goes, node by node.
+//! How long each node of a plan takes.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ pub struct NodeTime {
     pub name: String,
     /// What runs it.
     pub operator: String,
-    /// What it holds, where it stands for several of the file's: operators of each kind.
+    /// If it stands for several of the file's nodes: how many operators of each kind it holds.
     pub holds: Option<String>,
     /// Its output's type and shape.
     pub output: String,
@@ -23,12 +23,12 @@ pub struct NodeTime {
     pub macs: u64,
     /// Whether they are those of 8-bit integers.
     pub is_int8: bool,
-    /// The least of several runs.
+    /// The shortest of several runs.
     pub time: Duration,
 }
 
 impl Running {
-    /// Runs `input` several times and says of each node how long it took, without tract's own work between nodes.
+    /// Runs `input` several times and returns how long each node took, without tract's own work between nodes.
     ///
     /// # Errors
     /// As [`Running::run`].
@@ -48,7 +48,7 @@ impl Running {
         for _ in 0..runs.max(1) {
             pool::run(self.pool.as_deref(), &mut one).map_err(|e| failed("the model", e))?;
         }
-        let told = |node: &TypedNode| -> TractResult<NodeTime> {
+        let described = |node: &TypedNode| -> TractResult<NodeTime> {
             let facts = model.node_input_facts(node.id)?;
             let (macs, is_int8) = macs(node, &facts);
             Ok(NodeTime {
@@ -62,6 +62,6 @@ impl Running {
             })
         };
         let is_run = |node: &&TypedNode| times[node.id] != Duration::MAX;
-        model.nodes.iter().filter(is_run).map(told).collect::<TractResult<_>>().map_err(|e| failed("the model", e))
+        model.nodes.iter().filter(is_run).map(described).collect::<TractResult<_>>().map_err(|e| failed("the model", e))
     }
 }

@@ -1,4 +1,4 @@
-//! What shapes tensors have, before anything is planned.
+//! Shapes of tensors, before anything is planned.
 
 use std::collections::HashSet;
 
@@ -12,13 +12,13 @@ use tract_onnx::tract_hir::internal::DimLike as _;
 
 use super::super::graph_view::Shapes;
 
-/// Constants of more elements than this are weights; shapes, axes and bounds are smaller.
+/// Constants with more elements are weights; shapes, axes and bounds are smaller.
 const SMALL: i64 = 64;
 
-/// Shapes of all tensors that can be told for these first inputs.
+/// Shapes of all tensors that follow from those of the first inputs.
 ///
 /// # Errors
-/// Where the graph contradicts itself, which is said again when it is planned.
+/// When the graph contradicts itself; planning it reports that again.
 pub(super) fn of(model: &ModelProto, inputs: &[InferenceFact]) -> TractResult<Shapes> {
     let mut model = tract_onnx::onnx().with_ignore_output_shapes(true).parse(&without_weights(model), None)?.model;
     inputs.iter().enumerate().try_for_each(|(i, fact)| model.set_input_fact(i, fact.clone()))?;
@@ -31,7 +31,7 @@ pub(super) fn of(model: &ModelProto, inputs: &[InferenceFact]) -> TractResult<Sh
     Ok(model.outlet_labels.iter().filter_map(shape).collect())
 }
 
-/// The same graph with stored weights as further inputs: what is constant, tract would dequantise here to throw it away,
+/// The same graph with quantised weights as further inputs: tract would dequantise constants here only to throw them away,
 /// at five times the cost of planning.
 fn without_weights(model: &ModelProto) -> ModelProto {
     let Some(graph) = &model.graph else { return model.clone() };

@@ -1,4 +1,4 @@
-//! What of a plan our int8 operators do not run.
+//! What our int8 operators do not run of a plan.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,26 +8,25 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::{ExecutionPlan, subgraph};
 
-/// A plan whose multiplications are more than this share in floats is slow. Recipes of ours leave their attention to
-/// tract by design: 1.6 % with 256 x 256 pixels, a fifth with 1,024 x 1,024. Those in floats leave everything, and
-/// take ten times as long.
+/// A plan with a larger share of its multiplications in floats is slow. Our recipes leave their attention to tract by
+/// design, which is well below; a recipe in floats leaves everything.
 const SHARE: f64 = 0.5;
 
-/// Multiplications of one run, and those of them that tract runs itself, in floats.
+/// Multiplications of one run, and how many of them tract runs, in floats.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remainder {
     /// All of them.
     pub macs: u64,
     /// In floats.
     pub in_floats: u64,
-    /// What runs these: operators by name, with how many there are of each.
+    /// The operators that run these, by name, with how many there are of each.
     pub operators: BTreeMap<String, usize>,
-    /// Why no int8 operator runs at all, where some were meant to.
+    /// Why no int8 operator runs at all, if some were meant to.
     pub fallen_back: Option<String>,
 }
 
 impl Remainder {
-    /// Of several plans together.
+    /// The sum over several plans.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.macs += other.macs;
@@ -39,7 +38,7 @@ impl Remainder {
         self
     }
 
-    /// Whether it takes several times as long as int8 operators would: they were refused, or have less than half of the
+    /// Whether it takes several times as long as with int8 operators: they were refused, or run less than half of the
     /// multiplications.
     pub fn is_slow(&self) -> bool {
         self.fallen_back.is_some() || self.in_floats as f64 > SHARE * self.macs as f64
@@ -63,7 +62,7 @@ impl fmt::Display for Remainder {
 }
 
 impl ExecutionPlan {
-    /// What of it tract runs itself. Cost: a look at each node.
+    /// What tract runs of it. Cost: one visit to each node.
     pub fn remainder(&self) -> Remainder {
         let model = self.runnable.model();
         let mut remainder =
