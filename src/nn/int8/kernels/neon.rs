@@ -1,21 +1,18 @@
 //! Every aarch64: SMULL and SMLAL2 add two products of i8 in an i16, SADALP adds pairs of those to an i32.
 
 mod dense;
+mod products;
 
 use std::arch::aarch64::*;
-use std::arch::asm;
 
 use super::super::epilogue::{Clamp, Sink};
 use super::super::packed::STRIP;
 use super::portable::some_channels;
 use super::winograd::{GROUP, Lines, PLACES, TILES, Tiles, WORDS, Winograd, winograd_with};
 use super::{Kernels, Strip, finish_with};
-use dense::dense;
+use dense::{LANES, UNIT, tile, tile_of_3};
+use products::{smlal2, smull2};
 
-/// Outputs of a panel.
-const LANES: usize = 8;
-/// Activations of a vector.
-const UNIT: usize = 16;
 /// Pixels of which a vector of channels each is quantised together.
 const TOGETHER: usize = 1;
 /// Channels of a vector of activations.
@@ -33,6 +30,26 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     depthwise,
     winograd: Some(Winograd { unit: 1, transform, multiply, finish }),
 };
+
+#[target_feature(enable = "neon")]
+fn dense(strip: &Strip<'_>, sink: &mut Sink<'_>) {
+    strip.check_dense(LANES, UNIT, 1);
+    let mut sums = [[0; LANES]; STRIP];
+    for panel in 0..strip.outputs.div_ceil(LANES) {
+        let mut pixel = 0;
+        while pixel < strip.pixels {
+            let sums = &mut sums[pixel..];
+            pixel += match (strip.packed.above_min, strip.pixels - pixel) {
+                (true, 1) => tile::<true, 1>(strip, panel, pixel, sums),
+                (true, 2) => tile::<true, 2>(strip, panel, pixel, sums),
+                (true, _) => tile_of_3(strip, panel, pixel, sums),
+                (false, 1) => tile::<false, 1>(strip, panel, pixel, sums),
+                (false, _) => tile::<false, 2>(strip, panel, pixel, sums),
+            };
+        }
+        finish(&sums[..strip.pixels], sink, 0, panel * LANES, strip.outputs);
+    }
+}
 
 /// Also the depthwise kernel of the later instruction sets: one product a channel and tap leaves SDOT nothing to add.
 #[target_feature(enable = "neon")]
@@ -127,60 +144,6 @@ fn two_taps<const PAIRS: bool>(acc: &mut [int32x4_t; 4], x: [int8x16_t; 2], w: [
         one_tap(acc, x[0], w[0]);
         one_tap(acc, x[1], w[1]);
     }
-}
-
-/// `vmull_high_s8`, which the compiler takes apart where one operand is constant in a loop: it moves the upper half of that
-/// out of the loop, and then needs that of each other by itself.
-#[target_feature(enable = "neon")]
-#[inline]
-fn smull2(x: int8x16_t, w: int8x16_t) -> int16x8_t {
-    let products;
-    // SAFETY: reads and writes registers only.
-    unsafe {
-        asm!(
-            "smull2 {p:v}.8h, {x:v}.16b, {w:v}.16b",
-            p = lateout(vreg) products,
-            x = in(vreg) x,
-            w = in(vreg) w,
-            options(pure, nomem, nostack, preserves_flags)
-        );
-    }
-    products
-}
-
-/// `vpaddq_s32`, which the compiler makes two shuffles and an addition of.
-#[target_feature(enable = "neon")]
-#[inline]
-fn addp(a: int32x4_t, b: int32x4_t) -> int32x4_t {
-    let sums;
-    // SAFETY: reads and writes registers only.
-    unsafe {
-        asm!(
-            "addp {s:v}.4s, {a:v}.4s, {b:v}.4s",
-            s = lateout(vreg) sums,
-            a = in(vreg) a,
-            b = in(vreg) b,
-            options(pure, nomem, nostack, preserves_flags)
-        );
-    }
-    sums
-}
-
-/// `vmlal_high_s8`, as [`smull2`].
-#[target_feature(enable = "neon")]
-#[inline]
-fn smlal2(mut sums: int16x8_t, x: int8x16_t, w: int8x16_t) -> int16x8_t {
-    // SAFETY: reads and writes registers only.
-    unsafe {
-        asm!(
-            "smlal2 {s:v}.8h, {x:v}.16b, {w:v}.16b",
-            s = inout(vreg) sums,
-            x = in(vreg) x,
-            w = in(vreg) w,
-            options(pure, nomem, nostack, preserves_flags)
-        );
-    }
-    sums
 }
 
 #[target_feature(enable = "neon")]

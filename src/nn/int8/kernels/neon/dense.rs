@@ -1,12 +1,15 @@
-//! Dense tiles: three pixels by a panel of eight outputs, in as many registers as there are.
+//! Dense tiles: up to three pixels by a panel of eight outputs, in as many registers as there are.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::super::super::epilogue::Sink;
-use super::super::super::packed::STRIP;
 use super::super::Strip;
-use super::{LANES, UNIT, addp, finish, smlal2, smull2};
+use super::products::{smlal2, smull2};
+
+/// Outputs of a panel.
+pub(super) const LANES: usize = 8;
+/// Activations of a vector.
+pub(super) const UNIT: usize = 16;
 
 /// The products of 16 activations each of 3 pixels with the weights of 8 outputs: loads them, and `$add`s pairs of products
 /// to v8 to v15 for the first pixel, v16 to v23 and v24 to v31 for the others.
@@ -62,30 +65,10 @@ macro_rules! asm_of_3 {
     };
 }
 
-#[target_feature(enable = "neon")]
-pub(super) fn dense(strip: &Strip<'_>, sink: &mut Sink<'_>) {
-    strip.check_dense(LANES, UNIT, 1);
-    let mut sums = [[0; LANES]; STRIP];
-    for panel in 0..strip.outputs.div_ceil(LANES) {
-        let mut pixel = 0;
-        while pixel < strip.pixels {
-            let sums = &mut sums[pixel..];
-            pixel += match (strip.packed.above_min, strip.pixels - pixel) {
-                (true, 1) => tile::<true, 1>(strip, panel, pixel, sums),
-                (true, 2) => tile::<true, 2>(strip, panel, pixel, sums),
-                (true, _) => tile_of_3(strip, panel, pixel, sums),
-                (false, 1) => tile::<false, 1>(strip, panel, pixel, sums),
-                (false, _) => tile::<false, 2>(strip, panel, pixel, sums),
-            };
-        }
-        finish(&sums[..strip.pixels], sink, 0, panel * LANES, strip.outputs);
-    }
-}
-
 /// The sums of `M` pixels by one panel; how many pixels. `PAIRS`: no weight is -128, so that two products fit into an i16.
 #[target_feature(enable = "neon")]
 #[inline]
-fn tile<const PAIRS: bool, const M: usize>(
+pub(super) fn tile<const PAIRS: bool, const M: usize>(
     strip: &Strip<'_>,
     panel: usize,
     pixel: usize,
@@ -134,7 +117,7 @@ fn tile<const PAIRS: bool, const M: usize>(
 /// registers there are: the compiler would spill.
 #[target_feature(enable = "neon")]
 #[inline]
-fn tile_of_3(strip: &Strip<'_>, panel: usize, pixel: usize, sums: &mut [[i32; LANES]]) -> usize {
+pub(super) fn tile_of_3(strip: &Strip<'_>, panel: usize, pixel: usize, sums: &mut [[i32; LANES]]) -> usize {
     let packed = strip.packed;
     let mut acc = [[vdupq_n_s32(0); LANES]; 3];
     let [a, b, c] = &mut acc;
@@ -194,4 +177,22 @@ fn put_tile<const M: usize>(
         }
     }
     M
+}
+
+/// `vpaddq_s32`, which the compiler makes two shuffles and an addition of.
+#[target_feature(enable = "neon")]
+#[inline]
+fn addp(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+    let sums;
+    // SAFETY: reads and writes registers only.
+    unsafe {
+        asm!(
+            "addp {s:v}.4s, {a:v}.4s, {b:v}.4s",
+            s = lateout(vreg) sums,
+            a = in(vreg) a,
+            b = in(vreg) b,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sums
 }
