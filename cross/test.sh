@@ -69,7 +69,5 @@ for each in "$@"; do
     fi
     # No -L: the program is static, and a second C library beside it would hang its first thread.
     export "CARGO_TARGET_${upper}_RUNNER=$emulator -cpu $cpu" ZOOMGATE_RUNNER="$emulator -cpu $cpu"
-    # Lessons start the program again where this is not set, which under an emulator the kernel cannot.
-    export CANDLE_NUM_THREADS=1
     "${tests[@]}" --no-fail-fast -- "${chosen[@]}"
 done

@@ -85,13 +85,8 @@ impl Cli {
     /// Whatever the subcommand gives; `main` prints it and maps it to an exit code.
     pub fn run(self) -> Result<()> {
         #[cfg(feature = "teach")]
-        match self.command {
-            Command::Demo(_) => background::give_tensors_one_thread(),
-            Command::Teach(_) | Command::Trial(_) => {
-                background::give_tensors_one_thread();
-                background::stand_back();
-            }
-            _ => {}
+        if matches!(self.command, Command::Teach(_) | Command::Trial(_)) {
+            background::stand_back();
         }
         match self.command {
             #[cfg(feature = "teach")]

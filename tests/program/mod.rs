@@ -24,12 +24,9 @@ pub fn command(path: impl AsRef<OsStr>) -> Command {
 /// The program's path.
 pub const PATH: &str = env!("CARGO_BIN_EXE_zoomgate");
 
-/// The program, not yet started, without the environment's wishes for its log and its threads.
+/// The program, not yet started, without the environment's wishes for its log.
 pub fn program() -> Command {
     let mut command = command(PATH);
     command.env_remove("RUST_LOG");
-    if std::env::var_os("ZOOMGATE_RUNNER").is_none() {
-        command.env_remove("CANDLE_NUM_THREADS");
-    }
     command
 }
