@@ -382,7 +382,7 @@ fn a_lesson_stands_back_and_is_the_same_for_any_number_of_threads() {
         let arguments = ["teach", "--json", "--size", "96", "--steps", "20", "--prototypes", "16", "--good"];
         let bad = TAUGHT.at(&format!("test/{}", DefectKind::MissingHole.name()));
         command.args(arguments).arg(TAUGHT.at("train/good")).arg("--bad").arg(bad).arg("--out").arg(&out);
-        command.env("RAYON_NUM_THREADS", threads);
+        command.env("RAYON_NUM_THREADS", threads).env("SOURCE_DATE_EPOCH", "1700000000");
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut seen = BTreeSet::new();
         // Until it closes its end, a look every ten milliseconds: who spins here takes the processors from the lesson.
