@@ -4,7 +4,7 @@ pub mod aligned;
 pub mod crop;
 pub mod empty;
 pub mod frozen;
-pub mod levels;
+pub mod intensity;
 pub mod model;
 pub mod notes;
 pub mod overlay;

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::aligned::Aligning;
 use super::crop::{self, Chart, Map};
-use super::levels::Levels;
+use super::intensity::IntensityNorm;
 use super::recipe::{KEEPSAKE_KEY, Recipe};
 use super::register::Aligner;
 use super::scene::{self, Scene};
@@ -267,8 +267,9 @@ impl Inspector {
         let correction = self.aligning.find(frame, self.aligner.as_deref());
         let whole = View::whole(frame.width, frame.height);
         self.aligning.sample(frame, &whole, &mut self.input);
-        let levels = self.recipe.light.map_or_else(Levels::identity, |light| Levels::of(&self.input, &light));
-        levels.apply(&mut self.input);
+        let norm =
+            self.recipe.light.map_or_else(IntensityNorm::identity, |light| IntensityNorm::of(&self.input, &light));
+        norm.apply(&mut self.input);
         dump("full", &self.input, [0, 0]);
         let converted = Instant::now();
         let out = self.full.run(&self.input)?;
@@ -294,7 +295,7 @@ impl Inspector {
         let mut crops = super::Crops::default();
         for (i, view) in self.views.iter().enumerate() {
             self.aligning.sample(frame, view, &mut self.input);
-            levels.apply(&mut self.input);
+            norm.apply(&mut self.input);
             let at = self.recipe.crop.chart.map_or([0, 0], |chart| chart.at(view, &whole));
             dump(["zoom0", "zoom1", "zoom2", "zoom3"][i], &self.input, at);
             let ready = Instant::now();

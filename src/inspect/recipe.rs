@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Evidence;
 use super::crop::CropPolicy;
-use super::levels::Light;
+use super::intensity::IntensityStats;
 use super::register::Registration;
 use super::sight::Sight;
 use crate::error::{Error, ErrorKind, Result};
@@ -38,7 +38,7 @@ pub struct Recipe {
     pub backbone: BackboneNote,
     /// What every frame's light is brought to; `None` in recipes of schema 1, which take frames as they are.
     #[serde(default)]
-    pub light: Option<Light>,
+    pub light: Option<IntensityStats>,
     /// What a frame must show to be judged; `None` in recipes of before, which judge every frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sight: Option<Sight>,

@@ -37,7 +37,7 @@ use super::trainer::{Screened, Trainer};
 use super::view::{Alignment, Known};
 use super::weights::{self, PER_VIEW};
 use crate::error::{Error, ErrorKind, Result};
-use crate::inspect::levels::Light;
+use crate::inspect::intensity::IntensityStats;
 use crate::inspect::model::Model;
 use crate::inspect::recipe::{KEEPSAKE_KEY, Recipe};
 use crate::inspect::register::Aligner;
@@ -99,11 +99,12 @@ impl Old {
     /// The features that the recipe's graph makes, with the shape that they have when it runs. Cost: a pass.
     fn space(graph: &Graph, recipe: &Recipe, origin: &str) -> Result<FeatureGraph> {
         let features = graph.up_to(&["x".to_owned()]);
-        let quant = features.grid_of("x").filter(|_| recipe.light == Some(Light::default())).ok_or_else(|| {
-            let message =
-                format!("{origin} looks at pictures in another way than this zoomgate teaches: teach it once more");
-            Error::new(ErrorKind::Refused, message)
-        })?;
+        let quant =
+            features.grid_of("x").filter(|_| recipe.light == Some(IntensityStats::default())).ok_or_else(|| {
+                let message =
+                    format!("{origin} looks at pictures in another way than this zoomgate teaches: teach it once more");
+                Error::new(ErrorKind::Refused, message)
+            })?;
         let input = [recipe.input.height, recipe.input.width];
         let space = FeatureGraph { graph: features, grid: [0; 2], channels: 0, quant, input };
         match *space.extractor()?.shape()? {

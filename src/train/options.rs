@@ -5,7 +5,7 @@ use super::bank::PROTOTYPES;
 use super::picture::Picture;
 use super::promise;
 use crate::frame::variation::Variation;
-use crate::inspect::levels::Light;
+use crate::inspect::intensity::IntensityStats;
 
 /// The fewest good pictures that can be taught: chosen so that two can be held out and six fitted. The promise that so
 /// few allow is weak, and says so; see [`promise::promise`].
@@ -73,7 +73,7 @@ impl Default for Options {
 
 impl Options {
     /// What every frame's light is brought to.
-    pub fn light(&self) -> Option<Light> {
-        self.ingredients.light.then(Light::default)
+    pub fn light(&self) -> Option<IntensityStats> {
+        self.ingredients.light.then(IntensityStats::default)
     }
 }

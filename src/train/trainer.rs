@@ -23,7 +23,7 @@ use crate::frame::Frame;
 use crate::frame::geometry::{Roi, View};
 use crate::inspect::aligned::Part;
 use crate::inspect::crop::{self, Chart, CropPolicy, Map};
-use crate::inspect::levels::{Levels, Light};
+use crate::inspect::intensity::{IntensityNorm, IntensityStats};
 use crate::inspect::preprocess::Scratch;
 use crate::inspect::sight::Sight;
 
@@ -83,16 +83,16 @@ pub(super) fn whole(frame: &Frame) -> View {
 }
 
 /// A view as the device's model will see it: sampled, in the light of its frame.
-fn render(part: &Part, view: &View, size: [usize; 2], light: Option<Light>) -> Vec<u8> {
+fn render(part: &Part, view: &View, size: [usize; 2], light: Option<IntensityStats>) -> Vec<u8> {
     let mut scratch = Scratch::default();
     let mut out = vec![0; 3 * size[0] * size[1]];
     let full = whole(part);
     part.sample(&full, size, &mut out, &mut scratch);
-    let levels = light.map_or_else(Levels::identity, |light| Levels::of(&out, &light));
+    let norm = light.map_or_else(IntensityNorm::identity, |light| IntensityNorm::of(&out, &light));
     if *view != full {
         part.sample(view, size, &mut out, &mut scratch);
     }
-    levels.apply(&mut out);
+    norm.apply(&mut out);
     out
 }
 
@@ -119,7 +119,7 @@ pub(super) fn calibration_views(
     fit: &[usize],
     bad: &ImageCache<'_>,
     size: [usize; 2],
-    light: Option<Light>,
+    light: Option<IntensityStats>,
     rng: &mut ChaCha8Rng,
 ) -> Result<Vec<Vec<u8>>> {
     let mut views = Vec::new();

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::frame::geometry::View;
 use crate::inspect::crop::CropPolicy;
-use crate::inspect::levels::{Levels, Light};
+use crate::inspect::intensity::{IntensityNorm, IntensityStats};
 use crate::inspect::preprocess::{Scratch, sample};
 use crate::stats;
 
@@ -89,7 +89,7 @@ fn time(name: &'static str, [height, width]: [usize; 2], runs: u16) -> Result<Ti
     let side = CropPolicy::default().side_min;
     let crop = View { x: 300.25, y: 200.75, width: whole.width * side, height: whole.height * side };
     let (mut full, mut zoom) = (vec![0; 3 * height * width], vec![0; 3 * height * width]);
-    let (mut scratch, light) = (Scratch::default(), Light::default());
+    let (mut scratch, light) = (Scratch::default(), IntensityStats::default());
     let mut steps = [const { Vec::new() }; 5];
     for i in 0..runs + 2 {
         let start = Instant::now();
@@ -97,14 +97,14 @@ fn time(name: &'static str, [height, width]: [usize; 2], runs: u16) -> Result<Ti
         let converted = Instant::now();
         sample(black_box(&frame), &whole, width, height, black_box(&mut full), &mut scratch);
         let seen = Instant::now();
-        let levels = Levels::of(&full, &light);
-        levels.apply(black_box(&mut full));
+        let norm = IntensityNorm::of(&full, &light);
+        norm.apply(black_box(&mut full));
         let levelled = Instant::now();
         // Each crop is another one.
         let crop = View { x: crop.x + f64::from(i % 64), ..crop };
         sample(black_box(&frame), &crop, width, height, black_box(&mut zoom), &mut scratch);
         let cropped = Instant::now();
-        levels.apply(black_box(&mut zoom));
+        norm.apply(black_box(&mut zoom));
         let end = Instant::now();
         if i >= 2 {
             let levels = (levelled - seen) + (end - cropped);

@@ -1,4 +1,4 @@
-//! The light taken out of a picture: every frame is brought to one brightness and one contrast before the model sees it.
+//! Intensity normalisation: every frame is brought to one brightness and one contrast before the model sees it.
 //!
 //! A lamp that ages by a third moves every feature of every part; no threshold survives that, and no network of this size
 //! was taught to ignore it. One affine map for the whole frame and all three colours leaves colours and everything
@@ -14,14 +14,14 @@ const MIDDLE: f64 = 128.0;
 
 /// What every frame is brought to; part of the recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Light {
+pub struct IntensityStats {
     /// Standard deviation of the full view's pixel values.
     pub contrast: f32,
     /// Largest factor on a frame's contrast: an empty belt must not become a picture of its noise.
     pub gain_max: f32,
 }
 
-impl Default for Light {
+impl Default for IntensityStats {
     fn default() -> Self {
         Self { contrast: 42.0, gain_max: 4.0 }
     }
@@ -29,16 +29,16 @@ impl Default for Light {
 
 /// The map for one frame: `(v - mean) * gain + 128`, rounded and clamped.
 #[derive(Clone, Copy, Debug)]
-pub struct Levels(Affine);
+pub struct IntensityNorm(Affine);
 
-impl Levels {
+impl IntensityNorm {
     /// Leaves everything as it is.
     pub fn identity() -> Self {
         Self(Affine::IDENTITY)
     }
 
-    /// From the full view's model input, `[3, H, W]` u8, before any levels. Cost: one read of the input.
-    pub fn of(input: &[u8], light: &Light) -> Self {
+    /// From the full view's model input, `[3, H, W]` u8, before any normalisation. Cost: one read of the input.
+    pub fn of(input: &[u8], light: &IntensityStats) -> Self {
         let (sum, square) = moments(input);
         let n = input.len().max(1) as f64;
         let mean = sum as f64 / n;
@@ -59,7 +59,7 @@ mod tests {
 
     fn levelled(pixels: impl Iterator<Item = f32>) -> Vec<u8> {
         let mut v: Vec<u8> = pixels.map(|p| p.round().clamp(0.0, 255.0) as u8).collect();
-        Levels::of(&v, &Light::default()).apply(&mut v);
+        IntensityNorm::of(&v, &IntensityStats::default()).apply(&mut v);
         v
     }
 
