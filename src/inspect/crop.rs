@@ -26,7 +26,7 @@ pub struct CropPolicy {
     /// The frame in cells of the zoomed view, where crops are of one size and lie on its cells; `None` where they are of
     /// any size and lie anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub chart: Option<Chart>,
+    pub chart: Option<CropLattice>,
 }
 
 fn is_aimed() -> bool {
@@ -48,7 +48,7 @@ impl CropPolicy {
 /// cells, so that the same place of every part falls into the same cell of the chart, and what is usual there can be
 /// learnt: a crop that lies anywhere can only be compared with all of the part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Chart {
+pub struct CropLattice {
     /// Rows, even.
     pub rows: usize,
     /// Columns, even.
@@ -61,7 +61,7 @@ pub struct Chart {
 /// Crops begin on multiples of so many cells: the features of a network repeat when the picture moves by the stride of
 /// its coarsest ones, which is two cells.
 const STEP: usize = 2;
-/// [`Chart::margin`]: on the simulated belt at 1280x1024 the zoom's normality tells
+/// [`CropLattice::margin`]: on the simulated belt at 1280x1024 the zoom's normality tells
 /// defects that it looks at from good parts with an AUROC of .94 without a margin and of 1.00 with this one.
 const MARGIN: usize = 4;
 
@@ -71,7 +71,7 @@ const COMPARED: f64 = 0.25;
 /// Rows and columns of the smallest crop that has a margin.
 const CELLS_MIN: usize = 20;
 
-impl Chart {
+impl CropLattice {
     /// For crops of about `share` of the full view's size, or more where `grid` is small, seen by a model with this `grid`
     /// of rows and columns, even; `None` where a crop of so few cells has no room for a margin.
     pub fn new(grid: [usize; 2], share: f64) -> Option<Self> {
@@ -342,8 +342,8 @@ mod tests {
     fn on_a_chart_crops_are_of_one_size_on_even_cells_and_hold_the_peak() {
         let full = View { x: 0.0, y: 0.0, width: 1280.0, height: 1024.0 };
         let (rows, columns) = (28, 36);
-        let chart = Chart::new([rows, columns], 0.35).unwrap();
-        assert_eq!(chart, Chart { rows: 88, columns: 110, margin: 4 });
+        let chart = CropLattice::new([rows, columns], 0.35).unwrap();
+        assert_eq!(chart, CropLattice { rows: 88, columns: 110, margin: 4 });
         let policy = CropPolicy { count: 3, chart: Some(chart), ..CropPolicy::default() };
         let mut scratch = Scratch::default();
         for peak in 0..rows * columns {
@@ -368,7 +368,7 @@ mod tests {
             assert!(v.y + cell_y <= y && y <= v.y + v.height - cell_y, "{y} in {v:?}");
         }
         assert!(chart.holds([rows, columns]) && !chart.holds([rows, 112]) && !chart.holds([8, 8]));
-        assert!(Chart::new([20, 32], 1.0).unwrap().holds([20, 32]), "as large as the frame");
-        assert_eq!(Chart::new([18, 40], 0.35), None, "too few cells");
+        assert!(CropLattice::new([20, 32], 1.0).unwrap().holds([20, 32]), "as large as the frame");
+        assert_eq!(CropLattice::new([18, 40], 0.35), None, "too few cells");
     }
 }

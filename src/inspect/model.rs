@@ -8,7 +8,7 @@ use std::time::Instant;
 use sha2::{Digest as _, Sha256};
 
 use super::aligned::Aligning;
-use super::crop::{self, Chart, Map};
+use super::crop::{self, CropLattice, Map};
 use super::intensity::IntensityNorm;
 use super::recipe::{KEEPSAKE_KEY, Recipe};
 use super::register::Aligner;
@@ -181,7 +181,7 @@ impl Model {
 }
 
 /// Whether a recipe's graph has the tables of this chart.
-fn has(model: &ModelProto, chart: &Chart) -> bool {
+fn has(model: &ModelProto, chart: &CropLattice) -> bool {
     let places = surgery::constant(model, "zoom.distance.usual.all").map(|t| t.dims.clone());
     let steps = surgery::constant(model, "zoom.places.steps").map(|t| t.raw_data.clone());
     let expected = [chart.columns as i64, 1].map(i64::to_le_bytes).concat();

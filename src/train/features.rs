@@ -44,7 +44,7 @@ pub struct FeatureGraph {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Codes {
     values: Arc<[u8]>,
-    /// Row and column at which a zoomed view begins on the [chart](crate::inspect::crop::Chart); zeros for others.
+    /// Row and column at which a zoomed view begins on the [lattice](crate::inspect::crop::CropLattice); zeros for others.
     pub at: [usize; 2],
 }
 

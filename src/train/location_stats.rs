@@ -4,10 +4,10 @@
 //! those of the whole map, as far as parts are few; where parts lie anywhere, every place looks the same and the
 //! standardisation is that of the whole map.
 //!
-//! The places of full views are their cells. Those of zoomed views are the cells of a [chart](Chart) of the whole frame,
+//! The places of full views are their cells. Those of zoomed views are the cells of a [lattice](CropLattice) of the whole frame,
 //! of which each view shows some.
 
-use crate::inspect::crop::Chart;
+use crate::inspect::crop::CropLattice;
 
 /// Weight of the whole map's statistics, in parts.
 const SHRINK: f64 = 8.0;
@@ -19,7 +19,7 @@ pub struct Layout {
     pub grid: [usize; 2],
     /// Rows and columns of all places: the grid itself where every view shows the same.
     pub extent: [usize; 2],
-    /// Cells along the edges of a view that show no place (see [`Chart::margin`]).
+    /// Cells along the edges of a view that show no place (see [`CropLattice::margin`]).
     pub margin: usize,
 }
 
@@ -30,7 +30,7 @@ impl Layout {
     }
 
     /// Views begin anywhere on a chart.
-    pub fn on(chart: &Chart, grid: [usize; 2]) -> Self {
+    pub fn on(chart: &CropLattice, grid: [usize; 2]) -> Self {
         Self { grid, extent: [chart.rows, chart.columns], margin: chart.margin }
     }
 

@@ -497,7 +497,7 @@ mod tests {
             }
         }
         // Crops begin where the chart ends.
-        let chart = Some(crate::inspect::crop::Chart { rows: 8, columns: 10, margin: 0 });
+        let chart = Some(crate::inspect::crop::CropLattice { rows: 8, columns: 10, margin: 0 });
         let at = Features { chart, ..features(grid, channels) };
         assert!(ReplayMemory::decode(&together(&whole, &rest), "r.onnx", &at).is_err());
         // Another graph's.

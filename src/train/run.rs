@@ -18,7 +18,7 @@ use super::progress::Progress;
 use super::sight;
 use super::trainer::{Screened, Trainer, calibration_views};
 use crate::error::{Error, ErrorKind, Result};
-use crate::inspect::crop::{Chart, CropPolicy};
+use crate::inspect::crop::{CropLattice, CropPolicy};
 use crate::inspect::recipe::{Recipe, Standard};
 use crate::inspect::register::{self, Aligner, Grey, Registration, as_they_lie, mean_of};
 use crate::nn::backbone::Backbone;
@@ -90,7 +90,8 @@ pub fn train(
     let space = FeatureGraph::fit(floats.as_ref().unwrap_or(backbone), size[0], size[1], &views)?;
     let extractor = space.extractor()?;
     let screened = Screened::default();
-    let chart = if options.ingredients.chart { Chart::new(space.grid, CropPolicy::default().side_min) } else { None };
+    let chart =
+        if options.ingredients.chart { CropLattice::new(space.grid, CropPolicy::default().side_min) } else { None };
     let mut trainer =
         Trainer { sight: seen, good, bad, fit, held, space, extractor, chart, screened, prints, options, progress };
     let mut warnings = words;

@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::frame::geometry::{Roi, View};
 use crate::inspect::aligned::Part;
-use crate::inspect::crop::{self, Chart, CropPolicy, Map};
+use crate::inspect::crop::{self, CropLattice, CropPolicy, Map};
 use crate::inspect::intensity::{IntensityNorm, IntensityStats};
 use crate::inspect::preprocess::Scratch;
 use crate::inspect::sight::Sight;
@@ -67,7 +67,7 @@ pub(super) struct Trainer<'a> {
     pub(super) space: FeatureGraph,
     pub(super) extractor: Extractor,
     /// On which crops lie.
-    pub(super) chart: Option<Chart>,
+    pub(super) chart: Option<CropLattice>,
     /// What the first look gave.
     pub(super) screened: Screened,
     /// Fingerprints of the good and of the bad pictures.
@@ -419,7 +419,7 @@ impl Trainer<'_> {
     }
 
     /// Zoomed views, those with these numbers, anywhere on each of the `n`-th few good parts that are fitted on.
-    fn sweep(&self, chart: &Chart, n: usize, views: std::ops::Range<usize>) -> Result<Vec<Codes>> {
+    fn sweep(&self, chart: &CropLattice, n: usize, views: std::ops::Range<usize>) -> Result<Vec<Codes>> {
         let parts = &self.fit[n * SWEPT..self.fit.len().min((n + 1) * SWEPT)];
         let part = |(at, &i): (usize, &usize)| {
             let part = self.good.part(i)?;

@@ -3,7 +3,7 @@
 
 use super::{EvidenceConstants, OverallConstants, Promise, Recipe, SelfTest, Standard, ViewConstants};
 use crate::inspect::CROPS_MAX;
-use crate::inspect::crop::{Chart, CropPolicy};
+use crate::inspect::crop::{CropLattice, CropPolicy};
 use crate::inspect::sight::Sight;
 
 /// Sides and area of the model's input, in pixels: those of `--size 1024` in any aspect.
@@ -83,7 +83,7 @@ fn is_crop(crop: &CropPolicy) -> bool {
 }
 
 /// Whether something is left of it without its margin.
-fn is_chart(chart: &Chart) -> bool {
+fn is_chart(chart: &CropLattice) -> bool {
     let is_side = |cells: usize| cells <= CHART_MAX && cells > 2 * chart.margin;
     chart.margin <= CHART_MAX && is_side(chart.rows) && is_side(chart.columns)
 }

@@ -3,7 +3,7 @@
 use super::super::head::Head;
 use super::{CANDIDATES, Header, Kind, POOLED};
 use crate::inspect::CROPS_MAX;
-use crate::inspect::crop::Chart;
+use crate::inspect::crop::CropLattice;
 
 /// The most bytes of views that are kept, unpacked. Chosen: eight megabytes of real features unpack to a hundred.
 const UNPACKED_MAX: usize = 512 << 20;
@@ -21,7 +21,7 @@ const FAR: f64 = 1e6;
 pub(in crate::train) struct Features {
     pub(in crate::train) grid: [usize; 2],
     pub(in crate::train) channels: usize,
-    pub(in crate::train) chart: Option<Chart>,
+    pub(in crate::train) chart: Option<CropLattice>,
 }
 
 impl Features {
