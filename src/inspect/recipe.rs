@@ -127,7 +127,7 @@ pub struct EvidenceConstants {
 
 /// As [`EvidenceConstants`], of an evidence without a map.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OverallConstants {
+pub struct ImageClassifierConstants {
     /// Of the image's evidence, over held-out good parts.
     pub image: Standard,
     /// Weight in the view's sum, ≥ 0.
@@ -143,7 +143,7 @@ pub struct ViewConstants {
     pub known: Option<EvidenceConstants>,
     /// What the whole view looks like; `None` without known bads and in recipes of schema 1.
     #[serde(default)]
-    pub overall: Option<OverallConstants>,
+    pub overall: Option<ImageClassifierConstants>,
     /// Standardisation of the view's own weighted sum (for `score_full`, `score_zoom`).
     pub sum: Standard,
 }

@@ -188,7 +188,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::inspect::recipe::{EvidenceConstants, OverallConstants};
+    use crate::inspect::recipe::{EvidenceConstants, ImageClassifierConstants};
 
     fn good(i: usize) -> Evidence {
         let at = |step: usize| ((i * step) % 60) as f32 / 10.0;
@@ -202,7 +202,7 @@ mod tests {
         ViewConstants {
             normality: EvidenceConstants { image: image(|e| e.normality), cell, weight: weights[0] },
             known: Some(known),
-            overall: Some(OverallConstants { image: image(|e| e.overall.unwrap()), weight: weights[2] }),
+            overall: Some(ImageClassifierConstants { image: image(|e| e.overall.unwrap()), weight: weights[2] }),
             sum: cell,
         }
     }

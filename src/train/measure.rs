@@ -10,7 +10,7 @@ use super::weights::PER_VIEW;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::Evidence;
 use crate::inspect::model::evidence;
-use crate::inspect::recipe::{EvidenceConstants, OverallConstants, Standard, ViewConstants};
+use crate::inspect::recipe::{EvidenceConstants, ImageClassifierConstants, Standard, ViewConstants};
 use crate::nn::onnx::{self, Elem};
 use crate::nn::plan::ExecutionPlan;
 
@@ -114,13 +114,13 @@ impl Measured {
             let image: Vec<f32> = self.evidences.iter().map(value).collect();
             // An evidence that says the same of every part says nothing; its rounding noise must not be blown up.
             let (low, high) = image.iter().fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
-            OverallConstants {
+            ImageClassifierConstants {
                 image: Standard::of(&image),
                 weight: if high - low > CONSTANT { weights[part] } else { 0.0 },
             }
         };
         let constants = |part: usize, value: &dyn Fn(&Evidence) -> f32| {
-            let OverallConstants { image, weight } = image(part, value);
+            let ImageClassifierConstants { image, weight } = image(part, value);
             let cells: Vec<f32> = self
                 .maps
                 .iter()

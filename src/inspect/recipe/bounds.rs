@@ -1,7 +1,7 @@
 //! What a recipe's notes may say: a file from elsewhere is held to what a lesson can have written before anything is
 //! allocated, divided or cut by it.
 
-use super::{EvidenceConstants, OverallConstants, Promise, Recipe, SelfTest, Standard, ViewConstants};
+use super::{EvidenceConstants, ImageClassifierConstants, Promise, Recipe, SelfTest, Standard, ViewConstants};
 use crate::inspect::CROPS_MAX;
 use crate::inspect::crop::{CropLattice, CropPolicy};
 use crate::inspect::sight::Sight;
@@ -61,7 +61,7 @@ fn is_evidence(c: &EvidenceConstants) -> bool {
     is_standard(&c.image) && is_standard(&c.cell) && is_weight(c.weight)
 }
 
-fn is_overall(c: &OverallConstants) -> bool {
+fn is_overall(c: &ImageClassifierConstants) -> bool {
     is_standard(&c.image) && is_weight(c.weight)
 }
 
