@@ -51,7 +51,7 @@ fn shrink(frame: &Frame, size: [usize; 2], out: &mut Frame, planes: &mut Vec<u8>
 }
 
 /// Buffers in which one thread brings one frame after the other into line; they allocate while they grow.
-pub struct Aligning {
+pub struct ImageAligner {
     /// Rows and columns of the model's input.
     size: [usize; 2],
     planes: Vec<u8>,
@@ -64,7 +64,7 @@ pub struct Aligning {
     correction: Motion,
 }
 
-impl Aligning {
+impl ImageAligner {
     /// For a model whose input has `size` rows and columns.
     pub fn new(size: [usize; 2]) -> Self {
         Self {
@@ -80,7 +80,7 @@ impl Aligning {
     }
 
     /// Finds the part in `frame`: what brings it into line, which is nothing where there is no `aligner` or it is not
-    /// believed. [`Aligning::sample`] is of this frame from now on.
+    /// believed. [`ImageAligner::sample`] is of this frame from now on.
     ///
     /// Cost: one read of the frame, and what the search costs.
     pub fn find(&mut self, frame: &Frame, aligner: Option<&Aligner>) -> Motion {
@@ -115,30 +115,30 @@ impl Aligning {
     }
 
     /// The part in its place, to be looked at as often as one likes: turns every pixel.
-    pub fn part(&mut self, frame: Frame, aligner: Option<&Aligner>) -> Part {
+    pub fn part(&mut self, frame: Frame, aligner: Option<&Aligner>) -> AlignedImage {
         if self.find(&frame, aligner) == Motion::NONE {
-            return Part::from(frame);
+            return AlignedImage::from(frame);
         }
         let overview = has_overview(&frame, self.size).then(|| self.overview.clone());
-        Part { frame: warped(&frame, &self.correction), overview }
+        AlignedImage { frame: warped(&frame, &self.correction), overview }
     }
 }
 
-/// A part in its place: all of its frame, and what [`Aligning`] takes large views from.
+/// A part in its place: all of its frame, and what [`ImageAligner`] takes large views from.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct AlignedImage {
     frame: Frame,
     overview: Option<Frame>,
 }
 
-impl From<Frame> for Part {
+impl From<Frame> for AlignedImage {
     /// A part that lies as it lies.
     fn from(frame: Frame) -> Self {
         Self { frame, overview: None }
     }
 }
 
-impl std::ops::Deref for Part {
+impl std::ops::Deref for AlignedImage {
     type Target = Frame;
 
     fn deref(&self) -> &Frame {
@@ -146,7 +146,7 @@ impl std::ops::Deref for Part {
     }
 }
 
-impl Part {
+impl AlignedImage {
     /// The same part with other pixels of its frame. Its overview changes by what an overview of either frame does, and so
     /// only where the frame did: how it was made must not tell one from the other.
     pub fn repainted(&self, frame: Frame) -> Self {
@@ -179,7 +179,7 @@ impl Part {
         self.frame.rgb.len() + self.overview.as_ref().map_or(0, |o| o.rgb.len())
     }
 
-    /// What [`Aligning::sample`] gives, for a model's input of `size` rows and columns.
+    /// What [`ImageAligner::sample`] gives, for a model's input of `size` rows and columns.
     pub fn sample(&self, view: &View, size: [usize; 2], out: &mut [u8], scratch: &mut preprocess::Scratch) {
         match self.overview.as_ref().filter(|_| is_of_overview(view, size)) {
             Some(overview) => sample_overview(overview, &self.frame, view, size, out, scratch),
@@ -209,9 +209,9 @@ mod tests {
             let (aligner, scale) = (aligner(&frame), f64::from(side) / 400.0);
             let lies = Motion { dx: scale * LIES.dx, dy: scale * LIES.dy, ..LIES };
             let moved = warped(&frame, &lies);
-            let mut aligning = Aligning::new(size);
-            let part = Aligning::new(size).part(moved.clone(), Some(&aligner));
-            let correction = aligning.find(&moved, Some(&aligner));
+            let mut image_aligner = ImageAligner::new(size);
+            let part = ImageAligner::new(size).part(moved.clone(), Some(&aligner));
+            let correction = image_aligner.find(&moved, Some(&aligner));
             assert!((correction.degrees + 4.0).abs() < 0.1, "{correction:?}");
             assert_eq!(part.overview.is_some(), side == 400);
             let whole = View::whole(frame.width, frame.height);
@@ -219,7 +219,7 @@ mod tests {
                 View { x: 0.4 * whole.width, y: 0.3 * whole.height, width: 140.0 * scale, height: 112.0 * scale };
             // Beyond the edges, too.
             for view in [whole, third, View { x: -9.0, y: -4.0, ..third }] {
-                aligning.sample(&moved, &view, &mut pixels);
+                image_aligner.sample(&moved, &view, &mut pixels);
                 let mut other = vec![0; pixels.len()];
                 part.sample(&view, size, &mut other, &mut preprocess::Scratch::default());
                 assert!(pixels == other, "a lesson sees {view:?} otherwise");
@@ -239,12 +239,12 @@ mod tests {
         let frame = plate(400, 320);
         let other = Frame::still(400, 320, vec![77; 400 * 320 * 3]);
         let (mut pixels, mut plain) = (vec![0; 3 * 48 * 60], vec![0; 3 * 48 * 60]);
-        let mut aligning = Aligning::new([48, 60]);
+        let mut image_aligner = ImageAligner::new([48, 60]);
         let aligner = aligner(&frame);
         for (frame, aligner) in [(&other, Some(&aligner)), (&frame, None)] {
-            assert_eq!(aligning.find(frame, aligner), Motion::NONE);
+            assert_eq!(image_aligner.find(frame, aligner), Motion::NONE);
             let view = View::whole(400, 320);
-            aligning.sample(frame, &view, &mut pixels);
+            image_aligner.sample(frame, &view, &mut pixels);
             sample(frame, &view, 60, 48, &mut plain, &mut preprocess::Scratch::default());
             assert_eq!(pixels, plain);
         }
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn paint_changes_an_overview_where_it_is_and_nowhere_else() {
         let frame = plate(400, 320);
-        let part = Aligning::new([48, 60]).part(warped(&frame, &LIES), Some(&aligner(&frame)));
+        let part = ImageAligner::new([48, 60]).part(warped(&frame, &LIES), Some(&aligner(&frame)));
         assert_eq!(part.repainted(part.frame.clone()).overview.map(|o| o.rgb), part.overview.clone().map(|o| o.rgb));
         let mut rgb = part.frame.rgb.to_vec();
         for y in 100..140 {

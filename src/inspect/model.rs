@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use sha2::{Digest as _, Sha256};
 
-use super::aligned::Aligning;
+use super::aligned::ImageAligner;
 use super::crop::{self, CropLattice, Map};
 use super::intensity::IntensityNorm;
 use super::recipe::{KEEPSAKE_KEY, Recipe};
@@ -165,7 +165,7 @@ impl Model {
             input: vec![0; 3 * self.recipe.input.height * self.recipe.input.width],
             zoom_from: self.zoom_from,
             aligner: self.aligner.clone(),
-            aligning: Aligning::new([self.recipe.input.height, self.recipe.input.width]),
+            image_aligner: ImageAligner::new([self.recipe.input.height, self.recipe.input.width]),
             cropping: crop::Scratch::default(),
             views: Vec::new(),
             suspicion: Vec::new(),
@@ -211,7 +211,7 @@ pub struct Inspector {
     input: Vec<u8>,
     zoom_from: f32,
     aligner: Option<std::sync::Arc<Aligner>>,
-    aligning: Aligning,
+    image_aligner: ImageAligner,
     cropping: crop::Scratch,
     views: Vec<View>,
     suspicion: Vec<f32>,
@@ -264,9 +264,9 @@ impl Inspector {
     /// As [`Inspect::inspect`].
     pub fn inspect_with(&mut self, frame: &Frame, mut dump: impl FnMut(&str, &[u8], [usize; 2])) -> Result<Inspection> {
         let start = Instant::now();
-        let correction = self.aligning.find(frame, self.aligner.as_deref());
+        let correction = self.image_aligner.find(frame, self.aligner.as_deref());
         let whole = View::whole(frame.width, frame.height);
-        self.aligning.sample(frame, &whole, &mut self.input);
+        self.image_aligner.sample(frame, &whole, &mut self.input);
         let norm =
             self.recipe.light.map_or_else(IntensityNorm::identity, |light| IntensityNorm::of(&self.input, &light));
         norm.apply(&mut self.input);
@@ -294,7 +294,7 @@ impl Inspector {
         let mut best: Option<(f32, Evidence)> = None;
         let mut crops = super::Crops::default();
         for (i, view) in self.views.iter().enumerate() {
-            self.aligning.sample(frame, view, &mut self.input);
+            self.image_aligner.sample(frame, view, &mut self.input);
             norm.apply(&mut self.input);
             let at = self.recipe.crop.chart.map_or([0, 0], |chart| chart.at(view, &whole));
             dump(["zoom0", "zoom1", "zoom2", "zoom3"][i], &self.input, at);

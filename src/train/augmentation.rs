@@ -16,7 +16,7 @@ use crate::frame::geometry::View;
 use crate::frame::motion::{Motion, warped};
 use crate::frame::variation::Variation;
 use crate::frame::{Frame, picture};
-use crate::inspect::aligned::Part;
+use crate::inspect::aligned::AlignedImage;
 
 /// Varied views of each known bad part, at least.
 const COPIES: usize = 2;
@@ -63,7 +63,7 @@ impl Variation {
     }
 
     /// A part as it might have lain as well, the `number`-th of such: the first ones are mirrored where parts may be.
-    pub fn placed(&self, part: &Part, number: usize, rng: &mut ChaCha8Rng) -> Part {
+    pub fn placed(&self, part: &AlignedImage, number: usize, rng: &mut ChaCha8Rng) -> AlignedImage {
         let ways = self.ways();
         let way = ways[(number + 1) % ways.len()];
         let mut part = part.clone();
@@ -82,7 +82,7 @@ impl Variation {
     ///
     /// # Errors
     /// When JPEG cannot be written, which is a defect of this program.
-    pub fn recorded(&self, part: &Part, rng: &mut ChaCha8Rng) -> Result<Part> {
+    pub fn recorded(&self, part: &AlignedImage, rng: &mut ChaCha8Rng) -> Result<AlignedImage> {
         let mut part = part.clone();
         if self.brightness > 0.0 || self.contrast > 0.0 || self.gamma > 0.0 {
             let [gain, contrast] = [self.brightness, self.contrast].map(|most| 1.0 + about(most, rng));
@@ -133,18 +133,18 @@ mod tests {
     }
 
     /// A ramp with a bright corner, so that no two ways of lying look alike.
-    fn part() -> Part {
+    fn part() -> AlignedImage {
         let at = |x: u32, y: u32| if x < 6 && y < 4 { 220 } else { 40 + x + 2 * y };
         let pixels = (0..40u32).flat_map(|y| (0..60u32).map(move |x| at(x, y) as u8)).flat_map(|v| [v; 3]);
-        Part::from(Frame::still(60, 40, pixels.collect::<Vec<u8>>()))
+        AlignedImage::from(Frame::still(60, 40, pixels.collect::<Vec<u8>>()))
     }
 
-    fn varied(variation: &Variation, number: usize, seed: u64) -> Part {
+    fn varied(variation: &Variation, number: usize, seed: u64) -> AlignedImage {
         let mut rng = rng(seed);
         variation.recorded(&variation.placed(&part(), number, &mut rng), &mut rng).unwrap()
     }
 
-    fn corner(part: &Part) -> [bool; 2] {
+    fn corner(part: &AlignedImage) -> [bool; 2] {
         let bright = part.rgb.iter().step_by(3).position(|&v| v == 220).unwrap();
         [bright % 60 >= 30, bright / 60 >= 20]
     }
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn each_kind_changes_pictures_and_no_more_than_it_may() {
-        let mean = |part: &Part| part.rgb.iter().map(|&v| f64::from(v)).sum::<f64>() / part.rgb.len() as f64;
+        let mean = |part: &AlignedImage| part.rgb.iter().map(|&v| f64::from(v)).sum::<f64>() / part.rgb.len() as f64;
         let old = part();
         let cases = [
             Variation { rotation: 5.0, ..NOTHING },

@@ -13,7 +13,7 @@ use super::promise::{Promised, least, promised};
 use super::trainer::{Fitted, Trainer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::geometry::View;
-use crate::inspect::aligned::Part;
+use crate::inspect::aligned::AlignedImage;
 use crate::inspect::model::{Model, digest};
 use crate::inspect::recipe::{
     BackboneNote, Input, KEEPSAKE_KEY, METADATA_KEY, Recipe, SCHEMA, SCHEMA_PLAIN, SelfTest, Standard, Teaching,
@@ -69,7 +69,13 @@ impl Trainer<'_> {
     }
 
     /// The `i`-th held-out good part, and where the zoom looks in it.
-    fn located(&self, fitted: &Fitted, full: &ViewConstants, goods: &Measured, i: usize) -> Result<(Part, Vec<View>)> {
+    fn located(
+        &self,
+        fitted: &Fitted,
+        full: &ViewConstants,
+        goods: &Measured,
+        i: usize,
+    ) -> Result<(AlignedImage, Vec<View>)> {
         let frame = self.good.part(self.held[i])?;
         let mut suspicion = Vec::new();
         full.suspicion(&goods.maps[i], &mut suspicion);

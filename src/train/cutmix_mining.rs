@@ -11,7 +11,7 @@ use super::view::{Alignment, Known, Normality, suspicion};
 use super::weights::PRIOR;
 use crate::error::Result;
 use crate::frame::geometry::Roi;
-use crate::inspect::aligned::Part;
+use crate::inspect::aligned::AlignedImage;
 use crate::inspect::crop::CropPolicy;
 
 /// Good pictures that a known defect is mixed into.
@@ -72,8 +72,8 @@ impl Trainer<'_> {
 
 /// A known defect in a good picture.
 struct Pasted {
-    good: Part,
-    frame: Part,
+    good: AlignedImage,
+    frame: AlignedImage,
     roi: Roi,
     rng: ChaCha8Rng,
 }

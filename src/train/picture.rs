@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
 use crate::frame::{Frame, picture};
-use crate::inspect::aligned::{Aligning, Part};
+use crate::inspect::aligned::{AlignedImage, ImageAligner};
 use crate::inspect::register::Aligner;
 
 /// Decoded pictures kept in memory; the rest is decoded again whenever it is needed.
@@ -57,7 +57,7 @@ impl Picture {
 /// A lesson's pictures, each decoded once while they fit in memory.
 pub struct ImageCache<'a> {
     pictures: &'a [Picture],
-    kept: Vec<OnceLock<Part>>,
+    kept: Vec<OnceLock<AlignedImage>>,
     bytes: AtomicUsize,
     /// Brings parts into line for a model's input of so many rows and columns.
     aligner: Option<(Arc<Aligner>, [usize; 2])>,
@@ -106,14 +106,14 @@ impl<'a> ImageCache<'a> {
     ///
     /// # Errors
     /// As [`Picture::load`].
-    pub fn part(&self, i: usize) -> Result<Part> {
+    pub fn part(&self, i: usize) -> Result<AlignedImage> {
         if let Some(part) = self.kept[i].get() {
             return Ok(part.clone());
         }
         let frame = self.pictures[i].load()?;
         let part = match &self.aligner {
-            Some((aligner, size)) => Aligning::new(*size).part(frame, Some(aligner)),
-            None => Part::from(frame),
+            Some((aligner, size)) => ImageAligner::new(*size).part(frame, Some(aligner)),
+            None => AlignedImage::from(frame),
         };
         let bytes = part.bytes();
         if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= KEPT_BYTES {

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::frame::geometry::View;
 use crate::frame::variation::Variation;
-use crate::inspect::aligned::Part;
+use crate::inspect::aligned::AlignedImage;
 use crate::inspect::empty::{self, Empty};
 use crate::inspect::preprocess;
 use crate::inspect::scene::{self, Scene};
@@ -35,7 +35,7 @@ impl Variation {
     /// # Errors
     /// When JPEG cannot be written, which is a defect of this program.
     pub fn frame(&self, frame: &Frame, number: usize, rng: &mut ChaCha8Rng) -> Result<Frame> {
-        let placed = self.placed(&Part::from(frame.clone()), number, rng);
+        let placed = self.placed(&AlignedImage::from(frame.clone()), number, rng);
         let recorded = self.recorded(&placed, rng)?;
         let view = self.view(View::whole(recorded.width, recorded.height), rng);
         Ok(shown(&recorded, &view))

@@ -21,7 +21,7 @@ use super::weights::{self, PER_VIEW};
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::frame::geometry::{Roi, View};
-use crate::inspect::aligned::Part;
+use crate::inspect::aligned::AlignedImage;
 use crate::inspect::crop::{self, CropLattice, CropPolicy, Map};
 use crate::inspect::intensity::{IntensityNorm, IntensityStats};
 use crate::inspect::preprocess::Scratch;
@@ -83,7 +83,7 @@ pub(super) fn whole(frame: &Frame) -> View {
 }
 
 /// A view as the device's model will see it: sampled, in the light of its frame.
-fn render(part: &Part, view: &View, size: [usize; 2], light: Option<IntensityStats>) -> Vec<u8> {
+fn render(part: &AlignedImage, view: &View, size: [usize; 2], light: Option<IntensityStats>) -> Vec<u8> {
     let mut scratch = Scratch::default();
     let mut out = vec![0; 3 * size[0] * size[1]];
     let full = whole(part);
@@ -203,20 +203,20 @@ impl Trainer<'_> {
     }
 
     /// A view as the device's model will see it.
-    pub(super) fn render(&self, part: &Part, view: &View) -> Seen {
+    pub(super) fn render(&self, part: &AlignedImage, view: &View) -> Seen {
         let at = self.chart.map_or([0, 0], |chart| chart.at(view, &whole(part)));
         Seen { pixels: render(part, view, self.size(), self.options.light()), at }
     }
 
     /// The whole of a part as it might have lain as well, the `number`-th of such.
-    pub(super) fn varied(&self, part: &Part, number: usize, rng: &mut ChaCha8Rng) -> Seen {
+    pub(super) fn varied(&self, part: &AlignedImage, number: usize, rng: &mut ChaCha8Rng) -> Seen {
         let variation = &self.options.variation;
         let view = variation.view(whole(part), rng);
         self.render(&variation.placed(part, number, rng), &view)
     }
 
     /// The `i`-th good part that is fitted on, as it might have been recorded as well.
-    fn recorded(&self, i: usize, rng: &mut ChaCha8Rng) -> Result<Part> {
+    fn recorded(&self, i: usize, rng: &mut ChaCha8Rng) -> Result<AlignedImage> {
         self.options.variation.recorded(&self.good.part(self.fit[i])?, rng)
     }
 
@@ -295,7 +295,7 @@ impl Trainer<'_> {
                 Ok(self.locate(&look(&goods[i]), &frame, &policy))
             })
             .collect::<Result<_>>()?;
-        let loosely = |i: usize, frame: &Part, rng: &mut ChaCha8Rng| {
+        let loosely = |i: usize, frame: &AlignedImage, rng: &mut ChaCha8Rng| {
             let v = centres[i];
             let at = (v.x + v.width / 2.0, v.y + v.height / 2.0);
             let least = v.width / whole(frame).width * 0.85;
@@ -430,7 +430,7 @@ impl Trainer<'_> {
             let (variation, mut rng) = (&self.options.variation, self.rng(41, i));
             variation.recorded(&variation.placed(&part, at / 2, &mut rng), &mut rng)
         };
-        let frames: Vec<Part> = parts.par_iter().enumerate().map(part).collect::<Result<_>>()?;
+        let frames: Vec<AlignedImage> = parts.par_iter().enumerate().map(part).collect::<Result<_>>()?;
         self.extractor.codes(frames.len() * views.len(), |i| {
             let (part, view) = (i / views.len(), views.start + i % views.len());
             let (frame, mut rng) = (&frames[part], self.rng(8 + view as u64, n * SWEPT + part));

@@ -5,13 +5,13 @@ use rayon::prelude::*;
 use super::{CANDIDATES, Exemplar, Place, ReplayMemory, pool, spread};
 use crate::error::Result;
 use crate::frame::geometry::View;
-use crate::inspect::aligned::Part;
+use crate::inspect::aligned::AlignedImage;
 use crate::train::features::Codes;
 use crate::train::image_classifier::{Pooled, pooled};
 use crate::train::trainer::{Fitted, Trainer};
 
 /// Where `view` lies in its frame, as shares of it.
-pub(in crate::train) fn place(view: &View, frame: &Part) -> Place {
+pub(in crate::train) fn place(view: &View, frame: &AlignedImage) -> Place {
     let (w, h) = (f64::from(frame.width), f64::from(frame.height));
     [view.x / w, view.y / h, view.width / w, view.height / h]
 }
@@ -23,7 +23,7 @@ impl Trainer<'_> {
     pub(in crate::train) fn remember(
         &self,
         fitted: &Fitted,
-        located: impl Fn(usize) -> Result<(Part, Vec<View>)> + Sync,
+        located: impl Fn(usize) -> Result<(AlignedImage, Vec<View>)> + Sync,
     ) -> Result<ReplayMemory> {
         let chosen: Vec<usize> = spread(self.held.len()).into_iter().take(CANDIDATES).collect();
         let name = "keeping what a later defect needs";
