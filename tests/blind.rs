@@ -14,7 +14,7 @@ use gross::{Case, SHOWS_ENOUGH};
 use lesson::{part, scene};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use zoomgate::frame::variation::Variation;
+use zoomgate::frame::augmentation::Augmentation;
 use zoomgate::frame::{Frame, Quality};
 use zoomgate::inspect::model::Model;
 use zoomgate::inspect::{Blindness, Inspect as _, Unseen};
@@ -178,22 +178,22 @@ fn parts_are_seen_good_and_bad_ones_alike() {
 
 /// As `[teach]` allows: in the light, the focus and the noise that the plant says may come.
 fn calls_of_varied_frames(count: u64, seed: u64) -> u64 {
-    let variation = Variation {
+    let augmentation = Augmentation {
         rotation: 4.0,
         brightness: 0.3,
         contrast: 0.2,
         gamma: 0.2,
         blur: 1.0,
         noise: 8.0,
-        ..Variation::default()
+        ..Augmentation::default()
     };
-    let model = taught(4, &Options { variation, ..options() });
+    let model = taught(4, &Options { augmentation, ..options() });
     let mut inspector = model.inspector().unwrap();
     let mut called = 0;
     for i in 0..count {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(i);
-        let frame = variation.frame(&part(&scene(), 20_000 + i, Want::AsDrawn), i as usize, &mut rng).unwrap();
+        let frame = augmentation.frame(&part(&scene(), 20_000 + i, Want::AsDrawn), i as usize, &mut rng).unwrap();
         if let Some(unseen) = inspector.look(&frame) {
             println!("frame {i}: {unseen:?}, {:?}", Quality::of(&frame));
             called += 1;

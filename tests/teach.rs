@@ -19,7 +19,7 @@ use zoomgate::eval::dataset::Dataset;
 use zoomgate::eval::evaluation::lesson_picture;
 use zoomgate::eval::item::Item;
 use zoomgate::frame::Frame;
-use zoomgate::frame::variation::Variation;
+use zoomgate::frame::augmentation::Augmentation;
 use zoomgate::inspect::Inspect as _;
 use zoomgate::inspect::model::Model;
 use zoomgate::inspect::recipe::{KEEPSAKE_KEY, METADATA_KEY, Recipe};
@@ -342,8 +342,8 @@ fn what_parts_may_do_is_usual_to_a_lesson_that_was_told_so() {
     let data = dataset();
     let dataset = Dataset::open(data.path()).unwrap();
     let pictures: Vec<Picture> = dataset.good.iter().map(lesson_picture).collect();
-    let score = |variation: Variation, frame: &Frame| {
-        let options = Options { variation, ..options(0) };
+    let score = |augmentation: Augmentation, frame: &Frame| {
+        let options = Options { augmentation, ..options(0) };
         let taught = train(&pictures, &[], &Backbone::bundled().unwrap(), &options, &Silent).unwrap();
         let model = Model::from_bytes(&taught.bytes, "the recipe").unwrap();
         model.inspector().unwrap().inspect(frame).unwrap().score.0
@@ -351,7 +351,7 @@ fn what_parts_may_do_is_usual_to_a_lesson_that_was_told_so() {
     let good = frame(&scene(), 300, Want::Good);
     let dark: Vec<u8> = good.rgb.iter().map(|&v| (255.0 * (f64::from(v) / 255.0).powf(2.2)) as u8).collect();
     let dark = Frame::still(good.width, good.height, dark);
-    let [plain, told] = [0.0, 1.5].map(|gamma| score(Variation { gamma, ..Variation::default() }, &dark));
+    let [plain, told] = [0.0, 1.5].map(|gamma| score(Augmentation { gamma, ..Augmentation::default() }, &dark));
     assert!(told < 0.8 * plain, "{told} where greys may be bent, {plain} where not");
 }
 

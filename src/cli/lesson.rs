@@ -17,7 +17,7 @@ use crate::eval::item::Item;
 use crate::eval::open_set::{self, OpenSetReport};
 use crate::eval::report::{EvalReport, TrialReport};
 use crate::eval::robustness;
-use crate::frame::variation::Variation;
+use crate::frame::augmentation::Augmentation;
 use crate::inspect::CROPS_MAX;
 use crate::inspect::model::Model;
 use crate::inspect::recipe::Promise;
@@ -128,16 +128,16 @@ impl HowArgs {
         Backbone::open(path, self.features.clone(), range)
     }
 
-    fn variation(&self) -> Result<Variation> {
+    fn augmentation(&self) -> Result<Augmentation> {
         let here = Path::new("config.toml");
         let Some(path) = self.config.as_deref().or(here.exists().then_some(here)) else {
-            return Ok(Variation::default());
+            return Ok(Augmentation::default());
         };
-        let variation = teaching::load(path)?;
-        if variation != Variation::default() {
+        let augmentation = teaching::load(path)?;
+        if augmentation != Augmentation::default() {
             log::info!("parts vary as {} says in [teach]", path.display());
         }
-        Ok(variation)
+        Ok(augmentation)
     }
 
     /// Of the lesson with seed 0.
@@ -151,7 +151,7 @@ impl HowArgs {
             folds,
             one_in: self.promise,
             register: self.register.into(),
-            variation: self.variation()?,
+            augmentation: self.augmentation()?,
             ingredients: self.without.iter().fold(Ingredients::default(), |all, name| {
                 all.without(name).expect("only names that it knows are let through")
             }),

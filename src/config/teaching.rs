@@ -4,18 +4,18 @@ use std::path::Path;
 
 use super::raw::Raw;
 use super::{ConfigProblems, read};
-use crate::frame::variation::Variation;
+use crate::frame::augmentation::Augmentation;
 
 /// `[teach]` of a file.
 ///
 /// # Errors
 /// All problems of `[teach]` at once; a file that cannot be read, or is no TOML, is one problem.
-pub fn load(path: &Path) -> Result<Variation, ConfigProblems> {
+pub fn load(path: &Path) -> Result<Augmentation, ConfigProblems> {
     let all = |problems| ConfigProblems { file: path.display().to_string(), problems };
     of_text(&read(path).map_err(|problem| all(vec![problem]))?).map_err(all)
 }
 
-fn of_text(text: &str) -> Result<Variation, Vec<super::Problem>> {
+fn of_text(text: &str) -> Result<Augmentation, Vec<super::Problem>> {
     let mut raw = Raw::read(text);
     let mut problems = std::mem::take(&mut raw.problems);
     let is_ours = |key: &str| key == "teach" || key.starts_with("teach.");
@@ -27,7 +27,7 @@ fn of_text(text: &str) -> Result<Variation, Vec<super::Problem>> {
     let number = |name: &str| raw.number(&format!("teach.{name}")).expect("a key without problems has a value");
     let share = |name: &str| number(name) / 100.0;
     let flips = raw.text("teach.flips").expect("a key without problems has a value");
-    Ok(Variation {
+    Ok(Augmentation {
         flips: [["horizontal", "both"], ["vertical", "both"]].map(|words| words.contains(&flips.as_str())),
         rotation: number("rotation_deg"),
         shift: share("shift_percent"),
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn a_file_without_the_section_teaches_as_none_does() {
         for text in ["", "[teach]", "[camera]\nsource = 7\n[unknown]\nx = 1"] {
-            assert_eq!(of_text(text), Ok(Variation::default()), "{text}");
+            assert_eq!(of_text(text), Ok(Augmentation::default()), "{text}");
         }
     }
 
@@ -59,7 +59,7 @@ mod tests {
     fn every_key_is_heard() {
         let text = "[teach]\nflips = \"vertical\"\nrotation_deg = 3\nshift_percent = 1\nscale_percent = 2\n\
                     brightness_percent = 4\ncontrast_percent = 5\ngamma_percent = 6\nblur_px = 7\nnoise_levels = 8\njpeg_quality = 90";
-        let expected = Variation {
+        let expected = Augmentation {
             flips: [false, true],
             rotation: 3.0,
             shift: 0.01,

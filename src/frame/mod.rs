@@ -1,12 +1,12 @@
 //! Frames: pixels with the time they were exposed at.
 
+pub mod augmentation;
 pub mod geometry;
 pub mod kernels;
 pub mod motion;
 pub mod picture;
 pub mod pool;
 pub mod quality;
-pub mod variation;
 
 use std::sync::Arc;
 

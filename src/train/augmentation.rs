@@ -12,9 +12,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::filters::{defocus, each_value, noise};
 use crate::error::Result;
+use crate::frame::augmentation::Augmentation;
 use crate::frame::geometry::View;
 use crate::frame::motion::{Motion, warped};
-use crate::frame::variation::Variation;
 use crate::frame::{Frame, picture};
 use crate::inspect::aligned::AlignedImage;
 
@@ -42,7 +42,7 @@ fn flipped(frame: &Frame, [across, down]: [bool; 2]) -> Frame {
     Frame::still(frame.width, frame.height, out)
 }
 
-impl Variation {
+impl Augmentation {
     /// Whether more is asked for than every lesson does: then what is normal is learnt from varied parts, too. A shift and a
     /// scale alone ask for no more.
     pub fn is_wide(&self) -> bool {
@@ -139,9 +139,9 @@ mod tests {
         AlignedImage::from(Frame::still(60, 40, pixels.collect::<Vec<u8>>()))
     }
 
-    fn varied(variation: &Variation, number: usize, seed: u64) -> AlignedImage {
+    fn varied(augmentation: &Augmentation, number: usize, seed: u64) -> AlignedImage {
         let mut rng = rng(seed);
-        variation.recorded(&variation.placed(&part(), number, &mut rng), &mut rng).unwrap()
+        augmentation.recorded(&augmentation.placed(&part(), number, &mut rng), &mut rng).unwrap()
     }
 
     fn corner(part: &AlignedImage) -> [bool; 2] {
@@ -149,7 +149,7 @@ mod tests {
         [bright % 60 >= 30, bright / 60 >= 20]
     }
 
-    const NOTHING: Variation = Variation {
+    const NOTHING: Augmentation = Augmentation {
         flips: [false; 2],
         rotation: 0.0,
         shift: 0.0,
@@ -169,16 +169,16 @@ mod tests {
             assert_eq!(varied(&NOTHING, seed as usize, seed).rgb, part().rgb);
             assert_eq!(NOTHING.view(whole, &mut rng(seed)), whole);
         }
-        assert!(!Variation { shift: 0.1, scale: 0.0, ..Variation::default() }.is_wide());
+        assert!(!Augmentation { shift: 0.1, scale: 0.0, ..Augmentation::default() }.is_wide());
         assert_eq!(NOTHING.copies(), COPIES);
     }
 
     #[test]
     fn parts_are_mirrored_in_every_way_that_they_may_be() {
         let shown = |flips: [bool; 2]| {
-            let variation = Variation { flips, ..NOTHING };
-            let copies = variation.copies();
-            let mut ways: Vec<_> = (0..copies).map(|n| corner(&varied(&variation, n, n as u64))).collect();
+            let augmentation = Augmentation { flips, ..NOTHING };
+            let copies = augmentation.copies();
+            let mut ways: Vec<_> = (0..copies).map(|n| corner(&varied(&augmentation, n, n as u64))).collect();
             ways.sort_unstable();
             ways.dedup();
             ways
@@ -194,28 +194,28 @@ mod tests {
         let mean = |part: &AlignedImage| part.rgb.iter().map(|&v| f64::from(v)).sum::<f64>() / part.rgb.len() as f64;
         let old = part();
         let cases = [
-            Variation { rotation: 5.0, ..NOTHING },
-            Variation { brightness: 0.1, ..NOTHING },
-            Variation { contrast: 0.2, ..NOTHING },
-            Variation { gamma: 0.2, ..NOTHING },
-            Variation { blur: 2.0, ..NOTHING },
-            Variation { noise: 4.0, ..NOTHING },
-            Variation { jpeg: 30, ..NOTHING },
+            Augmentation { rotation: 5.0, ..NOTHING },
+            Augmentation { brightness: 0.1, ..NOTHING },
+            Augmentation { contrast: 0.2, ..NOTHING },
+            Augmentation { gamma: 0.2, ..NOTHING },
+            Augmentation { blur: 2.0, ..NOTHING },
+            Augmentation { noise: 4.0, ..NOTHING },
+            Augmentation { jpeg: 30, ..NOTHING },
         ];
-        for variation in cases {
-            assert!(variation.is_wide(), "{variation:?}");
+        for augmentation in cases {
+            assert!(augmentation.is_wide(), "{augmentation:?}");
             let mut is_changed = false;
             for seed in 1..6 {
-                let new = varied(&variation, 0, seed);
+                let new = varied(&augmentation, 0, seed);
                 is_changed |= new.rgb != old.rgb;
-                let most = 0.01 + 1.05 * variation.brightness + 0.8 * variation.gamma;
-                assert!((mean(&new) / mean(&old) - 1.0).abs() < most, "{variation:?}");
-                let again = varied(&variation, 0, seed);
+                let most = 0.01 + 1.05 * augmentation.brightness + 0.8 * augmentation.gamma;
+                assert!((mean(&new) / mean(&old) - 1.0).abs() < most, "{augmentation:?}");
+                let again = varied(&augmentation, 0, seed);
                 assert_eq!(new.rgb, again.rgb, "another picture of the same seed");
             }
-            assert!(is_changed, "{variation:?} changes nothing");
+            assert!(is_changed, "{augmentation:?} changes nothing");
         }
-        let view = Variation { shift: 0.1, scale: 0.2, ..NOTHING }.view(View::whole(60, 40), &mut rng(1));
+        let view = Augmentation { shift: 0.1, scale: 0.2, ..NOTHING }.view(View::whole(60, 40), &mut rng(1));
         assert!((view.width / 60.0 - 1.0).abs() <= 0.2 && view.width != 60.0, "{view:?}");
         assert!((view.x + view.width / 2.0 - 30.0).abs() <= 6.0 && view.x + view.width / 2.0 != 30.0, "{view:?}");
     }

@@ -4,7 +4,7 @@ use super::ablation::Ingredients;
 use super::bank::PROTOTYPES;
 use super::picture::Picture;
 use super::promise;
-use crate::frame::variation::Variation;
+use crate::frame::augmentation::Augmentation;
 use crate::inspect::intensity::IntensityStats;
 
 /// The fewest good pictures that can be taught: chosen so that two can be held out and six fitted. The promise that so
@@ -43,7 +43,7 @@ pub struct Options {
     /// Whether parts are brought into line before they are looked at.
     pub register: Register,
     /// How parts and pictures may differ from one to the next.
-    pub variation: Variation,
+    pub augmentation: Augmentation,
     /// Seed of every random choice.
     pub seed: u64,
     /// Parts of the method, of which some may be left out to measure them.
@@ -63,7 +63,7 @@ impl Default for Options {
             folds: 1,
             one_in: promise::ONE_IN,
             register: Register::Auto,
-            variation: Variation::default(),
+            augmentation: Augmentation::default(),
             seed: 0,
             ingredients: Ingredients::default(),
             empty: Vec::new(),

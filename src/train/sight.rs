@@ -10,8 +10,8 @@ use super::picture::{ImageCache, Picture};
 use super::progress::Progress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
+use crate::frame::augmentation::Augmentation;
 use crate::frame::geometry::View;
-use crate::frame::variation::Variation;
 use crate::inspect::aligned::AlignedImage;
 use crate::inspect::empty::{self, Empty};
 use crate::inspect::preprocess;
@@ -29,7 +29,7 @@ const CLEARLY: f32 = 2.0;
 /// The share of flat tiles above which a belt looks like a cover.
 const EVEN: f32 = 0.9;
 
-impl Variation {
+impl Augmentation {
     /// A frame as it might have come as well, the `number`-th of such.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ pub(super) fn measure(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<(Sight, Vec<String>)> {
-    let most = if options.variation.is_wide() { VARIED_WIDELY } else { VARIED };
+    let most = if options.augmentation.is_wide() { VARIED_WIDELY } else { VARIED };
     progress.stage("measuring what is seen", (good.len() + most) as u64);
     let plain = |i: usize| {
         progress.tick();
@@ -71,7 +71,7 @@ pub(super) fn measure(
         progress.tick();
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
         rng.set_stream((44 << 32) + number as u64);
-        let frame = options.variation.frame(&*good.part(number * good.len() / most)?, number, &mut rng)?;
+        let frame = options.augmentation.frame(&*good.part(number * good.len() / most)?, number, &mut rng)?;
         Ok(Scene::of(&frame, &mut scene::Scratch::default()))
     };
     let mut scenes: Vec<Scene> = (0..good.len()).into_par_iter().map(plain).collect::<Result<_>>()?;

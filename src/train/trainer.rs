@@ -210,14 +210,14 @@ impl Trainer<'_> {
 
     /// The whole of a part as it might have lain as well, the `number`-th of such.
     pub(super) fn varied(&self, part: &AlignedImage, number: usize, rng: &mut ChaCha8Rng) -> Seen {
-        let variation = &self.options.variation;
-        let view = variation.view(whole(part), rng);
-        self.render(&variation.placed(part, number, rng), &view)
+        let augmentation = &self.options.augmentation;
+        let view = augmentation.view(whole(part), rng);
+        self.render(&augmentation.placed(part, number, rng), &view)
     }
 
     /// The `i`-th good part that is fitted on, as it might have been recorded as well.
     fn recorded(&self, i: usize, rng: &mut ChaCha8Rng) -> Result<AlignedImage> {
-        self.options.variation.recorded(&self.good.part(self.fit[i])?, rng)
+        self.options.augmentation.recorded(&self.good.part(self.fit[i])?, rng)
     }
 
     /// The box of most suspicion in a frame.
@@ -264,7 +264,7 @@ impl Trainer<'_> {
                     let part = self.recorded(i, &mut self.rng(43, i))?;
                     Ok(self.render(&part, &whole(&part)))
                 })?;
-                let copies = self.options.variation.copies();
+                let copies = self.options.augmentation.copies();
                 let varied = self.codes("varying bad parts", copies * self.bad.len(), |i| {
                     Ok(self.varied(&self.bad.part(i / copies)?, i % copies, &mut self.rng(2, i)))
                 })?;
@@ -384,7 +384,7 @@ impl Trainer<'_> {
 
     fn normality(&self, goods: &[Codes], rng: &mut ChaCha8Rng) -> Result<Normality> {
         let mut goods = Cow::Borrowed(goods);
-        if self.options.variation.is_wide() {
+        if self.options.augmentation.is_wide() {
             goods.to_mut().extend(self.codes("varying good parts", self.fit.len(), |i| {
                 let mut rng = self.rng(40, i);
                 Ok(self.varied(&self.recorded(i, &mut rng)?, i, &mut rng))
@@ -423,12 +423,12 @@ impl Trainer<'_> {
         let parts = &self.fit[n * SWEPT..self.fit.len().min((n + 1) * SWEPT)];
         let part = |(at, &i): (usize, &usize)| {
             let part = self.good.part(i)?;
-            let is_varied = at % 2 == 1 && self.options.variation.is_wide();
+            let is_varied = at % 2 == 1 && self.options.augmentation.is_wide();
             if !is_varied {
                 return Ok(part);
             }
-            let (variation, mut rng) = (&self.options.variation, self.rng(41, i));
-            variation.recorded(&variation.placed(&part, at / 2, &mut rng), &mut rng)
+            let (augmentation, mut rng) = (&self.options.augmentation, self.rng(41, i));
+            augmentation.recorded(&augmentation.placed(&part, at / 2, &mut rng), &mut rng)
         };
         let frames: Vec<AlignedImage> = parts.par_iter().enumerate().map(part).collect::<Result<_>>()?;
         self.extractor.codes(frames.len() * views.len(), |i| {

@@ -2,7 +2,7 @@
 
 /// The most by which a picture of the same part may differ.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Variation {
+pub struct Augmentation {
     /// Whether parts come mirrored left to right, and top to bottom.
     pub flips: [bool; 2],
     /// Degrees by which they are turned about the picture's middle.
@@ -25,7 +25,7 @@ pub struct Variation {
     pub jpeg: u8,
 }
 
-impl Default for Variation {
+impl Default for Augmentation {
     /// As parts shift under a camera that is fixed, with its noise and compression.
     fn default() -> Self {
         Self {
