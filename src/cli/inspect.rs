@@ -302,7 +302,7 @@ struct Dumped<'a> {
     threshold: f32,
     /// As the graph's `full_score` output has them.
     evidence_full: Vec<f32>,
-    /// The strongest zoomed view's, as `zoom_score` has them; the only one's where the recipe makes one crop.
+    /// The strongest crop's, as `zoom_score` has them; the only one's where the recipe makes one crop.
     evidence_zoom: Vec<Vec<f32>>,
 }
 
@@ -343,7 +343,7 @@ impl Dump {
             names.push(name);
         }
         self.count += 1;
-        let (full, zoom) = names.split_first().expect("an inspection begins with the full view");
+        let (full, zoom) = names.split_first().expect("an inspection begins with the full image");
         let raw = |e: &Evidence| std::iter::once(e.normality).chain(e.known).chain(e.overall).collect::<Vec<_>>();
         let dumped = Dumped {
             file,

@@ -12,7 +12,7 @@ use crate::inspect::overlay::{self, Bar, Caption, Heat, Tone, Zoom};
 pub fn draw(inspector: &Inspector, frame: &Frame, found: &Inspection, threshold: f32, file: &str, note: &str) -> Frame {
     let heat = |(map, width, height, view)| Heat { map, width, height, view };
     let zoomed = inspector.zoom_heat().map(heat);
-    // Only the last zoomed view's map is kept; the others are outlined.
+    // Only the last crop's map is kept; the others are outlined.
     let zooms = found.crops.as_slice().iter().map(|&roi| {
         let heat = zoomed.filter(|h| h.view.inside(frame.width, frame.height) == roi);
         Zoom { roi, heat }

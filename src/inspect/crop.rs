@@ -18,12 +18,12 @@ pub struct CropPolicy {
     pub theta: f32,
     /// Widening of the region, as a share of its size on each side.
     pub pad: f64,
-    /// Smallest side of a crop, as a share of the full view's.
+    /// Smallest side of a crop, as a share of the full image's.
     pub side_min: f64,
     /// Whether crops follow the map; without it they are cut anywhere, to measure what aiming is worth.
     #[serde(default = "is_aimed")]
     pub aim: bool,
-    /// The frame in cells of the zoomed view, where crops are of one size and lie on its cells; `None` where they are of
+    /// The frame in cells of the crop, where crops are of one size and lie on its cells; `None` where they are of
     /// any size and lie anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chart: Option<CropLattice>,
@@ -44,7 +44,7 @@ impl CropPolicy {
     pub const TIGHT: Self = Self { count: 1, theta: 0.5, pad: 0.15, side_min: 0.12, aim: true, chart: None };
 }
 
-/// The whole frame laid out in cells of the zoomed view, and a margin around it. Crops are of one size and begin on even
+/// The whole frame laid out in cells of the crop, and a margin around it. Crops are of one size and begin on even
 /// cells, so that the same place of every part falls into the same cell of the chart, and what is usual there can be
 /// learnt: a crop that lies anywhere can only be compared with all of the part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,14 +65,14 @@ const STEP: usize = 2;
 /// defects that it looks at from good parts with an AUROC of .94 without a margin and of 1.00 with this one.
 const MARGIN: usize = 4;
 
-/// What a crop compares is at least this share of the full view: a full view of few cells does not say more exactly where
+/// What a crop compares is at least this share of the full image: a full image of few cells does not say more exactly where
 /// to look, and what is suspicious must not fall into the margin.
 const COMPARED: f64 = 0.25;
 /// Rows and columns of the smallest crop that has a margin.
 const CELLS_MIN: usize = 20;
 
 impl CropLattice {
-    /// For crops of about `share` of the full view's size, or more where `grid` is small, seen by a model with this `grid`
+    /// For crops of about `share` of the full image's size, or more where `grid` is small, seen by a model with this `grid`
     /// of rows and columns, even; `None` where a crop of so few cells has no room for a margin.
     pub fn new(grid: [usize; 2], share: f64) -> Option<Self> {
         let (margin, least) = (MARGIN, grid[0].min(grid[1]));
@@ -150,7 +150,7 @@ pub struct Scratch {
 }
 
 impl CropPolicy {
-    /// The crops for `map`, most suspicious first, each with the full view's aspect, in frame pixels.
+    /// The crops for `map`, most suspicious first, each with the full image's aspect, in frame pixels.
     ///
     /// * `full`: the view that the map covers.
     /// * `frame`: width and height of the frame; crops are shifted inside it where they fit.
@@ -202,13 +202,13 @@ impl CropPolicy {
         if let Some(chart) = &self.chart {
             return chart.around(centre, [map.height, map.width], full);
         }
-        // One factor for both sides keeps the full view's aspect, so that what is squashed is squashed alike.
+        // One factor for both sides keeps the full image's aspect, so that what is squashed is squashed alike.
         let grown = 1.0 + 2.0 * self.pad;
         let share = (grown * (x1 - x0) / full.width).max(grown * (y1 - y0) / full.height).clamp(self.side_min, 1.0);
         around(centre, share, full, frame)
     }
 
-    /// A crop of the same size anywhere in the full view: the same for the same map, and nothing to do with its peaks.
+    /// A crop of the same size anywhere in the full image: the same for the same map, and nothing to do with its peaks.
     fn elsewhere(&self, view: &View, map: Map<'_>, turn: u64, full: &View, frame: (u32, u32)) -> View {
         // FNV-1a over the map's bits.
         let hash = map.values.iter().fold(0xcbf2_9ce4_8422_2325 ^ turn, |hash: u64, v| {
@@ -227,7 +227,7 @@ impl CropPolicy {
     }
 }
 
-/// The crop of `share` of the full view's size around `centre`, shifted inside the frame, on whole pixels.
+/// The crop of `share` of the full image's size around `centre`, shifted inside the frame, on whole pixels.
 pub fn around(centre: (f64, f64), share: f64, full: &View, frame: (u32, u32)) -> View {
     let (width, height) = ((full.width * share).round().max(1.0), (full.height * share).round().max(1.0));
     let at = View { x: centre.0 - width / 2.0, y: centre.1 - height / 2.0, width, height };

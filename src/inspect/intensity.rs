@@ -2,7 +2,7 @@
 //!
 //! A lamp that ages by a third moves every feature of every part; no threshold survives that, and no network of this size
 //! was taught to ignore it. One affine map for the whole frame and all three colours leaves colours and everything
-//! local as they were. Measured with the full view's normality alone (image AUROC, 210 good pictures, float features,
+//! local as they were. Measured with the full image's normality alone (image AUROC, 210 good pictures, float features,
 //! seeds 100 and 101, one script): magnetic tiles .81 to .86, solar cells .92 to .935, castings .92 to .95.
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ const MIDDLE: f64 = 128.0;
 /// What every frame is brought to; part of the recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IntensityStats {
-    /// Standard deviation of the full view's pixel values.
+    /// Standard deviation of the full image's pixel values.
     pub contrast: f32,
     /// Largest factor on a frame's contrast: an empty belt must not become a picture of its noise.
     pub gain_max: f32,
@@ -37,7 +37,7 @@ impl IntensityNorm {
         Self(Affine::IDENTITY)
     }
 
-    /// From the full view's model input, `[3, H, W]` u8, before any normalisation. Cost: one read of the input.
+    /// From the full image's model input, `[3, H, W]` u8, before any normalisation. Cost: one read of the input.
     pub fn of(input: &[u8], light: &IntensityStats) -> Self {
         let (sum, square) = moments(input);
         let n = input.len().max(1) as f64;

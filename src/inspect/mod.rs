@@ -62,11 +62,11 @@ impl Crops {
 /// Time spent in each stage of one inspection.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StageTimes {
-    /// Frame to the full view's model input.
+    /// Frame to the full image's model input.
     pub convert: Duration,
-    /// The full view through the model.
+    /// The full image through the model.
     pub full: Duration,
-    /// Attention to crops, the crops' pixels and the zoomed views through the model.
+    /// Attention to crops, their pixels, and the crops through the model.
     pub zoom: Duration,
     /// What the model's passes take of both: the rest is ours.
     pub passes: Duration,
@@ -79,13 +79,13 @@ pub struct StageTimes {
 pub struct Inspection {
     /// The fused score that is compared with the threshold.
     pub score: Score,
-    /// The full view's fused score alone.
+    /// The full image's fused score alone.
     pub score_full: Score,
-    /// The zoomed views' fused score alone; `None` when the zoom was skipped.
+    /// The crops' fused score alone; `None` when the zoom was skipped.
     pub score_zoom: Option<Score>,
-    /// Raw evidences of the full view.
+    /// Raw evidences of the full image.
     pub full: Evidence,
-    /// Raw evidences of the strongest zoomed view.
+    /// Raw evidences of the strongest crop.
     pub zoom: Option<Evidence>,
     /// Where the zoom looked.
     pub crops: Crops,

@@ -38,7 +38,7 @@ pub struct Model {
     pool: Option<std::sync::Arc<ThreadPool>>,
 }
 
-/// Full views this many deviations below the threshold are not looked at closer where the zoom is lazy. Chosen: the zoom
+/// Full images this many deviations below the threshold are not looked at closer where the zoom is lazy. Chosen: the zoom
 /// would have to be as far above what is usual, and `eval --lazy-zoom` says what that costs.
 const FAR: f32 = 3.0;
 
@@ -138,7 +138,7 @@ impl Model {
         self.full.remainder().and(self.zoom.remainder())
     }
 
-    /// The same, which leaves the zoom out where the full view is far below `threshold`: such a part scores as if its
+    /// The same, which leaves the zoom out where the full image is far below `threshold`: such a part scores as if its
     /// zoom showed what is usual.
     #[must_use]
     pub fn with_lazy_zoom(self, threshold: f32) -> Self {
@@ -237,19 +237,19 @@ impl Inspector {
         &self.recipe
     }
 
-    /// The suspicion map of the last inspection's full view, in standard deviations of good cells, with the view it
+    /// The suspicion map of the last inspection's full image, in standard deviations of good cells, with the view it
     /// covers. For display, never for deciding.
     pub fn heat(&self, frame: &Frame) -> (&[f32], usize, usize, View) {
         (&self.suspicion, self.grid.0, self.grid.1, View::whole(frame.width, frame.height))
     }
 
-    /// The same of the last zoomed view.
+    /// The same of the last crop.
     pub fn zoom_heat(&self) -> Option<(&[f32], usize, usize, View)> {
         let view = *self.views.last()?;
         Some((&self.zoom_suspicion, self.grid.0, self.grid.1, view))
     }
 
-    /// How much the full view's head listens to each cell, as multiples of the average, with its width, height and view;
+    /// How much the full image's head listens to each cell, as multiples of the average, with its width, height and view;
     /// `None` where no defect was taught, and so nothing listens.
     pub fn attention(&self, frame: &Frame) -> Option<(&[f32], usize, usize, View)> {
         let (width, height) = self.attention_grid;

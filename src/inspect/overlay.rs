@@ -28,12 +28,12 @@ pub use heat::Heat;
 use crate::frame::Frame;
 use crate::frame::geometry::{Roi, View};
 
-/// A crop to be shown: where it lies, and what the zoomed view saw there.
+/// A crop to be shown: where it lies, and the map of what was seen there.
 #[derive(Clone, Copy, Debug)]
 pub struct Zoom<'a> {
     /// The crop in frame pixels.
     pub roi: Roi,
-    /// The zoomed view's map.
+    /// The crop's map.
     pub heat: Option<Heat<'a>>,
 }
 
@@ -100,7 +100,7 @@ const CROP: Rgb888 = Rgb888::new(64, 224, 255);
 
 /// Draws a verdict; returns a picture of at most 1,300 x 700 pixels.
 ///
-/// * `full` — the full view's map, laid over the whole frame.
+/// * `full` — the full image's map, laid over the whole frame.
 /// * `zooms` — crops, most suspicious first; all are outlined, the first is enlarged on the right.
 /// * `attention` — how much the head listens to each cell, in multiples of the average; small, at the bottom.
 ///

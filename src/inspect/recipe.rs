@@ -51,9 +51,9 @@ pub struct Recipe {
     /// schema 2 and before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constants: Option<String>,
-    /// Constants of the full view's evidences.
+    /// Constants of the full image's evidences.
     pub full: ViewConstants,
-    /// Constants of the zoomed view's evidences.
+    /// Constants of the crop's evidences.
     pub zoom: ViewConstants,
     /// Standardisation of the fused sum.
     pub fused: Standard,
@@ -141,7 +141,7 @@ pub struct ViewConstants {
     pub normality: EvidenceConstants,
     /// The taught head; `None` without known bads.
     pub known: Option<EvidenceConstants>,
-    /// What the whole view looks like; `None` without known bads and in recipes of schema 1.
+    /// What the full image looks like; `None` without known bads and in recipes of schema 1.
     #[serde(default)]
     pub overall: Option<ImageClassifierConstants>,
     /// Standardisation of the view's own weighted sum (for `score_full`, `score_zoom`).

@@ -37,7 +37,7 @@ pub struct Registration {
     pub width: usize,
     /// Rows of it.
     pub height: usize,
-    /// The mean good part's whole view, `[height, width]` grey levels.
+    /// The mean good part's full image, `[height, width]` grey levels.
     pub reference: Vec<u8>,
     /// The least correlation with the reference at which a motion counts, -1 to 1.
     pub correlation_min: f32,
@@ -79,7 +79,7 @@ fn size(frame: &Frame) -> [usize; 2] {
 }
 
 impl Grey {
-    /// The whole view of a frame, `SIDE` pixels along its longer side.
+    /// The full image of a frame, `SIDE` pixels along its longer side.
     pub fn of(frame: &Frame, scratch: &mut Scratch) -> Self {
         let mut grey = Self::default();
         grey.fill(frame, size(frame), &mut scratch.sampling, &mut scratch.rgb);

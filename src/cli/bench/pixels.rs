@@ -43,7 +43,7 @@ struct Times {
     full_ms: f64,
     /// The smallest crop of the shipped policy to the model's input, at fractions of a pixel.
     crop_ms: f64,
-    /// The light of the full view, measured, and taken out of both inputs.
+    /// The light of the full image, measured, and taken out of both inputs.
     levels_ms: f64,
     /// Median of all of it together.
     sum_ms: f64,
