@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::super::epilogue::{Clamp, Sink};
 use super::super::packed::{SLACK, STRIP};
+use super::depthwise::depthwise_with;
 use super::portable::some_channels;
 use super::winograd::{GROUP, Lines, PLACES, TILES, Tiles, WORDS, Winograd, winograd_with};
 use super::{Kernels, Strip, finish_with};
@@ -77,11 +78,7 @@ fn tile<const N: usize>(strip: &Strip<'_>, panel: usize, pixel: usize, sums: &mu
         // SAFETY: `Strip::new` found `bytes` from the last pixel on; `offsets` stops there, whole units are read, and
         // `check_dense` found as many of them in the window as in all segments.
         unsafe {
-            let first = segment.as_ptr().add(pixel * strip.step);
-            let mut x = [first; M];
-            for m in 0..M {
-                x[m] = first.add(offsets[m]);
-            }
+            let x = strip.addresses(segment, pixel, &offsets);
             let mut k = 0;
             while k < strip.bytes {
                 let mut w = [_mm256_setzero_si256(); N];
@@ -107,56 +104,7 @@ fn tile<const N: usize>(strip: &Strip<'_>, panel: usize, pixel: usize, sums: &mu
     }
 }
 
-#[target_feature(enable = "avx2")]
-fn depthwise(strip: &Strip<'_>, sink: &mut Sink<'_>) {
-    strip.check_depthwise(LANES);
-    if strip.outputs < LANES {
-        some_channels::<LANES, 0>(strip, sink, 0);
-    }
-    for channel in strip.blocks(LANES) {
-        if strip.segments.len() == 9 {
-            channels::<9>(strip, sink, channel)
-        } else {
-            channels::<0>(strip, sink, channel)
-        }
-    }
-}
-
-/// 8 channels of all pixels; `T` taps whose weights stay in registers, or any number.
-#[target_feature(enable = "avx2")]
-#[inline(never)]
-fn channels<const T: usize>(strip: &Strip<'_>, sink: &mut Sink<'_>, channel: usize) {
-    let taps: [*const u8; T] = strip.taps(channel);
-    // SAFETY: there are 8 channels from `channel` on, for which `check_depthwise` found weights for each tap and
-    // `Strip::new` activations for each pixel.
-    unsafe {
-        let mut weights = strip.packed.weights.as_ptr().add(channel);
-        let mut kept = [_mm256_setzero_si256(); T];
-        for t in 0..T {
-            kept[t] = widened_weights(weights);
-            weights = weights.add(strip.outputs);
-        }
-        let bias = _mm256_loadu_si256(strip.packed.bias.as_ptr().add(channel).cast());
-        let mut sums = [[0_i32; LANES]; STRIP];
-        for (pixel, sums) in sums.iter_mut().take(strip.pixels).enumerate() {
-            let at = pixel * strip.step;
-            let mut acc = bias;
-            for t in 0..T {
-                acc = _mm256_add_epi32(acc, _mm256_madd_epi16(widened(taps[t].add(at)), kept[t]));
-            }
-            if T == 0 {
-                let mut weights = weights;
-                for tap in strip.segments {
-                    let x = widened(tap.as_ptr().add(at + channel));
-                    acc = _mm256_add_epi32(acc, _mm256_madd_epi16(x, widened_weights(weights)));
-                    weights = weights.add(strip.outputs);
-                }
-            }
-            _mm256_storeu_si256(sums.as_mut_ptr().cast(), acc);
-        }
-        finish(&sums[..strip.pixels], sink, 0, channel, strip.outputs);
-    }
-}
+depthwise_with!("avx2", [9]);
 
 /// 8 activations, each a pair of i16 of which the upper one is 0, whatever the weight's sign makes of its own.
 ///
@@ -165,7 +113,7 @@ fn channels<const T: usize>(strip: &Strip<'_>, sink: &mut Sink<'_>, channel: usi
 /// There are 8 from `x` on.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn widened(x: *const u8) -> __m256i {
+unsafe fn channels_of(x: *const u8) -> __m256i {
     // SAFETY: the caller's.
     _mm256_cvtepu8_epi32(unsafe { _mm_loadl_epi64(x.cast()) })
 }
@@ -177,9 +125,16 @@ unsafe fn widened(x: *const u8) -> __m256i {
 /// There are 8 from `w` on.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn widened_weights(w: *const i8) -> __m256i {
+unsafe fn weights_of(w: *const i8) -> __m256i {
     // SAFETY: the caller's.
     _mm256_cvtepi8_epi32(unsafe { _mm_loadl_epi64(w.cast()) })
+}
+
+/// Adds the products of activations and weights.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn plus_products(sums: S, x: __m256i, w: __m256i) -> S {
+    _mm256_add_epi32(sums, _mm256_madd_epi16(x, w))
 }
 
 type W = __m256i;

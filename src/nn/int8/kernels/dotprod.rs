@@ -137,11 +137,7 @@ fn tile<const M: usize>(strip: &Strip<'_>, panel: usize, pixel: usize, excess: &
         // SAFETY: `Strip::new` found `bytes` from the last pixel on; `offsets` stops there, whole units are read, and
         // `check_dense` found as many of them in the window as in all segments. UDOT is enabled.
         unsafe {
-            let first = segment.as_ptr().add(pixel * strip.step);
-            let mut from = [first; M];
-            for m in 0..M {
-                from[m] = first.add(offsets[m]);
-            }
+            let from = strip.addresses(segment, pixel, &offsets);
             let mut k = 0;
             while k + 4 * UNIT <= strip.bytes {
                 let mut x = [vdupq_n_u8(0); M];

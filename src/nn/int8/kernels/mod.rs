@@ -9,6 +9,8 @@
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod depthwise;
 #[cfg(target_arch = "aarch64")]
 pub(super) mod dotprod;
 #[cfg(target_arch = "aarch64")]
@@ -156,6 +158,17 @@ impl Strip<'_> {
             *to = segment[channel..].as_ptr();
         }
         taps
+    }
+
+    /// Addresses in a segment of the pixels of the tile that begins at `pixel`, at their `offsets`.
+    #[inline(always)]
+    fn addresses<const M: usize>(&self, segment: &[u8], pixel: usize, offsets: &[usize; M]) -> [*const u8; M] {
+        let first = segment.as_ptr().wrapping_add(pixel * self.step);
+        let mut addresses = [first; M];
+        for m in 0..M {
+            addresses[m] = first.wrapping_add(offsets[m]);
+        }
+        addresses
     }
 
     /// Bytes from the first pixel of a tile to each of its pixels; pixels after the last one repeat it.

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::super::epilogue::{Clamp, Sink};
 use super::super::packed::STRIP;
+use super::depthwise::depthwise_with;
 use super::portable::some_channels;
 use super::{Kernels, Strip, finish_with};
 
@@ -92,11 +93,7 @@ fn tile<const N: usize, const M: usize>(
         // SAFETY: `Strip::new` found `bytes` from the last pixel on; `offsets` stops there, whole units are read, and
         // `check_dense` found as many of them in the window as in all segments.
         unsafe {
-            let first = segment.as_ptr().add(pixel * strip.step);
-            let mut x = [first; M];
-            for m in 0..M {
-                x[m] = first.add(offsets[m]);
-            }
+            let x = strip.addresses(segment, pixel, &offsets);
             let mut k = 0;
             while k < strip.bytes {
                 let mut w = [_mm512_setzero_si512(); N];
@@ -122,56 +119,7 @@ fn tile<const N: usize, const M: usize>(
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn depthwise(strip: &Strip<'_>, sink: &mut Sink<'_>) {
-    strip.check_depthwise(LANES);
-    if strip.outputs < LANES {
-        some_channels::<LANES, 0>(strip, sink, 0);
-    }
-    for channel in strip.blocks(LANES) {
-        match strip.segments.len() {
-            9 => channels::<9>(strip, sink, channel),
-            25 => channels::<25>(strip, sink, channel),
-            _ => channels::<0>(strip, sink, channel),
-        }
-    }
-}
-
-/// 16 channels of all pixels; `T` taps whose weights stay in registers, or any number.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-#[inline(never)]
-fn channels<const T: usize>(strip: &Strip<'_>, sink: &mut Sink<'_>, channel: usize) {
-    let taps: [*const u8; T] = strip.taps(channel);
-    // SAFETY: there are 16 channels from `channel` on, for which `check_depthwise` found weights for each tap and
-    // `Strip::new` activations for each pixel.
-    unsafe {
-        let mut weights = strip.packed.weights.as_ptr().add(channel);
-        let mut kept = [_mm512_setzero_si512(); T];
-        for t in 0..T {
-            kept[t] = widened_weights(weights);
-            weights = weights.add(strip.outputs);
-        }
-        let bias = _mm512_loadu_si512(strip.packed.bias.as_ptr().add(channel).cast());
-        let mut sums = [[0_i32; LANES]; STRIP];
-        for (pixel, sums) in sums.iter_mut().take(strip.pixels).enumerate() {
-            let at = pixel * strip.step;
-            let mut acc = bias;
-            for t in 0..T {
-                acc = _mm512_dpwssd_epi32(acc, widened(taps[t].add(at)), kept[t]);
-            }
-            if T == 0 {
-                let mut weights = weights;
-                for tap in strip.segments {
-                    let x = widened(tap.as_ptr().add(at + channel));
-                    acc = _mm512_dpwssd_epi32(acc, x, widened_weights(weights));
-                    weights = weights.add(strip.outputs);
-                }
-            }
-            _mm512_storeu_si512(sums.as_mut_ptr().cast(), acc);
-        }
-        finish(&sums[..strip.pixels], sink, 0, channel, strip.outputs);
-    }
-}
+depthwise_with!("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", [9, 25]);
 
 /// 16 activations, each a pair of i16 of which the upper one is 0, whatever the weight's sign makes of its own.
 ///
@@ -180,7 +128,7 @@ fn channels<const T: usize>(strip: &Strip<'_>, sink: &mut Sink<'_>, channel: usi
 /// There are 16 from `x` on.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 #[inline]
-unsafe fn widened(x: *const u8) -> __m512i {
+unsafe fn channels_of(x: *const u8) -> __m512i {
     // SAFETY: the caller's.
     _mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(x.cast()) })
 }
@@ -192,9 +140,36 @@ unsafe fn widened(x: *const u8) -> __m512i {
 /// There are 16 from `w` on.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 #[inline]
-unsafe fn widened_weights(w: *const i8) -> __m512i {
+unsafe fn weights_of(w: *const i8) -> __m512i {
     // SAFETY: the caller's.
     _mm512_cvtepi8_epi32(unsafe { _mm_loadu_si128(w.cast()) })
+}
+
+/// Adds the products of activations and weights.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[inline]
+fn plus_products(sums: __m512i, x: __m512i, w: __m512i) -> __m512i {
+    _mm512_dpwssd_epi32(sums, x, w)
+}
+
+/// # Safety
+///
+/// There are 16 from `from` on.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[inline]
+unsafe fn sums(from: *const i32) -> __m512i {
+    // SAFETY: the caller's.
+    unsafe { _mm512_loadu_si512(from.cast()) }
+}
+
+/// # Safety
+///
+/// There is room for 16 from `to` on.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[inline]
+unsafe fn put_sums(to: *mut i32, sums: __m512i) {
+    // SAFETY: the caller's.
+    unsafe { _mm512_storeu_si512(to.cast(), sums) }
 }
 
 finish_with!("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");

@@ -83,11 +83,7 @@ pub(super) fn tile<const PAIRS: bool, const M: usize>(
         // SAFETY: `Strip::new` found `bytes` from the last pixel on; `offsets` stops there, whole units are read,
         // and `check_dense` found as many of them in the window as in all segments.
         unsafe {
-            let first = segment.as_ptr().add(pixel * strip.step);
-            let mut from = [first; M];
-            for m in 0..M {
-                from[m] = first.add(offsets[m]);
-            }
+            let from = strip.addresses(segment, pixel, &offsets);
             let mut k = 0;
             while k < strip.bytes {
                 let mut x = [vdupq_n_s8(0); M];
