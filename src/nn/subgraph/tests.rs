@@ -1,4 +1,4 @@
-//! Regions against what an integer kernel gives, and against the same graphs run by tract alone.
+//! Fused subgraphs against what an integer kernel gives, and against the same graphs run by tract alone.
 
 mod network;
 
@@ -49,7 +49,7 @@ fn numbers() -> (Vec<i64>, Vec<i64>) {
 }
 
 /// What an integer kernel gives, `[5, 5, 5]`.
-fn reference(image: &[u8], y: QuantParams, least: f32, greatest: f32) -> Vec<u8> {
+fn reference(image: &[u8], y: QuantParams, min: f32, max: f32) -> Vec<u8> {
     let (w, b) = numbers();
     let at = |c: usize, row: usize, column: usize| match (row.checked_sub(1), column.checked_sub(1)) {
         (Some(r), Some(k)) if r < SIDE && k < SIDE => i64::from(image[(c * SIDE + r) * SIDE + k]) - 117,
@@ -60,8 +60,7 @@ fn reference(image: &[u8], y: QuantParams, least: f32, greatest: f32) -> Vec<u8>
         for (row, column) in (0..5).flat_map(|r| (0..5).map(move |c| (2 * r, 2 * c))) {
             let taps = (0..27).map(|t| at(t / 9, row + t % 9 / 3, column + t % 3) * w[o * 27 + t]);
             let acc = (bias + taps.sum::<i64>()) as f32;
-            let steps =
-                (acc * (X.scale * scale / y.scale)).clamp(least / y.scale, greatest / y.scale).round_ties_even();
+            let steps = (acc * (X.scale * scale / y.scale)).clamp(min / y.scale, max / y.scale).round_ties_even();
             out.push((steps + f32::from(y.zero_point)).clamp(0.0, 255.0) as u8);
         }
     }
@@ -88,13 +87,13 @@ fn every_step_is_that_of_an_integer_kernel() {
         ("a clip that the grid does anyhow", Some(("Clip", &[0.0, 6.0])), positive, [0.0, 6.0]),
         ("a clip that the grid does not", Some(("Clip", &[-3.1, 6.2])), signed, [-3.1, 6.2]),
     ];
-    for (name, activation, y, [least, greatest]) in cases {
+    for (name, activation, y, [min, max]) in cases {
         let plan = plan(Engine::Int8, &graph(activation, y), &["y.q"]);
         assert_eq!(plan.subgraphs(), 1, "{name}");
         let mut running = plan.spawn().unwrap();
         for seed in 0..40 {
             let image = bytes(3 * SIDE * SIDE, 1000 * seed);
-            let expected = reference(&image, y, least, greatest);
+            let expected = reference(&image, y, min, max);
             let distinct = expected.iter().collect::<std::collections::BTreeSet<_>>().len();
             assert!(distinct > 10, "{name}: {distinct} values prove little");
             assert_eq!(running.run(&image).unwrap()[0].u8(), expected, "{name}, seed {seed}");
@@ -139,9 +138,9 @@ proptest! {
                 7..=8 => net.mean(),
                 9..=10 => net.product(),
                 11 => net.add_rows(),
-                12..=13 => net.squares(),
-                14..=15 => net.stack(),
-                16 => net.moment(),
+                12..=13 => net.reduce_sum_square(),
+                14..=15 => net.concat(),
+                16 => net.reduce_mean(),
                 _ => net.outside(),
             }
         }

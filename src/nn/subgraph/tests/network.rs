@@ -25,7 +25,7 @@ impl Network {
         Self { graph, rng, stored: vec![("image".into(), X, 3, SIDE)], rows: Vec::new(), count: 0 }
     }
 
-    fn grid(&mut self) -> QuantParams {
+    fn quant_params(&mut self) -> QuantParams {
         QuantParams { scale: self.rng.random_range(0.02..0.2), zero_point: self.rng.random_range(0..=255) }
     }
 
@@ -75,7 +75,7 @@ impl Network {
             2 => y = self.graph.node("LeakyRelu", &[&y], &format!("{name}.leaky"), &[Attr::Float("alpha", 0.2)]),
             _ => {}
         }
-        let q = self.grid();
+        let q = self.quant_params();
         self.store(&y, &name, q, outputs, side);
     }
 
@@ -86,7 +86,7 @@ impl Network {
         let left = self.graph.dequantize(&a.0, a.1, &format!("{name}.a"));
         let right = self.graph.dequantize(&b.0, b.1, &format!("{name}.b"));
         let sum = self.graph.node("Add", &[&left, &right], &format!("{name}.sum"), &[]);
-        let q = self.grid();
+        let q = self.quant_params();
         self.store(&sum, &name, q, a.2, a.3);
     }
 
@@ -128,8 +128,8 @@ impl Network {
         }
     }
 
-    /// A mean over the picture, or one of squares, of floats that are put on a grid a step later.
-    pub(super) fn moment(&mut self) {
+    /// A mean over the picture, or one of squares, of floats that are quantised a step later.
+    pub(super) fn reduce_mean(&mut self) {
         let ((x, q, channels, _), name) = (self.pick(), self.name());
         let mut x = self.graph.dequantize(&x, q, &format!("{name}.x"));
         let mut largest = 255.0 * q.scale;
@@ -176,7 +176,7 @@ impl Network {
             false if self.rng.random_bool(0.5) => self.graph.node("MatMul", &[&x, &w], &format!("{name}.matmul"), &[]),
             false => self.graph.node("Gemm", &[&x, &w, &b], &format!("{name}.gemm"), &[]),
         };
-        let q = self.grid();
+        let q = self.quant_params();
         self.graph.fake_quantize(&y, q, &name);
         self.rows.push((format!("{name}.q"), q, outputs));
     }
@@ -192,8 +192,8 @@ impl Network {
         self.rows.push((format!("{name}.q"), q, count));
     }
 
-    /// Distances from what is usual, stored.
-    pub(super) fn squares(&mut self) {
+    /// Distances from an expected feature, quantised.
+    pub(super) fn reduce_sum_square(&mut self) {
         let ((x, q, channels, side), name) = (self.pick(), self.name());
         let mut y = self.graph.dequantize(&x, q, &format!("{name}.x"));
         let from = self.rng.random_range(0..3);
@@ -209,7 +209,7 @@ impl Network {
             y = self.graph.node("Mul", &[&y, &gain], &format!("{name}.scaled"), &[]);
         }
         if from == 2 {
-            // Means and gains that are made of what comes in, as signed bytes on a grid for each channel.
+            // Means and gains that are made of what comes in, as signed bytes with a scale for each channel.
             let map = |net: &mut Self, part: &str, steps: std::ops::Range<f32>| {
                 let steps: Vec<f32> = (0..channels).map(|_| net.rng.random_range(steps.clone())).collect();
                 let step = net.graph.f32(&format!("{name}.{part}.step"), &[channels], &steps);
@@ -234,7 +234,7 @@ impl Network {
     }
 
     /// Tensors side by side, each averaged, multiplied and repeated or not.
-    pub(super) fn stack(&mut self) {
+    pub(super) fn concat(&mut self) {
         let (name, repeat) = (self.name(), self.rng.random_range(1..=2usize));
         let (.., small) = self.pick();
         let side = small * repeat;
@@ -273,7 +273,7 @@ impl Network {
         }
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let y = self.graph.node("Concat", &inputs, &format!("{name}.all"), &[Attr::Int("axis", 1)]);
-        let q = self.grid();
+        let q = self.quant_params();
         self.store(&y, &name, q, channels, side);
     }
 
@@ -282,7 +282,7 @@ impl Network {
         let ((x, q, channels, side), name) = (self.pick(), self.name());
         let x = self.graph.dequantize(&x, q, &format!("{name}.x"));
         let y = self.graph.node("Abs", &[&x], &format!("{name}.abs"), &[]);
-        let q = self.grid();
+        let q = self.quant_params();
         self.store(&y, &name, q, channels, side);
     }
 }
