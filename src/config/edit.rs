@@ -4,8 +4,8 @@
 //! put to work where it stands. Any other is added to its section. The result is read again with all of `check`'s rules:
 //! what does not pass is not handed out.
 //!
-//! Over the places that `toml` gives for every value; an editor of whole documents would be a second parser for three
-//! numbers, and would not know a key that is commented out.
+//! Over the places that `toml` gives for every value. An editor of whole documents changes line ends and the order of keys,
+//! and knows no key that is commented out (docs/decisions/0040).
 
 use std::ops::Range;
 use std::path::Path;
