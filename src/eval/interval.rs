@@ -32,4 +32,18 @@ mod tests {
         assert!((low - 0.8389).abs() < 1e-4 && high > 1.0 - 1e-12);
         assert_eq!(wilson(0.5, 0.0), (0.0, 1.0));
     }
+
+    #[test]
+    fn the_interval_is_another_programs() {
+        // SciPy 1.17, `binomtest(k, n).proportion_ci(0.95, "wilson")`.
+        for (k, n, exact) in [
+            (1.0, 29.0, (0.006_113, 0.171_755)),
+            (15.0, 148.0, (0.062_386, 0.160_487)),
+            (5.0, 56.0, (0.038_742, 0.192_560)),
+            (3.0, 10.0, (0.107_791, 0.603_222)),
+        ] {
+            let (low, high) = wilson(k / n, n);
+            assert!((low - exact.0).abs() < 1e-6 && (high - exact.1).abs() < 1e-6, "{k} of {n}: {low} {high}");
+        }
+    }
 }
