@@ -26,7 +26,7 @@ use crate::config::{self, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpio::SafeLine;
 use crate::inspect::Inspect;
-use crate::pipeline::actuation::{Actuation, Line, Panel, Sensors, Trigger};
+use crate::pipeline::actuation::{Actuation, AuxiliaryOutputs, Indicators, Line, Sensors, Trigger};
 use crate::pipeline::capture::capture;
 use crate::pipeline::inspection::{InspectionCost, inspection};
 use crate::pipeline::recording::{Events, Note, Observer, Recording, Rotation};
@@ -38,7 +38,7 @@ use crate::telemetry::watchdog::Limits;
 use crate::telemetry::{Counters, Counts, Latency};
 
 use open::{
-    open_camera, open_events, open_lines_and_record, open_panel, open_sensors, open_trigger, refuse_contradictions,
+    open_auxiliary, open_camera, open_events, open_lines_and_record, open_sensors, open_trigger, refuse_contradictions,
     rotation,
 };
 
@@ -148,12 +148,12 @@ impl Wiring {
         // Outputs first: they are safe while the rest is being opened.
         let (mut lines, edges) = open_lines_and_record(&config.gpio, &clock)?;
         let reject_line = lines.request(&config.reject.line, Actuator::rest_level(config.reject.active_low))?;
-        let panel = open_panel(&config.outputs, &mut *lines)?;
+        let (indicators, auxiliary) = open_auxiliary(&config.outputs, &mut *lines)?;
         let (camera, arrivals) = open_camera(config, &clock, parts)?;
         let trigger = open_trigger(&config.trigger, &mut *lines, &*clock, arrivals)?;
         let sensors = open_sensors(config, &mut *lines)?;
         let events = config.record.events.as_deref();
-        let opened = Opened { camera, trigger, sensors, reject_line, panel };
+        let opened = Opened { camera, trigger, sensors, reject_line, indicators, auxiliary };
         let inspect = watch_camera(&config.camera.source, inspect);
         let threshold = config.decision.threshold.unwrap_or(threshold);
         Ok(Self {
@@ -171,7 +171,7 @@ impl Wiring {
         inspect: Box<dyn Inspect>,
         threshold: f32,
     ) -> Self {
-        let Opened { camera, trigger, sensors, reject_line, panel } = opened;
+        let Opened { camera, trigger, sensors, reject_line, indicators, auxiliary } = opened;
         let line = Line {
             trigger,
             reject: config.reject.clone(),
@@ -186,7 +186,8 @@ impl Wiring {
             threshold,
             capacity: Capacity::between(config.reject.travel_time(), config.camera.rate_hz),
             reject_line,
-            panel,
+            indicators,
+            auxiliary,
         };
         Self {
             camera,
@@ -215,7 +216,8 @@ struct Opened {
     trigger: Trigger,
     sensors: Sensors,
     reject_line: SafeLine,
-    panel: Panel,
+    indicators: Indicators,
+    auxiliary: AuxiliaryOutputs,
 }
 
 /// Runs the line until its source of parts ends, a stop is requested or something fails.

@@ -33,7 +33,9 @@ use zoomgate::inspect::frozen::FrozenWatch;
 use zoomgate::inspect::model::Model;
 use zoomgate::nn::onnx::{self, Elem};
 use zoomgate::nn::plan::{ExecutionPlan, Running};
-use zoomgate::pipeline::actuation::{Actuation, Heartbeat, Light, Line, Panel, Results, Sensors, Trigger};
+use zoomgate::pipeline::actuation::{
+    Actuation, AuxiliaryOutputs, Heartbeat, Indicators, Light, Line, Results, Sensors, Trigger,
+};
 use zoomgate::pipeline::capture::capture;
 use zoomgate::pipeline::inspection::{InspectionCost, inspection};
 use zoomgate::pipeline::recording::Recording;
@@ -231,12 +233,14 @@ fn run(plant: Plant, parts: u64) -> [u64; 4] {
         sensors.encoder_a = Some(Box::new(turning));
         sensors.confirm = Some(Box::new(PhotoEye::new(after(ms(700)))));
     }
-    let panel = Panel {
+    let indicators = Indicators {
         ready: Some(wire()),
         fault: Some(wire()),
         stop_line: Some(wire()),
-        results: Some(Results::new(wire(), Some(wire()), ms(2))),
         heartbeat: Some(Heartbeat::new(wire(), ms(100))),
+    };
+    let auxiliary = AuxiliaryOutputs {
+        results: Some(Results::new(wire(), Some(wire()), ms(2))),
         light: Some(Light::new(wire(), ms(1), ms(3))),
     };
     let about = About { threshold: wiring.line.threshold, ..About::default() };
@@ -249,7 +253,7 @@ fn run(plant: Plant, parts: u64) -> [u64; 4] {
         threshold: wiring.line.threshold,
         dry_run: false,
     };
-    let line = Line { trigger, sensors, reject_line: wire(), panel, ..wiring.line };
+    let line = Line { trigger, sensors, reject_line: wire(), indicators, auxiliary, ..wiring.line };
     let actuation = Actuation::new(Arc::clone(&shared), line);
     let mut cost = InspectionCost::Modelled(Box::new(|_| ms(5)));
     type Body = Box<dyn FnOnce(&Shared) + Send>;

@@ -31,9 +31,9 @@ fn at(ms: u64) -> Timestamp {
 /// Wires the further outputs of the panel to the run's recorder.
 fn with_outputs(mut wiring: Wiring, watch: &Watch) -> Wiring {
     let output = |name| watch.recorder.clone().request(name, Level::Low).unwrap();
-    wiring.line.panel.results = Some(Results::new(output("result"), Some(output("result_valid")), ms(20)));
-    wiring.line.panel.heartbeat = Some(Heartbeat::new(output("heartbeat"), ms(100)));
-    wiring.line.panel.light = Some(Light::new(output("light"), ms(1), ms(4)));
+    wiring.line.auxiliary.results = Some(Results::new(output("result"), Some(output("result_valid")), ms(20)));
+    wiring.line.indicators.heartbeat = Some(Heartbeat::new(output("heartbeat"), ms(100)));
+    wiring.line.auxiliary.light = Some(Light::new(output("light"), ms(1), ms(4)));
     wiring
 }
 

@@ -335,7 +335,7 @@ fn a_blind_camera_is_not_ready_calls_a_person_and_is_ready_with_the_first_part_i
     // Blind from part 10 to 19, and again for the last five.
     let (mut wiring, watch) =
         with_looks(Rig::new(40, 21), |n| if (10..20).contains(&n) || n > 35 { DARK } else { None });
-    wiring.line.panel.heartbeat =
+    wiring.line.indicators.heartbeat =
         Some(Heartbeat::new(watch.recorder.clone().request("heart", Level::Low).unwrap(), ms(100)));
     let counts = daemon::run(wiring).unwrap().counts;
     let records = watch.one_record_each(40);

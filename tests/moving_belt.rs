@@ -436,8 +436,8 @@ fn a_tripwire_makes_parts_of_a_film_of_the_belt_and_is_ready_when_it_knows_the_b
         wiring.inspect = Box::new(Noting(seen));
         let mut recorder = Recorder::in_memory(Arc::clone(&wiring.clock));
         let mut output = |name| recorder.request(name, Level::Low).unwrap();
-        wiring.line.panel.ready = Some(output("ready"));
-        wiring.line.panel.heartbeat = Some(Heartbeat::new(output("heartbeat"), ms(20)));
+        wiring.line.indicators.ready = Some(output("ready"));
+        wiring.line.indicators.heartbeat = Some(Heartbeat::new(output("heartbeat"), ms(20)));
         let (clock, ready_at) = (Arc::clone(&wiring.clock), Arc::new(std::sync::Mutex::new(None)));
         let told = Arc::clone(&ready_at);
         let send = move |states: &[sd_notify::NotifyState<'_>]| {

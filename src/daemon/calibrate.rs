@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::{
-    MATCH_TOLERANCE, enter_realtime, open_camera, open_lines, open_panel, open_sensors, open_trigger,
+    MATCH_TOLERANCE, enter_realtime, open_auxiliary, open_camera, open_lines, open_sensors, open_trigger,
     refuse_contradictions, spawn,
 };
 use crate::camera::{Camera, Source, Tripwire};
@@ -16,7 +16,7 @@ use crate::config::{self, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpio::{self, SafeLine};
 use crate::pipeline::actuation::calibration::{Bench, Measured, Word};
-use crate::pipeline::actuation::{Panel, Sensors, Trigger};
+use crate::pipeline::actuation::{AuxiliaryOutputs, Indicators, Sensors, Trigger};
 use crate::pipeline::capture::capture;
 use crate::pipeline::{Capacity, Shared, Stop, Thread};
 use crate::reject::calibration::{Doubt, Estimate, Interval, Plan, Search, Spread, Trouble, estimate};
@@ -95,7 +95,7 @@ impl Calibration {
             return Err(Error::new(ErrorKind::Busy, message));
         }
         let opened = open(config, &clock, parts).map_err(|error| super::setup::name_the_holder(error, config))?;
-        let Opened { camera, trigger, sensors, actuator, panel, belt } = opened;
+        let Opened { camera, trigger, sensors, actuator, indicators, auxiliary, belt } = opened;
         let width_ms = config.reject.pulse_width.as_secs_f64() * 1e3;
         let delay_ms = match &trigger {
             Trigger::Edge { input, .. } => input.delay().as_secs_f64() * 1e3,
@@ -122,7 +122,8 @@ impl Calibration {
                 sensors,
                 belt,
                 actuator,
-                panel,
+                indicators,
+                auxiliary,
                 pulse_width: config.reject.pulse_width,
                 flight: flight + confirm.window,
                 search: Search::new(plan),
@@ -150,7 +151,8 @@ struct Opened {
     trigger: Trigger,
     sensors: Sensors,
     actuator: SafeLine,
-    panel: Panel,
+    indicators: Indicators,
+    auxiliary: AuxiliaryOutputs,
     belt: Box<dyn Belt>,
 }
 
@@ -161,7 +163,7 @@ fn open(config: &Config, clock: &Arc<dyn Clock>, parts: Option<Arc<dyn PartSourc
     // Outputs first: they are safe while the rest is being opened.
     let mut lines = open_lines(&config.gpio, clock)?;
     let actuator = lines.request(&config.reject.line, Actuator::rest_level(config.reject.active_low))?;
-    let panel = open_panel(&config.outputs, &mut *lines)?;
+    let (indicators, auxiliary) = open_auxiliary(&config.outputs, &mut *lines)?;
     let (camera, arrivals) = open_camera(config, clock, parts)?;
     let trigger = open_trigger(&config.trigger, &mut *lines, &**clock, arrivals)?;
     let mut sensors = open_sensors(config, &mut *lines)?;
@@ -171,7 +173,7 @@ fn open(config: &Config, clock: &Arc<dyn Clock>, parts: Option<Arc<dyn PartSourc
         Some(encoder) => Box::new(EncoderBelt::new(encoder)),
         None => Box::new(ConstantSpeed::new(config.reject.belt_speed, clock.now())),
     };
-    Ok(Opened { camera, trigger, sensors, actuator, panel, belt })
+    Ok(Opened { camera, trigger, sensors, actuator, indicators, auxiliary, belt })
 }
 
 /// One part after the other on the simulated belt, and a station whose truth is not the configuration's.
@@ -204,7 +206,8 @@ fn open_simulated(config: &Config, clock: &Arc<dyn Clock>, parts: Option<Arc<dyn
         },
         sensors: Sensors { confirm: Some(station.eye()), ..Sensors::default() },
         actuator: SafeLine::new(station.line(&config.reject.line, rest.inverted()), rest),
-        panel: Panel::default(),
+        indicators: Indicators::default(),
+        auxiliary: AuxiliaryOutputs::default(),
         belt: Box::new(ConstantSpeed::new(config.reject.belt_speed, clock.now())),
     })
 }

@@ -23,7 +23,7 @@ use crate::inspect::recipe::Recipe;
 #[cfg(feature = "v4l2")]
 use crate::pipeline::Capacity;
 use crate::pipeline::Reopen;
-use crate::pipeline::actuation::{Heartbeat, Light, Panel, Results, Sensors, Trigger};
+use crate::pipeline::actuation::{AuxiliaryOutputs, Heartbeat, Indicators, Light, Results, Sensors, Trigger};
 use crate::pipeline::recording::Rotation;
 use crate::sim::PartSource;
 use crate::sim::belt::{PhotoEye, Spacing, arrivals};
@@ -219,7 +219,8 @@ pub(super) fn open_trigger(
     })
 }
 
-pub(super) fn open_panel(names: &config::Outputs, lines: &mut dyn Lines) -> Result<Panel> {
+/// Requests the outputs beside the reject line.
+pub(super) fn open_auxiliary(names: &config::Outputs, lines: &mut dyn Lines) -> Result<(Indicators, AuxiliaryOutputs)> {
     let mut open = |name: &str| lines.request(name, Level::Low);
     let mut maybe = |name: &Option<String>| name.as_deref().map(&mut open).transpose();
     let (ready, fault, stop_line) = (maybe(&names.ready)?, maybe(&names.fault)?, maybe(&names.stop_line)?);
@@ -231,7 +232,7 @@ pub(super) fn open_panel(names: &config::Outputs, lines: &mut dyn Lines) -> Resu
     let heartbeat = heartbeat.map(|h| Ok::<_, Error>(Heartbeat::new(open(&h.line)?, h.period))).transpose()?;
     let light =
         names.light.as_ref().map(|l| Ok::<_, Error>(Light::new(open(&l.line)?, l.delay, l.width))).transpose()?;
-    Ok(Panel { ready, fault, stop_line, results, heartbeat, light })
+    Ok((Indicators { ready, fault, stop_line, heartbeat }, AuxiliaryOutputs { results, light }))
 }
 
 /// Requests the inputs beside the trigger.

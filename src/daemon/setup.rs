@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Opened, Wiring, open_camera, open_lines, open_panel, open_trigger, refuse_contradictions, status};
+use super::{Opened, Wiring, open_auxiliary, open_camera, open_lines, open_trigger, refuse_contradictions, status};
 use crate::camera::Camera;
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -16,7 +16,7 @@ use crate::decide::{OnMissedReject, OnUninspected, Safety};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpio::{self, Level, Lines, Outputs as _, Recorder, Unconnected};
 use crate::inspect::Inspect;
-use crate::pipeline::actuation::{Panel, Sensors};
+use crate::pipeline::actuation::Sensors;
 use crate::sim::PartSource;
 
 /// How long a part waits for its frame, and a frame for its place on the disk. Nothing is rejected in [`watching`], so
@@ -86,14 +86,13 @@ fn wire(
     let config = &at_rest(config);
     let mut lines = quiet_lines(config, &clock, with_light)?;
     let light = config.outputs.light.clone().filter(|_| with_light);
-    let panel = match light {
-        Some(light) => open_panel(&config::Outputs { light: Some(light), ..Default::default() }, &mut *lines)?,
-        None => Panel::default(),
-    };
+    let outputs = config::Outputs { light, ..Default::default() };
+    let (indicators, auxiliary) = open_auxiliary(&outputs, &mut *lines)?;
     let (camera, arrivals) = open_camera(config, &clock, parts)?;
     let trigger = open_trigger(&config.trigger, &mut *lines, &*clock, arrivals)?;
     let reject_line = Unconnected.request(&config.reject.line, Level::Low)?;
-    let opened = Opened { camera, trigger, sensors: Sensors::default(), reject_line, panel };
+    let sensors = Sensors::default();
+    let opened = Opened { camera, trigger, sensors, reject_line, indicators, auxiliary };
     let mut wiring = Wiring::around(opened, config, clock, inspect, f32::INFINITY);
     wiring.line.capacity.jobs = wiring.line.capacity.jobs.min(JOBS);
     Ok(wiring)

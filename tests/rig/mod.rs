@@ -16,7 +16,7 @@ use zoomgate::frame::geometry::Roi;
 use zoomgate::gpio::recorded::Record;
 use zoomgate::gpio::{Level, Outputs, Recorder};
 use zoomgate::inspect::{Crops, Inspect, Inspection, Unseen};
-use zoomgate::pipeline::actuation::{Line, Panel, Sensors, Trigger};
+use zoomgate::pipeline::actuation::{AuxiliaryOutputs, Indicators, Line, Sensors, Trigger};
 use zoomgate::pipeline::inspection::InspectionCost;
 use zoomgate::pipeline::recording::PartRecord;
 use zoomgate::pipeline::{Capacity, Stop};
@@ -146,11 +146,11 @@ impl Rig {
         let mut recorder = Recorder::in_memory(Arc::clone(&clock));
         let reject_line = recorder.request("reject", Level::Low).unwrap();
         let mut output = |name| Some(recorder.request(name, Level::Low).unwrap());
-        let panel = Panel {
+        let indicators = Indicators {
             ready: output("ready"),
             fault: output("fault"),
             stop_line: output("stop_line"),
-            ..Panel::default()
+            ..Indicators::default()
         };
         let (events, records) = (Bytes::default(), Arc::new(Mutex::new(Vec::new())));
         let seen = Arc::clone(&records);
@@ -169,7 +169,8 @@ impl Rig {
             safety: self.safety,
             capacity: self.capacity,
             reject_line,
-            panel,
+            indicators,
+            auxiliary: AuxiliaryOutputs::default(),
         };
         let wiring = Wiring {
             camera: Box::new(SimCamera::new(Arc::clone(&clock), Arc::new(Pixels), arrivals)),

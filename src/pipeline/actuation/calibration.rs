@@ -10,15 +10,16 @@
 
 use std::time::Duration;
 
-use super::{Panel, Sensors, Trigger};
+use super::sensors::ChannelMerge;
+use super::{AuxiliaryOutputs, Indicators, Sensors, Trigger};
 use crate::camera::part_centre::PartCentreTracker;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gpio::{Edge, Level, SafeLine};
+use crate::gpio::{Level, SafeLine};
 use crate::pipeline::queue::Next;
 use crate::pipeline::{Captured, Shared};
 use crate::reject::calibration::{Interval, Pass, Search, Shot, Spread, Trouble};
-use crate::reject::{Actuator, Belt, Channel};
+use crate::reject::{Actuator, Belt};
 use crate::units::Millimetres;
 
 /// Without a part for so long a person is told.
@@ -43,8 +44,10 @@ pub struct Bench {
     pub belt: Box<dyn Belt>,
     /// The reject line.
     pub actuator: SafeLine,
-    /// The other outputs.
-    pub panel: Panel,
+    /// The outputs that show how the line is.
+    pub indicators: Indicators,
+    /// The outputs that follow each part.
+    pub auxiliary: AuxiliaryOutputs,
     /// How long the line is active.
     pub pulse_width: Duration,
     /// From the actuator to the eye, as far as it is known.
@@ -113,7 +116,8 @@ struct Loop<'a> {
     sensors: Sensors,
     belt: Box<dyn Belt>,
     actuator: Actuator,
-    panel: Panel,
+    indicators: Indicators,
+    auxiliary: AuxiliaryOutputs,
     pulse_width: Duration,
     flight: Duration,
     search: Search,
@@ -126,7 +130,7 @@ struct Loop<'a> {
     number: usize,
     spoilt: u32,
     heard_at: Timestamp,
-    pending: [Option<Edge>; 2],
+    encoder: ChannelMerge,
     passes: Vec<Pass>,
     bodies: Vec<f64>,
     middles: Vec<f64>,
@@ -135,7 +139,8 @@ struct Loop<'a> {
 impl Bench {
     /// Runs until the search is over or the run has to end; `None` then, with the reason in `shared` where there is one.
     pub fn run(self, shared: &Shared) -> Option<Measured> {
-        let Self { mut trigger, mut sensors, belt, actuator, panel, pulse_width, flight, search, tell } = self;
+        let Self { mut trigger, mut sensors, belt, actuator, indicators, auxiliary, .. } = self;
+        let Self { pulse_width, flight, search, tell, .. } = self;
         if let Trigger::Edge { input, .. } = &mut trigger {
             input.attach(&shared.clock, &shared.act_bell);
         }
@@ -149,7 +154,7 @@ impl Bench {
             number: 0,
             spoilt: 0,
             heard_at: shared.clock.now(),
-            pending: [None; 2],
+            encoder: ChannelMerge::default(),
             passes: Vec::new(),
             bodies: Vec::new(),
             middles: Vec::new(),
@@ -157,7 +162,8 @@ impl Bench {
             trigger,
             sensors,
             belt,
-            panel,
+            indicators,
+            auxiliary,
             pulse_width,
             flight,
             search,
@@ -165,7 +171,8 @@ impl Bench {
         };
         let outcome = this.run();
         this.actuator.make_safe();
-        this.panel.make_safe();
+        this.auxiliary.make_safe();
+        this.indicators.make_safe();
         if let Err(error) = outcome {
             shared.fail(error);
         }
@@ -207,26 +214,13 @@ impl Loop<'_> {
         // The encoder's edges are many: they are read when something else is due, from the kernel's stamps.
         let eye = self.sensors.confirm.as_ref().and_then(|eye| eye.next_at());
         let waiting = pass.is_none().then(|| self.heard_at + NO_PART);
-        [trigger, pass, eye, waiting, self.panel.next_at()].into_iter().flatten().min()
+        [trigger, pass, eye, waiting, self.auxiliary.next_at(), self.indicators.next_at()].into_iter().flatten().min()
     }
 
     /// Feeds the encoder's edges, in order.
     fn read_belt(&mut self) -> Result<()> {
         let now = self.shared.clock.now();
-        loop {
-            let inputs = [&mut self.sensors.encoder_a, &mut self.sensors.encoder_b];
-            for (input, pending) in inputs.into_iter().zip(&mut self.pending) {
-                if let (Some(input), None) = (input, &pending) {
-                    *pending = input.next_edge(now)?;
-                }
-            }
-            let (channel, edge) = match self.pending {
-                [Some(a), Some(b)] if b.at < a.at => (Channel::B, b),
-                [Some(a), _] => (Channel::A, a),
-                [None, Some(b)] => (Channel::B, b),
-                [None, None] => break,
-            };
-            self.pending[usize::from(channel == Channel::B)] = None;
+        while let Some((channel, edge)) = self.encoder.next(&mut self.sensors, now).map_err(|(_, fault)| fault)? {
             self.belt.feed(channel, edge);
         }
         self.belt.observe(now);
@@ -247,7 +241,7 @@ impl Loop<'_> {
                 self.actuator.release()?;
             }
         }
-        while let Some(outcome) = self.panel.step(now, true) {
+        while let Some(outcome) = self.auxiliary.step(now).or_else(|| self.indicators.step(now, true)) {
             outcome?;
         }
         if late <= LATE {
@@ -276,7 +270,7 @@ impl Loop<'_> {
             match input.next_edge(now)? {
                 Some(edge) if edge.level == Level::High => {
                     self.covered_at = Some(edge.at);
-                    if self.panel.trigger(edge.at).is_err() {
+                    if self.auxiliary.trigger(edge.at).is_err() {
                         log::warn!("a strobe of the light found no room: shorten [outputs] light_delay_ms");
                     }
                     self.begin(edge.at)?;

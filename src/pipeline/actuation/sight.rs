@@ -5,14 +5,11 @@
 //! fault output waits for its reset, as with a camera that went away. A reset lets a line go on that stops when it is not
 //! ready, and so would never bring the part that shows whether the camera sees: the next blind one calls again.
 
-use super::{Actuation, Panel, Trigger};
 use crate::decide::Reason;
-use crate::pipeline::recording::Note;
-use crate::telemetry::Fault;
 
 /// So many blind parts in a row are a blind camera. Chosen: one may be a hand before the lens and two the arm behind it;
 /// at four parts a second three are known within a second.
-pub(super) const BLIND_IN_A_ROW: u64 = 3;
+const BLIND_IN_A_ROW: u64 = 3;
 
 /// So many parts in a row that an edge starts and that the camera does not see call a person. Chosen: a part that is taken
 /// off the belt, or a hand in the light barrier, leaves one or two; an eye that has moved, or an offset that is wrong,
@@ -29,7 +26,7 @@ pub(super) struct Sight {
 
 /// Something that changed with a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum News {
+pub(super) enum News {
     /// The camera is blind.
     Blind,
     /// It sees again, after so many blind parts.
@@ -41,7 +38,7 @@ enum News {
 impl Sight {
     /// Counts a part whose frame was looked at: blind, or empty, for a reason, or judged. Parts without a frame, and those
     /// whose inspection failed, say nothing about what the camera sees.
-    fn count(&mut self, reason: Option<Reason>) -> Option<News> {
+    pub(super) fn count(&mut self, reason: Option<Reason>) -> Option<News> {
         if reason.and_then(Reason::blindness).is_some() {
             self.blind_in_a_row += 1;
             let is_news = self.blind_in_a_row >= BLIND_IN_A_ROW && !self.is_blind;
@@ -56,6 +53,11 @@ impl Sight {
             return Some(News::Sees(blind));
         }
         (self.empty_in_a_row == EMPTY_IN_A_ROW).then_some(News::Empty)
+    }
+
+    /// So many of the last parts were blind, one after the other.
+    pub(super) fn blind_in_a_row(&self) -> u64 {
+        self.blind_in_a_row
     }
 
     /// Whether the camera sees nothing, as far as the last parts tell.
@@ -87,51 +89,6 @@ pub(super) fn story(reason: Reason) -> Option<&'static str> {
         }
         _ => return None,
     })
-}
-
-impl Actuation {
-    /// A part's frame was looked at; `reason` says why it cannot be judged, where it cannot.
-    pub(super) fn note_sight(&mut self, reason: Option<Reason>) {
-        let news = self.sight.count(reason);
-        self.shared.board.note_blind(reason.unwrap_or(Reason::NoPart), self.sight.blind_in_a_row);
-        match news {
-            None => return,
-            Some(News::Blind) => {
-                let how = reason.and_then(Reason::blindness).unwrap_or_default();
-                let parts = self.sight.blind_in_a_row;
-                let message = format!(
-                    "{parts} parts in a row were not seen, the last for a frame that is {how}: the line is not ready until \
-                     one is seen; look at the camera with `zoomgate doctor --live`"
-                );
-                self.fault(Fault::CameraBlind, None, message);
-            }
-            Some(News::Sees(blind)) => self.note(Note::SightBack { at: self.shared.clock.now(), blind }),
-            Some(News::Empty) => {
-                // By the clock alone, or where each frame is a part, a belt may be empty for hours.
-                let is_eye = match &self.trigger {
-                    Trigger::Edge { input, .. } => !input.ends_with_camera(),
-                    Trigger::Tripwire { .. } => true,
-                    Trigger::EveryFrame => false,
-                };
-                if is_eye {
-                    let message = format!(
-                        "{EMPTY_IN_A_ROW} parts in a row were triggered and the camera saw the empty belt: check \
-                         [trigger] exposure_offset_ms, and that eye and camera look at the same part"
-                    );
-                    self.fault(Fault::NothingTriggered, None, message);
-                }
-                return;
-            }
-        }
-        self.show_ready();
-    }
-
-    /// Sets the ready output to what is so. A run that ends is not ready, and a dry one never is.
-    pub(super) fn show_ready(&mut self) {
-        if self.settings.enabled && self.is_ready && !self.stopping {
-            self.raise(Panel::ready, !self.sight.is_blind());
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
 //! The outputs beside the reject line: their lines, and the timing of those that have one.
+//!
+//! [`Indicators`] show how the line is; [`AuxiliaryOutputs`] follow its parts. The safe level of all is low.
 
 use std::time::Duration;
 
@@ -6,9 +8,9 @@ use super::strobe::{self, Due, Full};
 use crate::clock::Timestamp;
 use crate::gpio::{Level, LineFault, SafeLine};
 
-/// The outputs beside the reject line; `None` where not wired. Their safe level is low.
+/// The outputs that show how the line is; `None` where not wired.
 #[derive(Debug, Default)]
-pub struct Panel {
+pub struct Indicators {
     /// High while parts are seen, inspected and the reject output is armed; low while the camera is blind.
     pub ready: Option<SafeLine>,
     /// High from something that needs a person until that person has reset it; a reset leaves it high while the bin is
@@ -17,10 +19,15 @@ pub struct Panel {
     /// High asks the line to stop, until a person has reset it; a reset leaves it high while the line stands for a full
     /// bin. Without a reset input it stays so until the run ends.
     pub stop_line: Option<SafeLine>,
-    /// Each part's result, for a controller.
-    pub results: Option<Results>,
     /// Toggles while parts are seen, outputs are served and nothing needs a person.
     pub heartbeat: Option<Heartbeat>,
+}
+
+/// The outputs that follow each part; `None` where not wired.
+#[derive(Debug, Default)]
+pub struct AuxiliaryOutputs {
+    /// Each part's result, for a controller.
+    pub results: Option<Results>,
     /// A strobe at each trigger edge.
     pub light: Option<Light>,
 }
@@ -68,19 +75,27 @@ impl Light {
     }
 }
 
-impl Panel {
-    pub(super) fn ready(&mut self) -> &mut Option<SafeLine> {
-        &mut self.ready
+impl Indicators {
+    /// Sets the heartbeat's level if it is due; call until `None`.
+    pub(super) fn step(&mut self, now: Timestamp, is_well: bool) -> Option<Result<(), LineFault>> {
+        let heartbeat = self.heartbeat.as_mut()?;
+        heartbeat.timing.due(now, is_well).map(|level| heartbeat.line.set_level(level))
     }
 
-    pub(super) fn fault(&mut self) -> &mut Option<SafeLine> {
-        &mut self.fault
+    /// When the next level is due.
+    pub(super) fn next_at(&self) -> Option<Timestamp> {
+        self.heartbeat.as_ref()?.timing.next_at()
     }
 
-    pub(super) fn stop_line(&mut self) -> &mut Option<SafeLine> {
-        &mut self.stop_line
+    /// Puts every output to its safe level.
+    pub(super) fn make_safe(&mut self) {
+        let heartbeat = self.heartbeat.iter_mut().map(|heartbeat| &mut heartbeat.line);
+        let steady = [&mut self.ready, &mut self.fault, &mut self.stop_line].into_iter().flatten();
+        steady.chain(heartbeat).for_each(SafeLine::make_safe);
     }
+}
 
+impl AuxiliaryOutputs {
     /// A part's result: whether it is released.
     pub(super) fn give_result(&mut self, is_released: bool) -> Result<(), Full> {
         let level = if is_released { Level::Low } else { Level::High };
@@ -93,32 +108,26 @@ impl Panel {
     }
 
     /// Sets one level that is due; call until `None`.
-    pub(super) fn step(&mut self, now: Timestamp, is_well: bool) -> Option<Result<(), LineFault>> {
+    pub(super) fn step(&mut self, now: Timestamp) -> Option<Result<(), LineFault>> {
         // The light first: a camera waits for it.
         if let Some(light) = &mut self.light
             && let Some(level) = light.timing.due(now)
         {
             return Some(light.line.set_level(level));
         }
-        if let Some(results) = &mut self.results
-            && let Some(due) = results.timing.due(now)
-        {
-            return Some(match (due, &mut results.valid) {
-                (Due::Result(level), _) => results.line.set_level(level),
-                (Due::Valid(level), Some(valid)) => valid.set_level(level),
-                (Due::Valid(_), None) => Ok(()),
-            });
-        }
-        let heartbeat = self.heartbeat.as_mut()?;
-        heartbeat.timing.due(now, is_well).map(|level| heartbeat.line.set_level(level))
+        let results = self.results.as_mut()?;
+        results.timing.due(now).map(|due| match (due, &mut results.valid) {
+            (Due::Result(level), _) => results.line.set_level(level),
+            (Due::Valid(level), Some(valid)) => valid.set_level(level),
+            (Due::Valid(_), None) => Ok(()),
+        })
     }
 
     /// When the next level is due.
     pub(super) fn next_at(&self) -> Option<Timestamp> {
         let results = self.results.as_ref().and_then(|results| results.timing.next_at());
-        let heartbeat = self.heartbeat.as_ref().and_then(|heartbeat| heartbeat.timing.next_at());
         let light = self.light.as_ref().and_then(|light| light.timing.next_at());
-        [results, heartbeat, light].into_iter().flatten().min()
+        results.into_iter().chain(light).min()
     }
 
     /// Whether every strobe that was asked for is over.
@@ -128,11 +137,9 @@ impl Panel {
     }
 
     /// Puts every output to its safe level.
-    pub fn make_safe(&mut self) {
+    pub(super) fn make_safe(&mut self) {
         let results = self.results.iter_mut().flat_map(|results| results.valid.iter_mut().chain([&mut results.line]));
-        let heartbeat = self.heartbeat.iter_mut().map(|heartbeat| &mut heartbeat.line);
         let light = self.light.iter_mut().map(|light| &mut light.line);
-        let plain = [&mut self.ready, &mut self.fault, &mut self.stop_line].into_iter().flatten();
-        plain.chain(results).chain(heartbeat).chain(light).for_each(SafeLine::make_safe);
+        results.chain(light).for_each(SafeLine::make_safe);
     }
 }
