@@ -21,7 +21,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::camera::{Camera, Tripwire};
-use crate::clock::{Clock, Seat, Timestamp};
+use crate::clock::{Clock, SchedulerSlot, Timestamp};
 use crate::config::{self, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpio::SafeLine;
@@ -242,9 +242,9 @@ pub fn run(wiring: Wiring) -> Result<RunReport> {
     let recording = Recording { events, rotation, observer, threshold, dry_run };
     let actuation = Actuation::new(Arc::clone(&shared), line);
 
-    // All seats before the first thread: a simulated clock schedules by their order.
-    let [cap_seat, insp_seat, act_seat, rec_seat] = Thread::ALL.map(|t| Seat::reserve(&clock, t.name()));
-    let watch_seat = notifier.is_some().then(|| Seat::reserve(&clock, watch::NAME));
+    // All slots before the first thread: a simulated clock schedules by their order.
+    let [cap_seat, insp_seat, act_seat, rec_seat] = Thread::ALL.map(|t| SchedulerSlot::reserve(&clock, t.name()));
+    let watch_seat = notifier.is_some().then(|| SchedulerSlot::reserve(&clock, watch::NAME));
     let _socket = status_socket.and_then(|path| serve_status(&path, &shared));
     let rec = spawn(Thread::Rec, rec_seat, &shared, |shared| recording.run(shared));
     let act = spawn(Thread::Act, act_seat, &shared, move |shared| {
@@ -255,7 +255,7 @@ pub fn run(wiring: Wiring) -> Result<RunReport> {
     let cap = spawn(Thread::Cap, cap_seat, &shared, move |shared| {
         capture(shared, &mut *camera, frame_size, tripwire);
     });
-    let watch = notifier.zip(watch_seat).map(|(notifier, seat)| spawn_watch(&shared, seat, limits, notifier));
+    let watch = notifier.zip(watch_seat).map(|(notifier, slot)| spawn_watch(&shared, slot, limits, notifier));
     // First the one that ends by itself, whatever the others do.
     let latency = act.map(JoinHandle::join);
     let others = [(Thread::Cap, cap), (Thread::Insp, insp), (Thread::Rec, rec)];
@@ -277,20 +277,20 @@ pub fn run(wiring: Wiring) -> Result<RunReport> {
 /// Starts a thread of the run. Its panic becomes the run's failure; however it ends, the others are told.
 fn spawn<T: Send + 'static>(
     thread: Thread,
-    seat: Seat,
+    slot: SchedulerSlot,
     shared: &Arc<Shared>,
     body: impl FnOnce(&Shared) -> T + Send + 'static,
 ) -> Result<JoinHandle<Option<T>>> {
     let theirs = Arc::clone(shared);
     let started = thread::Builder::new().name(thread.name().to_owned()).spawn(move || {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            seat.take();
+            slot.take();
             body(&theirs)
         }));
         let outcome = outcome.map_err(|panic| theirs.fail(thread.panicked(story(&*panic))));
         theirs.thread_ended(thread);
-        // The seat last: the others must not run before they can see that this thread has ended.
-        drop(seat);
+        // The slot last: the others must not run before they can see that this thread has ended.
+        drop(slot);
         outcome.ok()
     });
     started.map_err(|e| {
@@ -316,10 +316,15 @@ fn join(shared: &Shared, thread: Thread, handle: JoinHandle<Option<()>>, limit: 
 }
 
 /// Starts the thread that tells the service manager; without it a supervised run would be killed, so it must start.
-fn spawn_watch(shared: &Arc<Shared>, seat: Seat, limits: Limits, notifier: watch::Notifier) -> Result<JoinHandle<()>> {
+fn spawn_watch(
+    shared: &Arc<Shared>,
+    slot: SchedulerSlot,
+    limits: Limits,
+    notifier: watch::Notifier,
+) -> Result<JoinHandle<()>> {
     let theirs = Arc::clone(shared);
     let started = thread::Builder::new().name(watch::NAME.to_owned()).spawn(move || {
-        seat.take();
+        slot.take();
         watch::watch(&theirs, limits, notifier);
     });
     started.map_err(|e| {

@@ -24,7 +24,7 @@ use zoomgate::camera::convert::{Colour, Matrix, PixelFormat, Range, convert};
 use zoomgate::camera::v4l2::timing::Stamp;
 use zoomgate::camera::v4l2::{Driver, Opened, RawFrame, Setup, V4l2Camera};
 use zoomgate::camera::{Tripwire, tripwire};
-use zoomgate::clock::{Bell, Clock, Seat, SimClock, Timestamp};
+use zoomgate::clock::{Clock, SchedulerSlot, SimClock, Timestamp, WakeToken};
 use zoomgate::error::Result;
 use zoomgate::frame::geometry::Roi;
 use zoomgate::gpio::{Edge, InputOptions, Level, LineFault, OutputLine, SafeLine, TriggerInput};
@@ -164,7 +164,7 @@ impl TriggerInput for Turning {
         false
     }
 
-    fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &Bell) {}
+    fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &WakeToken) {}
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -263,18 +263,18 @@ fn run(plant: Plant, parts: u64) -> [u64; 4] {
         Box::new(move |_| _ = actuation.run()),
         Box::new(move |shared| recording.run(shared)),
     ];
-    let seats = Thread::ALL.map(|thread| Seat::reserve(&clock, thread.name()));
+    let slots = Thread::ALL.map(|thread| SchedulerSlot::reserve(&clock, thread.name()));
     let threads: Vec<_> = Thread::ALL
         .into_iter()
-        .zip(seats)
+        .zip(slots)
         .zip(bodies)
-        .map(|((thread, seat), body)| {
+        .map(|((thread, slot), body)| {
             let shared = Arc::clone(&shared);
             let counted = move || {
-                seat.take();
+                slot.take();
                 body(&shared);
                 shared.thread_ended(thread);
-                drop(seat);
+                drop(slot);
             };
             thread::Builder::new().name(thread.name().to_owned()).spawn(|| allocations(counted)).unwrap()
         })

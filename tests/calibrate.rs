@@ -11,7 +11,7 @@ use std::time::Duration;
 use rig::{Rig, ms};
 use zoomgate::camera::{Camera, CameraFault, Grab};
 use zoomgate::cli::calibrate::{Change, changes, write};
-use zoomgate::clock::{Bell, Clock, SimClock, Timestamp};
+use zoomgate::clock::{Clock, SimClock, Timestamp, WakeToken};
 use zoomgate::config::{self, Config};
 use zoomgate::daemon;
 use zoomgate::daemon::calibrate::{Calibrated, Calibration, calibrate};
@@ -101,8 +101,8 @@ impl OutputLine for Both {
 struct Dark(Arc<dyn Clock>);
 
 impl Camera for Dark {
-    fn grab(&mut self, bell: &Bell) -> Grab {
-        self.0.wait(bell, None);
+    fn grab(&mut self, token: &WakeToken) -> Grab {
+        self.0.wait(token, None);
         Grab::Idle
     }
 }
@@ -278,7 +278,7 @@ fn a_panic_a_fault_and_a_stop_leave_the_line_at_rest() {
         fn is_exhausted(&self) -> bool {
             false
         }
-        fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &Bell) {}
+        fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &WakeToken) {}
     }
     let waylaid = |answer: Box<dyn FnMut() -> Result<Option<Edge>, LineFault> + Send>| {
         let mut story = Story::new(TRUTH);
@@ -310,9 +310,9 @@ struct Film {
 }
 
 impl Camera for Film {
-    fn grab(&mut self, bell: &Bell) -> Grab {
+    fn grab(&mut self, token: &WakeToken) -> Grab {
         let exposure_at = Timestamp(self.next * 25_000_000);
-        if self.clock.now() < exposure_at && self.clock.wait(bell, Some(exposure_at)) == zoomgate::clock::Wake::Rung {
+        if self.clock.now() < exposure_at && self.clock.wait(token, Some(exposure_at)) == zoomgate::clock::Wake::Woken {
             return Grab::Idle;
         }
         let id = FrameId(self.next);

@@ -16,7 +16,7 @@ use zoomgate::camera::convert::PixelFormat;
 use zoomgate::camera::v4l2::offer::{Interval, SizeOffer};
 use zoomgate::camera::v4l2::{Controls, Device, Driver, Offer, Settings, Setup, V4l2Camera, list};
 use zoomgate::camera::{Camera, CameraFault, Grab};
-use zoomgate::clock::{Bell, Clock, MonotonicClock, Timestamp};
+use zoomgate::clock::{Clock, MonotonicClock, Timestamp, WakeToken};
 use zoomgate::error::{ErrorKind, Result};
 use zoomgate::frame::Frame;
 
@@ -65,10 +65,10 @@ fn open(node: &str, format: Option<PixelFormat>, size: (u32, u32), rate_hz: f64)
 
 /// The next frame; panics on anything else within ten seconds.
 fn frame(camera: &mut impl Camera) -> Frame {
-    let bell = Bell::new();
+    let token = WakeToken::new();
     let until = MonotonicClock.now() + Duration::from_secs(10);
     while MonotonicClock.now() < until {
-        match camera.grab(&bell) {
+        match camera.grab(&token) {
             Grab::Frame(frame) => return frame,
             Grab::Idle => {}
             other => panic!("{other:?}"),
@@ -205,11 +205,11 @@ fn a_replugged_camera_comes_back_within_two_seconds() {
     let mut camera = open(&node, format.format(), size, rate_hz).unwrap();
     let before = frame(&mut camera);
     std::fs::write(Path::new(driver).join("unbind"), device).unwrap();
-    let bell = Bell::new();
+    let token = WakeToken::new();
     // What the driver had finished may still come; then the camera is gone, and stays so.
     let mut faults = 0;
     for _ in 0..50 {
-        match camera.grab(&bell) {
+        match camera.grab(&token) {
             Grab::Fault(CameraFault::Disconnected, error) => {
                 println!("{error}");
                 faults += 1;
@@ -225,7 +225,7 @@ fn a_replugged_camera_comes_back_within_two_seconds() {
     std::fs::write(Path::new(driver).join("bind"), device).unwrap();
     let plugged_at = MonotonicClock.now();
     let back = loop {
-        match camera.grab(&bell) {
+        match camera.grab(&token) {
             Grab::Frame(frame) => break frame,
             // As the capture loop does.
             Grab::Fault(..) => MonotonicClock.sleep_until(MonotonicClock.now() + Duration::from_secs(1)),

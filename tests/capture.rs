@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rig::ms;
 use zoomgate::camera::{Camera, CameraFault, Grab};
 use zoomgate::cli::capture::{Album, Label, Saved, Session, Summary};
-use zoomgate::clock::{Bell, Clock, SimClock};
+use zoomgate::clock::{Clock, SimClock, WakeToken};
 use zoomgate::config::{self, Config};
 use zoomgate::daemon::setup;
 use zoomgate::error::{Error, ErrorKind, Result};
@@ -167,13 +167,13 @@ struct Behind {
 }
 
 impl Camera for Behind {
-    fn grab(&mut self, bell: &Bell) -> Grab {
+    fn grab(&mut self, token: &WakeToken) -> Grab {
         while self.skip > 0 {
-            if let Grab::Frame(_) = self.camera.grab(bell) {
+            if let Grab::Frame(_) = self.camera.grab(token) {
                 self.skip -= 1;
             }
         }
-        match self.camera.grab(bell) {
+        match self.camera.grab(token) {
             Grab::Frame(mut frame) => {
                 frame.id.0 -= frame.id.0.min(8);
                 Grab::Frame(frame)
@@ -187,13 +187,13 @@ impl Camera for Behind {
 fn a_camera_that_fails_ends_it_with_its_name_and_what_is_saved_stays() {
     struct Unplugged(Box<dyn Camera>, u32);
     impl Camera for Unplugged {
-        fn grab(&mut self, bell: &Bell) -> Grab {
+        fn grab(&mut self, token: &WakeToken) -> Grab {
             if self.1 == 3 {
                 let error = Error::new(ErrorKind::Disconnected, "cannot read /dev/video0: check its cable");
                 return Grab::Fault(CameraFault::Disconnected, error);
             }
             self.1 += 1;
-            self.0.grab(bell)
+            self.0.grab(token)
         }
     }
     let dir = tempfile::tempdir().unwrap();

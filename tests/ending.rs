@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rig::{ByPixel, Rig, Watch, ms};
 use zoomgate::camera::{Camera, Grab};
-use zoomgate::clock::{Bell, MonotonicClock};
+use zoomgate::clock::{MonotonicClock, WakeToken};
 use zoomgate::daemon::{self, Wiring};
 use zoomgate::decide::{Reason, Verdict};
 use zoomgate::error::{Error, ErrorKind, Result};
@@ -39,13 +39,13 @@ impl Inspect for Hangs<ByPixel> {
 }
 
 impl Camera for Hangs<(Box<dyn Camera>, u64)> {
-    fn grab(&mut self, bell: &Bell) -> Grab {
+    fn grab(&mut self, token: &WakeToken) -> Grab {
         let (camera, left) = &mut self.0;
         if *left == 0 {
             _ = self.1.recv();
         }
         *left = left.saturating_sub(1);
-        camera.grab(bell)
+        camera.grab(token)
     }
 }
 
@@ -111,7 +111,7 @@ fn a_camera_that_never_comes_back_does_not_keep_the_run_from_its_end() {
 struct Gone;
 
 impl Camera for Gone {
-    fn grab(&mut self, _bell: &Bell) -> Grab {
+    fn grab(&mut self, _bell: &WakeToken) -> Grab {
         Grab::End
     }
 }

@@ -251,7 +251,7 @@ fn outputs_that_strobe_are_safe_after_a_panic() {
         fn is_exhausted(&self) -> bool {
             false
         }
-        fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &zoomgate::clock::Bell) {}
+        fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &zoomgate::clock::WakeToken) {}
     }
     wiring.line.trigger = Trigger::Edge { input: Box::new(Panics), exposure_offset: Offset(0), tolerance: ms(1) };
     let error = daemon::run(with_outputs(wiring, &watch)).unwrap_err();

@@ -13,7 +13,7 @@ use zoomgate::camera::convert::{Colour, Matrix, PixelFormat, Range};
 use zoomgate::camera::v4l2::timing::Stamp;
 use zoomgate::camera::v4l2::{Driver, Opened, RawFrame, Setup, V4l2Camera};
 use zoomgate::camera::{Camera, CameraFault, Grab};
-use zoomgate::clock::{Bell, Clock, MonotonicClock, Timestamp};
+use zoomgate::clock::{Clock, MonotonicClock, Timestamp, WakeToken};
 use zoomgate::config::{self, Config};
 use zoomgate::daemon::{self, Wiring};
 use zoomgate::decide::{OnMissedReject, OnUninspected, Reason, Verdict};
@@ -641,12 +641,12 @@ fn a_disk_that_is_full_costs_events_and_no_part() {
 fn a_camera_that_goes_away_is_asked_again() {
     struct Flaky(Box<dyn Camera>, u64);
     impl Camera for Flaky {
-        fn grab(&mut self, bell: &Bell) -> Grab {
+        fn grab(&mut self, token: &WakeToken) -> Grab {
             self.1 += 1;
             if (5..10).contains(&self.1) {
                 return Grab::Fault(CameraFault::Disconnected, Error::new(ErrorKind::Disconnected, "unplugged"));
             }
-            self.0.grab(bell)
+            self.0.grab(token)
         }
     }
     let (mut wiring, watch) = Rig::new(30, 10).wire();
@@ -664,11 +664,11 @@ fn a_camera_that_stays_away_is_spoken_of_once_a_minute_and_back_within_two_secon
     /// Away between two instants; each look at it says so again.
     struct Unplugged(Box<dyn Camera>, Arc<dyn Clock>, std::ops::Range<Timestamp>);
     impl Camera for Unplugged {
-        fn grab(&mut self, bell: &Bell) -> Grab {
+        fn grab(&mut self, token: &WakeToken) -> Grab {
             if self.2.contains(&self.1.now()) {
                 return Grab::Fault(CameraFault::Disconnected, Error::new(ErrorKind::Disconnected, "unplugged"));
             }
-            self.0.grab(bell)
+            self.0.grab(token)
         }
     }
     let (mut wiring, watch) = Rig::new(800, 10).wire();

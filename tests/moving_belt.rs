@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rig::{Pixels, Rig, Watch, is_defective, ms};
-use zoomgate::clock::{Bell, Clock, Timestamp};
+use zoomgate::clock::{Clock, Timestamp, WakeToken};
 use zoomgate::config::{self, Config};
 use zoomgate::daemon::watch::Notifier;
 use zoomgate::daemon::{self, RunReport, Wiring};
@@ -65,7 +65,7 @@ impl TriggerInput for Script {
         self.edges.is_empty()
     }
 
-    fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &Bell) {}
+    fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &WakeToken) {}
 }
 
 /// What the belt does: for so many milliseconds at so many millimetres a second.

@@ -22,7 +22,7 @@ use rig::{ByPixel, Rig, ms};
 use sd_notify::NotifyState;
 use serde_json::Value;
 use zoomgate::camera::{Camera, CameraFault, Grab, Tripwire};
-use zoomgate::clock::{Bell, Clock, MonotonicClock, SimClock};
+use zoomgate::clock::{Clock, MonotonicClock, SimClock, WakeToken};
 use zoomgate::config::{self, Config};
 use zoomgate::daemon::watch::Notifier;
 use zoomgate::daemon::{self, Service, Wiring};
@@ -226,12 +226,12 @@ struct Monotonous {
 }
 
 impl Camera for Monotonous {
-    fn grab(&mut self, bell: &Bell) -> Grab {
+    fn grab(&mut self, token: &WakeToken) -> Grab {
         if self.times == 0 {
             return Grab::End;
         }
         self.times -= 1;
-        self.clock.wait(bell, Some(self.clock.now() + ms(100)));
+        self.clock.wait(token, Some(self.clock.now() + ms(100)));
         (self.says)()
     }
 }
@@ -311,9 +311,9 @@ fn a_camera_that_is_down_keeps_the_daemon_and_its_policy_for_a_while() {
     // Idle for a second, then down: the trigger goes on.
     struct Unplugged(Monotonous);
     impl Camera for Unplugged {
-        fn grab(&mut self, bell: &Bell) -> Grab {
+        fn grab(&mut self, token: &WakeToken) -> Grab {
             if self.0.times > 290 {
-                return self.0.grab(bell);
+                return self.0.grab(token);
             }
             Grab::Fault(CameraFault::Disconnected, Error::new(ErrorKind::Disconnected, "unplugged"))
         }

@@ -17,7 +17,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::{BrokenFrame, Camera, Grab, Settings};
-use crate::clock::{Bell, Clock, Timestamp, Wake};
+use crate::clock::{Clock, Timestamp, Wake, WakeToken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, picture};
 use crate::units::FrameId;
@@ -89,7 +89,7 @@ impl FolderCamera {
 }
 
 impl Camera for FolderCamera {
-    fn grab(&mut self, bell: &Bell) -> Grab {
+    fn grab(&mut self, token: &WakeToken) -> Grab {
         if self.next == self.files.len() {
             if !self.replay.repeat {
                 return Grab::End;
@@ -97,7 +97,7 @@ impl Camera for FolderCamera {
             self.next = 0;
         }
         let ready = self.ready.take().unwrap_or_else(|| load(&self.files[self.next], self.replay.size));
-        if self.clock.now() < self.due && self.clock.wait(bell, Some(self.due)) == Wake::Rung {
+        if self.clock.now() < self.due && self.clock.wait(token, Some(self.due)) == Wake::Woken {
             self.ready = Some(ready);
             return Grab::Idle;
         }
@@ -153,7 +153,7 @@ pub fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{Seat, SimClock};
+    use crate::clock::{SchedulerSlot, SimClock};
 
     /// Writes 2x2 pictures whose red value is their position in the list.
     fn folder(names: &[&str]) -> tempfile::TempDir {
@@ -174,13 +174,13 @@ mod tests {
     /// Grabs until the end (or `limit`) and returns what came as `red@milliseconds`.
     fn grab_all(replay: Replay, limit: usize) -> Vec<String> {
         let clock: Arc<dyn Clock> = Arc::new(SimClock::new());
-        let seat = Seat::reserve(&clock, "cap");
-        seat.take();
+        let slot = SchedulerSlot::reserve(&clock, "cap");
+        slot.take();
         let mut camera = FolderCamera::open(Arc::clone(&clock), replay).unwrap();
-        let bell = Bell::new();
+        let token = WakeToken::new();
         let mut seen = Vec::new();
         while seen.len() < limit {
-            match camera.grab(&bell) {
+            match camera.grab(&token) {
                 Grab::Frame(f) => seen.push(format!("{}@{}", f.rgb[0], f.exposure_at.0 / 1_000_000)),
                 Grab::Broken(b) => seen.push(b.error.to_string()),
                 Grab::End => break,

@@ -12,7 +12,7 @@ pub mod v4l2;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::clock::{Bell, Timestamp};
+use crate::clock::{Timestamp, WakeToken};
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::units::FrameId;
@@ -49,9 +49,9 @@ pub trait Camera: Send {
     /// Waits for the next frame.
     ///
     /// Frames are numbered without gaps by what the camera *exposed*: a number that never arrives is a lost frame.
-    /// Returns [`Grab::Idle`] soon after `bell` was rung; a device that cannot be woken returns it at least five times
+    /// Returns [`Grab::Idle`] soon after `token` was woken; a device that cannot be woken returns it at least five times
     /// a second. Blocks on nothing but the camera, or the clock.
-    fn grab(&mut self, bell: &Bell) -> Grab;
+    fn grab(&mut self, token: &WakeToken) -> Grab;
 }
 
 /// What a camera had to say.

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::output::print_json;
 use crate::camera::{Camera, Grab};
-use crate::clock::{Bell, Clock, MonotonicClock, Timestamp};
+use crate::clock::{Clock, MonotonicClock, Timestamp, WakeToken};
 use crate::config::{self, Config};
 use crate::daemon::{self, Wiring, setup};
 use crate::decide::{Reason, Verdict};
@@ -413,8 +413,8 @@ struct Attended {
 }
 
 impl Camera for Attended {
-    fn grab(&mut self, bell: &Bell) -> Grab {
-        let grab = self.camera.grab(bell);
+    fn grab(&mut self, token: &WakeToken) -> Grab {
+        let grab = self.camera.grab(token);
         let (now, parts) = (self.clock.now(), self.counters.snapshot().parts);
         if parts > self.last_part.0 {
             self.last_part = (parts, now);

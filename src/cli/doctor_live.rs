@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::doctor::Args;
 use super::output::print_json;
-use crate::clock::{Bell, Clock, MonotonicClock};
+use crate::clock::{Clock, MonotonicClock, WakeToken};
 use crate::config::{self, Config};
 use crate::daemon::{self, setup};
 use crate::doctor::live::{self, Reading, Watched};
@@ -27,8 +27,8 @@ pub fn run(args: &Args) -> Result<()> {
     let config = config::load(&args.config)?;
     super::logging::set_level(config.log_level);
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock);
-    let (stop, bell) = (Stop::new(), Bell::new());
-    stop.attach(&clock, &bell);
+    let (stop, token) = (Stop::new(), WakeToken::new());
+    stop.attach(&clock, &token);
     let mut camera = setup::camera(&config, &clock, super::run::scene(&config.camera))?;
     let _signals = daemon::stop_on_signals(&stop)?;
     let in_place = !args.json && std::io::stdout().is_terminal();
@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> Result<()> {
         (false, false) => print(&format!("{}\n", line(reading))),
     };
     let outcome =
-        live::watch(Watched { camera: &mut *camera, inspect }, &*clock, &bell, &stop, until, period, &mut say);
+        live::watch(Watched { camera: &mut *camera, inspect }, &*clock, &token, &stop, until, period, &mut say);
     if in_place {
         print("\n")?;
     }

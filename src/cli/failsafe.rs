@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::output::print_json;
-use crate::clock::{Bell, Clock, MonotonicClock, Timestamp};
+use crate::clock::{Clock, MonotonicClock, Timestamp, WakeToken};
 use crate::config::salvage::{self, OutputLines};
 use crate::daemon;
 use crate::error::{Error, ErrorKind, Result};
@@ -88,7 +88,7 @@ pub fn run(args: &Args) -> Result<()> {
     let end = args.hold_ms.map_or(Timestamp::NEVER, |ms| clock.now() + Duration::from_millis(ms));
     // Nothing held is nothing to wait for.
     while !held.is_empty() && !stop.is_requested() && clock.now() < end {
-        clock.wait(&Bell::new(), Some(end.min(clock.now() + LOOK_UP)));
+        clock.wait(&WakeToken::new(), Some(end.min(clock.now() + LOOK_UP)));
     }
     drop(held);
     let failed: Vec<_> = reports.iter().filter(|r| r.error.is_some()).map(|r| r.line.as_str()).collect();

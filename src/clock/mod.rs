@@ -6,10 +6,10 @@
 //!
 //! | word | means |
 //! |---|---|
-//! | [`Bell`] | one thread's wake-up call: anybody rings, its one owner waits; a ring with nobody waiting is kept; it can hear descriptors of the kernel, too |
-//! | [`Seat`] | a thread's place in the clock; all are reserved before the first thread starts |
+//! | [`WakeToken`] | one thread's wake-up call: anybody wakes, its one owner waits; a wake-up with nobody waiting is kept; it can watch descriptors of the kernel, too |
+//! | [`SchedulerSlot`] | a thread's place in the clock; all are reserved before the first thread starts |
 
-mod ears;
+mod event_poll;
 mod sim;
 
 use std::io;
@@ -23,7 +23,7 @@ use std::time::Duration;
 use rustix::thread::futex;
 use rustix::time::Timespec;
 
-use ears::Ears;
+use event_poll::EventPoll;
 pub use sim::SimClock;
 
 /// An instant: nanoseconds of CLOCK_MONOTONIC (or of the simulated clock).
@@ -82,84 +82,84 @@ impl Add<Offset> for Timestamp {
 
 /// Reads time and waits for it.
 ///
-/// Threads of a daemon each hold a [`Seat`]; a real clock does not need it, the simulated one schedules by it.
+/// Threads of a daemon each hold a [`SchedulerSlot`]; a real clock does not need it, the simulated one schedules by it.
 pub trait Clock: Send + Sync {
     /// The present instant.
     fn now(&self) -> Timestamp;
 
-    /// Blocks until `bell` was rung (the ring is consumed) or `deadline` has come.
+    /// Blocks until `token` was woken (which takes the wake-up) or `deadline` has come.
     ///
-    /// One thread at a time may wait on a bell. Without a deadline it waits for as long as it takes.
-    fn wait(&self, bell: &Bell, deadline: Option<Timestamp>) -> Wake;
+    /// One thread at a time may wait on a token. Without a deadline it waits for as long as it takes.
+    fn wait(&self, token: &WakeToken, deadline: Option<Timestamp>) -> Wake;
 
     /// Blocks until `deadline` has come.
     fn sleep_until(&self, deadline: Timestamp);
 
-    /// Wakes the thread that waits on `bell`, or the next one to do so. Never blocks; any thread may call it.
-    fn ring(&self, bell: &Bell);
+    /// Wakes the thread that waits on `token`, or the next one to do so. Never blocks; any thread may call it.
+    fn wake(&self, token: &WakeToken);
 
-    /// Reserves a place for a thread, see [`Seat::reserve`].
+    /// Reserves a place for a thread, see [`SchedulerSlot::reserve`].
     fn register(&self, name: &'static str) -> usize;
 
-    /// Takes a reserved place in the calling thread, see [`Seat::take`].
-    fn enter(&self, seat: usize);
+    /// Takes a reserved place in the calling thread, see [`SchedulerSlot::take`].
+    fn enter(&self, slot: usize);
 
-    /// Gives a place back; called when its [`Seat`] is dropped.
-    fn leave(&self, seat: usize);
+    /// Gives a place back; called when its [`SchedulerSlot`] is dropped.
+    fn leave(&self, slot: usize);
 }
 
 /// Why [`Clock::wait`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
-    /// Somebody rang the bell.
-    Rung,
+    /// Somebody woke it.
+    Woken,
     /// The deadline came first.
     Deadline,
 }
 
-/// One thread's wake-up call; clones are the same bell.
+/// One thread's wake-up call; clones are the same token.
 #[derive(Clone, Debug, Default)]
-pub struct Bell(Arc<Ringing>);
+pub struct WakeToken(Arc<TokenState>);
 
 #[derive(Debug, Default)]
-struct Ringing {
-    /// 1 while a ring waits to be taken.
+struct TokenState {
+    /// 1 while a wake-up waits to be taken.
     kept: AtomicU32,
-    /// Only of a bell that hears descriptors too.
-    ears: OnceLock<Ears>,
+    /// Only of a token that watches descriptors too.
+    poll: OnceLock<EventPoll>,
 }
 
-impl Bell {
-    /// A bell that has not been rung.
+impl WakeToken {
+    /// A token that has not been woken.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Also rings, on a real clock, each time that the kernel has something new to read from `source`; until that is closed.
+    /// Also wakes, on a real clock, each time that the kernel has something new to read from `source`; until that is closed.
     ///
-    /// So the thread that waits reads it itself: no other thread, ring or lock between the kernel and it. A simulated
-    /// clock knows no descriptors and never rings for one.
+    /// So the thread that waits reads it itself: no other thread, wake-up or lock between the kernel and it. A simulated
+    /// clock knows no descriptors and never wakes for one.
     ///
     /// # Errors
     /// When the kernel gives no descriptor for it: the process has too many, or `source` is none that can be waited for;
     /// and for the 65th source.
-    pub fn hear(&self, source: BorrowedFd<'_>) -> io::Result<Source> {
-        let ears = match self.0.ears.get() {
-            Some(ears) => ears,
+    pub fn watch(&self, source: BorrowedFd<'_>) -> io::Result<Source> {
+        let poll = match self.0.poll.get() {
+            Some(poll) => poll,
             None => {
-                let ears = Ears::open()?;
-                self.0.ears.get_or_init(|| ears)
+                let poll = EventPoll::open()?;
+                self.0.poll.get_or_init(|| poll)
             }
         };
-        Ok(Source { bell: self.clone(), bit: ears.hear(source)? })
+        Ok(Source { token: self.clone(), bit: poll.watch(source)? })
     }
 
-    /// Keeps a ring until it is taken. A swap: who takes what another has put there also sees the ears that it made.
+    /// Keeps a wake-up until it is taken. A swap: whoever takes what another has put there also sees the poll that it opened.
     fn keep(&self) {
         self.0.kept.swap(1, Ordering::SeqCst);
     }
 
-    /// Takes the ring that was kept, if there is one.
+    /// Takes the wake-up that was kept, if there is one.
     fn take(&self) -> bool {
         self.0.kept.swap(0, Ordering::SeqCst) == 1
     }
@@ -169,10 +169,10 @@ impl Bell {
     }
 }
 
-/// A descriptor that a [`Bell`] hears.
+/// A descriptor that a [`WakeToken`] watches.
 #[derive(Debug)]
 pub struct Source {
-    bell: Bell,
+    token: WakeToken,
     bit: u64,
 }
 
@@ -180,20 +180,20 @@ impl Source {
     /// Whether there is something new to read since this was asked last, as far as the last wait has shown. Costs no call
     /// to the kernel: a loop that has many sources asks only those that have something to say.
     pub fn has_news(&self) -> bool {
-        self.bell.0.ears.get().is_some_and(|ears| ears.take_news(self.bit))
+        self.token.0.poll.get().is_some_and(|poll| poll.take_news(self.bit))
     }
 }
 
 /// A thread's place in a clock, given back when dropped: by return or by panic.
 ///
-/// Reserve all seats in one thread, in the order in which threads that are due at the same instant shall run, then move
+/// Reserve all slots in one thread, in the order in which threads that are due at the same instant shall run, then move
 /// each into its thread and [`take`](Self::take) it there first.
-pub struct Seat {
+pub struct SchedulerSlot {
     clock: Arc<dyn Clock>,
     index: usize,
 }
 
-impl Seat {
+impl SchedulerSlot {
     /// Reserves the next place for the thread `name`.
     pub fn reserve(clock: &Arc<dyn Clock>, name: &'static str) -> Self {
         Self { clock: Arc::clone(clock), index: clock.register(name) }
@@ -205,7 +205,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for SchedulerSlot {
     fn drop(&mut self) {
         self.clock.leave(self.index);
     }
@@ -229,26 +229,26 @@ impl Clock for MonotonicClock {
         Timestamp(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
     }
 
-    fn wait(&self, bell: &Bell, deadline: Option<Timestamp>) -> Wake {
+    fn wait(&self, token: &WakeToken, deadline: Option<Timestamp>) -> Wake {
         // A word that threads wait on rather than a lock and a condition: who waits under SCHED_FIFO must not depend on
-        // who rings. The kernel takes the deadline as it is, an instant of CLOCK_MONOTONIC. So do the ears.
+        // whoever wakes. The kernel takes the deadline as it is, an instant of CLOCK_MONOTONIC. So does the poll.
         let timeout = deadline.map(timespec);
         loop {
-            let ears = bell.0.ears.get();
-            let reason = match bell.take() {
-                true => Some(Wake::Rung),
+            let poll = token.0.poll.get();
+            let reason = match token.take() {
+                true => Some(Wake::Woken),
                 false => deadline.filter(|deadline| self.now() >= *deadline).map(|_| Wake::Deadline),
             };
             if let Some(reason) = reason {
                 // A thread that always has a reason must not be deaf to the kernel.
-                return if ears.is_some_and(Ears::look) { Wake::Rung } else { reason };
+                return if poll.is_some_and(EventPoll::look) { Wake::Woken } else { reason };
             }
-            match ears {
-                Some(ears) if ears.listen(timeout) => return Wake::Rung,
+            match poll {
+                Some(poll) if poll.listen(timeout) => return Wake::Woken,
                 Some(_) => {}
-                // Why it returns does not matter: a ring, the deadline and a signal all are looked at above.
+                // Why it returns does not matter: a wake-up, the deadline and a signal all are looked at above.
                 None => {
-                    let (kept, private) = (&bell.0.kept, futex::Flags::PRIVATE);
+                    let (kept, private) = (&token.0.kept, futex::Flags::PRIVATE);
                     _ = futex::wait_bitset(kept, private, 0, timeout.as_ref(), NonZeroU32::MAX);
                 }
             }
@@ -265,13 +265,13 @@ impl Clock for MonotonicClock {
         }
     }
 
-    fn ring(&self, bell: &Bell) {
-        bell.keep();
-        // Also where a ring is kept already: whoever kept it may have been set aside before it woke the thread. This can
+    fn wake(&self, token: &WakeToken) {
+        token.keep();
+        // Also where a wake-up is kept already: whoever kept it may have been set aside before it woke the thread. This can
         // only fail for a word that is none.
-        match bell.0.ears.get() {
-            Some(ears) => ears.ring(),
-            None => _ = futex::wake(&bell.0.kept, futex::Flags::PRIVATE, 1),
+        match token.0.poll.get() {
+            Some(poll) => poll.wake(),
+            None => _ = futex::wake(&token.0.kept, futex::Flags::PRIVATE, 1),
         }
     }
 
@@ -294,70 +294,70 @@ mod tests {
     #[test]
     fn a_ring_with_nobody_waiting_is_kept_once() {
         let clock = MonotonicClock;
-        let bell = Bell::new();
-        clock.ring(&bell);
-        clock.ring(&bell);
-        assert_eq!(clock.wait(&bell, Some(Timestamp::ZERO)), Wake::Rung);
-        assert_eq!(clock.wait(&bell, Some(Timestamp::ZERO)), Wake::Deadline);
+        let token = WakeToken::new();
+        clock.wake(&token);
+        clock.wake(&token);
+        assert_eq!(clock.wait(&token, Some(Timestamp::ZERO)), Wake::Woken);
+        assert_eq!(clock.wait(&token, Some(Timestamp::ZERO)), Wake::Deadline);
     }
 
     #[test]
     fn a_ring_from_another_thread_wakes() {
-        let bell = Bell::new();
-        let other = bell.clone();
-        let ringer = std::thread::spawn(move || MonotonicClock.ring(&other));
-        assert_eq!(MonotonicClock.wait(&bell, None), Wake::Rung);
+        let token = WakeToken::new();
+        let other = token.clone();
+        let ringer = std::thread::spawn(move || MonotonicClock.wake(&other));
+        assert_eq!(MonotonicClock.wait(&token, None), Wake::Woken);
         ringer.join().unwrap();
     }
 
-    /// A bell that hears the end of a pipe, and the other end.
-    fn hearing() -> (Bell, std::io::PipeReader, std::io::PipeWriter) {
-        let ((reader, writer), bell) = (std::io::pipe().unwrap(), Bell::new());
-        _ = bell.hear(reader.as_fd()).unwrap();
-        (bell, reader, writer)
+    /// A token that watches the end of a pipe, and the other end.
+    fn hearing() -> (WakeToken, std::io::PipeReader, std::io::PipeWriter) {
+        let ((reader, writer), token) = (std::io::pipe().unwrap(), WakeToken::new());
+        _ = token.watch(reader.as_fd()).unwrap();
+        (token, reader, writer)
     }
 
     #[test]
     fn each_source_has_its_own_news_once_also_for_a_thread_that_never_has_to_wait() {
-        let (bell, _reader, mut writer) = hearing();
+        let (token, _reader, mut writer) = hearing();
         let (other, mut to_other) = std::io::pipe().unwrap();
-        let source = bell.hear(other.as_fd()).unwrap();
+        let source = token.watch(other.as_fd()).unwrap();
         writer.write_all(b"x").unwrap();
-        assert_eq!(MonotonicClock.wait(&bell, None), Wake::Rung);
+        assert_eq!(MonotonicClock.wait(&token, None), Wake::Woken);
         assert!(!source.has_news(), "it was the first one");
         to_other.write_all(b"x").unwrap();
-        MonotonicClock.ring(&bell);
-        assert_eq!(MonotonicClock.wait(&bell, Some(Timestamp::ZERO)), Wake::Rung);
+        MonotonicClock.wake(&token);
+        assert_eq!(MonotonicClock.wait(&token, Some(Timestamp::ZERO)), Wake::Woken);
         assert_eq!([source.has_news(), source.has_news()], [true, false]);
     }
 
     #[test]
     fn what_a_bell_hears_wakes_once_each_time_though_nobody_reads_it() {
-        let (bell, _reader, mut writer) = hearing();
-        assert_eq!(MonotonicClock.wait(&bell, Some(MonotonicClock.now() + Duration::from_millis(5))), Wake::Deadline);
+        let (token, _reader, mut writer) = hearing();
+        assert_eq!(MonotonicClock.wait(&token, Some(MonotonicClock.now() + Duration::from_millis(5))), Wake::Deadline);
         for _ in 0..2 {
             let teller = std::thread::spawn(move || {
                 writer.write_all(b"x").unwrap();
                 writer
             });
-            assert_eq!(MonotonicClock.wait(&bell, None), Wake::Rung);
+            assert_eq!(MonotonicClock.wait(&token, None), Wake::Woken);
             writer = teller.join().unwrap();
             // A thread that runs before all others must not be kept awake by what it does not want.
             let soon = MonotonicClock.now() + Duration::from_millis(5);
-            assert_eq!(MonotonicClock.wait(&bell, Some(soon)), Wake::Deadline);
+            assert_eq!(MonotonicClock.wait(&token, Some(soon)), Wake::Deadline);
             assert!(MonotonicClock.now() >= soon);
         }
     }
 
     #[test]
     fn a_bell_that_hears_is_rung_and_keeps_its_deadlines_as_any_other() {
-        let (bell, _reader, _writer) = hearing();
-        MonotonicClock.ring(&bell);
-        assert_eq!(MonotonicClock.wait(&bell, Some(Timestamp::ZERO)), Wake::Rung);
-        assert_eq!(MonotonicClock.wait(&bell, Some(Timestamp::ZERO)), Wake::Deadline);
-        let other = bell.clone();
-        let ringer = std::thread::spawn(move || MonotonicClock.ring(&other));
-        assert_eq!(MonotonicClock.wait(&bell, None), Wake::Rung);
+        let (token, _reader, _writer) = hearing();
+        MonotonicClock.wake(&token);
+        assert_eq!(MonotonicClock.wait(&token, Some(Timestamp::ZERO)), Wake::Woken);
+        assert_eq!(MonotonicClock.wait(&token, Some(Timestamp::ZERO)), Wake::Deadline);
+        let other = token.clone();
+        let ringer = std::thread::spawn(move || MonotonicClock.wake(&other));
+        assert_eq!(MonotonicClock.wait(&token, None), Wake::Woken);
         ringer.join().unwrap();
     }
 

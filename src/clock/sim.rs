@@ -1,18 +1,18 @@
 //! The simulated clock: real threads, one at a time, on a time that jumps.
 //!
-//! A cooperative scheduler with one baton. Exactly one seated thread runs; when it waits, the next runnable one in seat
+//! A cooperative scheduler with one baton. Exactly one seated thread runs; when it waits, the next runnable one in slot
 //! order runs; when none is runnable the time jumps to the earliest deadline and everything due then becomes runnable.
 //! Work takes no simulated time unless it sleeps. The run therefore depends on its inputs alone and repeats exactly.
 //!
 //! Nobody runnable and nobody with a deadline is a deadlock, which is a bug: every waiting thread panics and names all
 //! of them. So is time that stands still because a thread keeps asking for an instant that has passed: it panics.
-//! A thread that ends or panics gives its seat back, so that it never wedges the others.
-//! Threads without a seat (a test, a signal handler) may ring, and read the time, but not wait.
+//! A thread that ends or panics gives its slot back, so that it never wedges the others.
+//! Threads without a slot (a test, a signal handler) may wake, and read the time, but not wait.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
-use super::{Bell, Clock, Timestamp, Wake};
+use super::{Clock, Timestamp, Wake, WakeToken};
 
 /// Waits without time moving on after which a thread is taken to spin. Chosen: far above any burst of real work.
 const WAITS_PER_INSTANT: u32 = 100_000;
@@ -27,14 +27,14 @@ pub struct SimClock {
 #[derive(Debug, Default)]
 struct State {
     now: Timestamp,
-    seats: Vec<SeatState>,
+    slots: Vec<SlotState>,
     running: Option<usize>,
     waits_since_tick: u32,
     deadlock: Option<String>,
 }
 
 #[derive(Debug)]
-struct SeatState {
+struct SlotState {
     name: &'static str,
     thread: Option<ThreadId>,
     phase: Phase,
@@ -46,7 +46,7 @@ enum Phase {
     Ready(Wake),
     Running,
     Waiting {
-        bell: Option<Bell>,
+        token: Option<WakeToken>,
         deadline: Option<Timestamp>,
     },
     Gone,
@@ -64,52 +64,52 @@ impl SimClock {
     }
 
     /// Gives the baton away and blocks until it comes back.
-    fn block(&self, mut state: MutexGuard<'_, State>, seat: usize, phase: Phase) -> Wake {
-        state.seats[seat].phase = phase;
+    fn block(&self, mut state: MutexGuard<'_, State>, slot: usize, phase: Phase) -> Wake {
+        state.slots[slot].phase = phase;
         state.running = None;
         state.pass_baton();
         self.baton.notify_all();
-        self.await_turn(state, seat)
+        self.await_turn(state, slot)
     }
 
-    fn await_turn(&self, mut state: MutexGuard<'_, State>, seat: usize) -> Wake {
-        while state.running != Some(seat) {
+    fn await_turn(&self, mut state: MutexGuard<'_, State>, slot: usize) -> Wake {
+        while state.running != Some(slot) {
             if let Some(story) = state.deadlock.clone() {
                 drop(state);
                 panic!("{story}");
             }
             state = self.baton.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        match std::mem::replace(&mut state.seats[seat].phase, Phase::Running) {
+        match std::mem::replace(&mut state.slots[slot].phase, Phase::Running) {
             Phase::Ready(wake) => wake,
-            phase => panic!("the baton went to {} in phase {phase:?}", state.seats[seat].name),
+            phase => panic!("the baton went to {} in phase {phase:?}", state.slots[slot].name),
         }
     }
 
-    fn wait_in(&self, bell: Option<&Bell>, deadline: Option<Timestamp>) -> Wake {
+    fn wait_in(&self, token: Option<&WakeToken>, deadline: Option<Timestamp>) -> Wake {
         let mut state = self.state();
         let me = thread::current().id();
-        let seat = state.seats.iter().position(|s| s.thread == Some(me));
-        let Some(seat) = seat else {
+        let slot = state.slots.iter().position(|s| s.thread == Some(me));
+        let Some(slot) = slot else {
             drop(state);
-            panic!("a thread without a seat waits on the simulated clock: reserve and take one first");
+            panic!("a thread without a slot waits on the simulated clock: reserve and take one first");
         };
-        if let Some(bell) = bell
-            && bell.take()
+        if let Some(token) = token
+            && token.take()
         {
-            return Wake::Rung;
+            return Wake::Woken;
         }
         state.waits_since_tick += 1;
         if state.waits_since_tick > WAITS_PER_INSTANT {
-            let (name, now) = (state.seats[seat].name, state.now.0);
+            let (name, now) = (state.slots[slot].name, state.now.0);
             drop(state);
             panic!("the simulated clock stands still at {now} ns: {name} waits for what has passed, again and again");
         }
         let phase = match deadline {
             Some(at) if at <= state.now => Phase::Ready(Wake::Deadline),
-            _ => Phase::Waiting { bell: bell.cloned(), deadline },
+            _ => Phase::Waiting { token: token.cloned(), deadline },
         };
-        self.block(state, seat, phase)
+        self.block(state, slot, phase)
     }
 }
 
@@ -122,7 +122,7 @@ impl State {
             self.running = Some(next);
             return;
         }
-        let earliest = self.seats.iter().filter_map(|s| s.deadline()).min();
+        let earliest = self.slots.iter().filter_map(|s| s.deadline()).min();
         let Some(earliest) = earliest else {
             self.deadlock = self.story();
             return;
@@ -131,29 +131,29 @@ impl State {
             self.now = earliest;
             self.waits_since_tick = 0;
         }
-        for seat in &mut self.seats {
-            if seat.deadline().is_some_and(|at| at <= self.now) {
-                seat.phase = Phase::Ready(Wake::Deadline);
+        for slot in &mut self.slots {
+            if slot.deadline().is_some_and(|at| at <= self.now) {
+                slot.phase = Phase::Ready(Wake::Deadline);
             }
         }
         self.running = self.first_ready();
     }
 
     fn first_ready(&self) -> Option<usize> {
-        self.seats.iter().position(|s| matches!(s.phase, Phase::Ready(_)))
+        self.slots.iter().position(|s| matches!(s.phase, Phase::Ready(_)))
     }
 
     /// Names the threads that wait for each other; `None` where none is left.
     fn story(&self) -> Option<String> {
         let waiting: Vec<_> =
-            self.seats.iter().filter(|s| matches!(s.phase, Phase::Waiting { .. })).map(|s| s.name).collect();
+            self.slots.iter().filter(|s| matches!(s.phase, Phase::Waiting { .. })).map(|s| s.name).collect();
         (!waiting.is_empty()).then(|| {
-            format!("deadlock on the simulated clock at {} ns: {} wait for a ring", self.now.0, waiting.join(", "))
+            format!("deadlock on the simulated clock at {} ns: {} wait for a wake-up", self.now.0, waiting.join(", "))
         })
     }
 }
 
-impl SeatState {
+impl SlotState {
     fn deadline(&self) -> Option<Timestamp> {
         match self.phase {
             Phase::Waiting { deadline, .. } => deadline,
@@ -167,50 +167,50 @@ impl Clock for SimClock {
         self.state().now
     }
 
-    fn wait(&self, bell: &Bell, deadline: Option<Timestamp>) -> Wake {
-        self.wait_in(Some(bell), deadline)
+    fn wait(&self, token: &WakeToken, deadline: Option<Timestamp>) -> Wake {
+        self.wait_in(Some(token), deadline)
     }
 
     fn sleep_until(&self, deadline: Timestamp) {
         self.wait_in(None, Some(deadline));
     }
 
-    fn ring(&self, bell: &Bell) {
-        // The state's lock comes first here as in `wait`, so that a ring never falls between look and sleep.
+    fn wake(&self, token: &WakeToken) {
+        // The state's lock comes first here as in `wait`, so that a wake-up never falls between look and sleep.
         let mut state = self.state();
         let waiting = state
-            .seats
+            .slots
             .iter_mut()
-            .find(|s| matches!(&s.phase, Phase::Waiting { bell: Some(theirs), .. } if theirs.is(bell)));
+            .find(|s| matches!(&s.phase, Phase::Waiting { token: Some(theirs), .. } if theirs.is(token)));
         match waiting {
-            Some(seat) => seat.phase = Phase::Ready(Wake::Rung),
-            None => bell.keep(),
+            Some(slot) => slot.phase = Phase::Ready(Wake::Woken),
+            None => token.keep(),
         }
     }
 
     fn register(&self, name: &'static str) -> usize {
         let mut state = self.state();
-        state.seats.push(SeatState { name, thread: None, phase: Phase::Ready(Wake::Rung) });
-        state.seats.len() - 1
+        state.slots.push(SlotState { name, thread: None, phase: Phase::Ready(Wake::Woken) });
+        state.slots.len() - 1
     }
 
-    fn enter(&self, seat: usize) {
+    fn enter(&self, slot: usize) {
         let mut state = self.state();
-        state.seats[seat].thread = Some(thread::current().id());
+        state.slots[slot].thread = Some(thread::current().id());
         state.pass_baton();
         self.baton.notify_all();
-        self.await_turn(state, seat);
+        self.await_turn(state, slot);
     }
 
-    fn leave(&self, seat: usize) {
+    fn leave(&self, slot: usize) {
         let mut state = self.state();
-        state.seats[seat].phase = Phase::Gone;
-        state.seats[seat].thread = None;
-        if state.running == Some(seat) {
+        state.slots[slot].phase = Phase::Gone;
+        state.slots[slot].thread = None;
+        if state.running == Some(slot) {
             state.running = None;
         }
-        // A seat given back before any was taken must not start the others: `enter` does.
-        if state.seats.iter().any(|s| s.thread.is_some()) {
+        // A slot given back before any was taken must not start the others: `enter` does.
+        if state.slots.iter().any(|s| s.thread.is_some()) {
             state.pass_baton();
         }
         self.baton.notify_all();
@@ -223,7 +223,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::Seat;
+    use crate::clock::SchedulerSlot;
 
     type Log = Arc<Mutex<Vec<String>>>;
     type Body = Box<dyn FnOnce(&dyn Clock, &Log) + Send>;
@@ -232,16 +232,16 @@ mod tests {
     fn run_threads(bodies: Vec<(&'static str, Body)>) -> (Vec<String>, Vec<bool>) {
         let clock: Arc<dyn Clock> = Arc::new(SimClock::new());
         let log = Log::default();
-        let seats: Vec<_> = bodies.iter().map(|(name, _)| Seat::reserve(&clock, name)).collect();
+        let slots: Vec<_> = bodies.iter().map(|(name, _)| SchedulerSlot::reserve(&clock, name)).collect();
         let threads: Vec<_> = bodies
             .into_iter()
-            .zip(seats)
-            .map(|((_, body), seat)| {
+            .zip(slots)
+            .map(|((_, body), slot)| {
                 let (clock, log) = (Arc::clone(&clock), Arc::clone(&log));
                 thread::spawn(move || {
-                    seat.take();
+                    slot.take();
                     body(&*clock, &log);
-                    drop(seat);
+                    drop(slot);
                 })
             })
             .collect();
@@ -281,15 +281,15 @@ mod tests {
 
     #[test]
     fn a_ring_beats_a_deadline_and_does_not_preempt() {
-        let bell = Bell::new();
-        let ringer = bell.clone();
+        let token = WakeToken::new();
+        let ringer = token.clone();
         let (log, _) = run_threads(vec![
             (
                 "waiter",
                 Box::new(move |c, l| {
-                    let wake = c.wait(&bell, Some(Timestamp(100)));
+                    let wake = c.wait(&token, Some(Timestamp(100)));
                     say(c, l, &format!("{wake:?}"));
-                    let wake = c.wait(&bell, Some(c.now() + Duration::from_nanos(7)));
+                    let wake = c.wait(&token, Some(c.now() + Duration::from_nanos(7)));
                     say(c, l, &format!("{wake:?}"));
                 }),
             ),
@@ -297,19 +297,19 @@ mod tests {
                 "ringer",
                 Box::new(move |c, l| {
                     c.sleep_until(Timestamp(30));
-                    c.ring(&ringer);
+                    c.wake(&ringer);
                     say(c, l, "rang");
                 }),
             ),
         ]);
-        assert_eq!(log, ["rang@30", "Rung@30", "Deadline@37"]);
+        assert_eq!(log, ["rang@30", "Woken@30", "Deadline@37"]);
     }
 
     #[test]
     fn a_deadlock_panics_in_every_waiting_thread() {
         let (_, panicked) = run_threads(vec![
-            ("a", Box::new(|c, _| _ = c.wait(&Bell::new(), None))),
-            ("b", Box::new(|c, _| _ = c.wait(&Bell::new(), None))),
+            ("a", Box::new(|c, _| _ = c.wait(&WakeToken::new(), None))),
+            ("b", Box::new(|c, _| _ = c.wait(&WakeToken::new(), None))),
         ]);
         assert_eq!(panicked, [true, true]);
     }

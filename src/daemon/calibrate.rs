@@ -11,7 +11,7 @@ use super::{
     refuse_contradictions, spawn,
 };
 use crate::camera::{Camera, Source, Tripwire};
-use crate::clock::{Clock, Seat};
+use crate::clock::{Clock, SchedulerSlot};
 use crate::config::{self, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpio::{self, SafeLine};
@@ -250,7 +250,7 @@ pub fn calibrate(calibration: Calibration) -> Result<Calibrated> {
     let capacity = Capacity { jobs: 1, ledger: 1 };
     let shared = Arc::new(Shared::new(Arc::clone(&clock), board, stop, capacity));
     // In the order of the run's threads: a simulated clock schedules by it.
-    let [cap_seat, act_seat] = [Thread::Cap, Thread::Act].map(|thread| Seat::reserve(&clock, thread.name()));
+    let [cap_seat, act_seat] = [Thread::Cap, Thread::Act].map(|thread| SchedulerSlot::reserve(&clock, thread.name()));
     let act = spawn(Thread::Act, act_seat, &shared, move |shared| {
         enter_realtime(shared, realtime);
         bench.run(shared)

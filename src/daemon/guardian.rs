@@ -38,7 +38,7 @@ use rustix::process::{
 use serde::{Deserialize, Serialize};
 
 use super::{realtime, signals};
-use crate::clock::{Bell, Clock, MonotonicClock};
+use crate::clock::{Clock, MonotonicClock, WakeToken};
 use crate::config::{self, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpio::cdev::{self, Cdev};
@@ -250,8 +250,8 @@ pub fn stand_guard() -> Result<()> {
     // What ends a terminal's programs is not for this one. It leads no group yet, so that this cannot fail.
     _ = setsid();
     rustix::thread::set_name(c"guardian").ok();
-    let (clock, bell, release): (Arc<dyn Clock>, _, _) = (Arc::new(MonotonicClock), Bell::new(), Stop::new());
-    release.attach(&clock, &bell);
+    let (clock, token, release): (Arc<dyn Clock>, _, _) = (Arc::new(MonotonicClock), WakeToken::new(), Stop::new());
+    release.attach(&clock, &token);
     let _signals = signals::release_on_signal(&release)?;
     // No file system is kept from being unmounted.
     _ = std::env::set_current_dir("/");
@@ -272,11 +272,11 @@ pub fn stand_guard() -> Result<()> {
     if words.read_line(&mut line).is_ok() && line.trim() == OVER {
         return Ok(());
     }
-    put_to_rest(&charge, &clock, &bell, &release)
+    put_to_rest(&charge, &clock, &token, &release)
 }
 
 /// The daemon has died.
-fn put_to_rest(charge: &Charge, clock: &Arc<dyn Clock>, bell: &Bell, release: &Stop) -> Result<()> {
+fn put_to_rest(charge: &Charge, clock: &Arc<dyn Clock>, token: &WakeToken, release: &Stop) -> Result<()> {
     let mut outputs: Box<dyn Outputs> = match &charge.backend {
         Driver::Gpiocdev { chip } => Box::new(Cdev::new(chip.clone()).guarding(std::process::id())),
         #[cfg(feature = "rppal")]
@@ -296,7 +296,7 @@ fn put_to_rest(charge: &Charge, clock: &Arc<dyn Clock>, bell: &Bell, release: &S
                 held.len()
             );
             while !release.is_requested() {
-                clock.wait(bell, None);
+                clock.wait(token, None);
             }
         }
         Driver::Rppal | Driver::Recorded { .. } => {
@@ -338,7 +338,7 @@ fn patiently<T>(charge: &Charge, clock: &dyn Clock, mut attempt: impl FnMut() ->
             outcome => return outcome,
         }
         let pause = if clock.now().since(start) < Duration::from_secs(1) { RETRY } else { RETRY_LATER };
-        clock.wait(&Bell::new(), Some(clock.now() + pause));
+        clock.wait(&WakeToken::new(), Some(clock.now() + pause));
     }
 }
 

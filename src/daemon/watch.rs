@@ -104,8 +104,8 @@ pub(super) fn watch(shared: &Shared, limits: Limits, mut notifier: Notifier) {
     let mut dog = Watchdog::new(limits, notifier.period);
     let mut told = (String::new(), None);
     while !shared.rec_finished() {
-        // A loop that has nothing to do waits for ever: rung, it turns and shows that it can.
-        shared.clock.ring(&shared.act_bell);
+        // A loop that has nothing to do waits for ever: woken, it turns and shows that it can.
+        shared.clock.wake(&shared.act_token);
         let now = shared.clock.now();
         shared.clock.wait(&shared.watch_bell, Some(now + dog.tick()));
         let now = shared.clock.now();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::camera::{Camera, Grab};
-use crate::clock::{Bell, Clock, Timestamp};
+use crate::clock::{Clock, Timestamp, WakeToken};
 use crate::decide::Reason;
 use crate::error::{Error, Result};
 use crate::frame::Quality;
@@ -79,7 +79,7 @@ pub type Say<'a> = &'a mut dyn FnMut(&Reading) -> Result<()>;
 pub fn watch(
     Watched { camera, mut inspect }: Watched<'_>,
     clock: &dyn Clock,
-    bell: &Bell,
+    token: &WakeToken,
     stop: &Stop,
     until: Option<Timestamp>,
     period: Duration,
@@ -94,7 +94,7 @@ pub fn watch(
         if stop.is_requested() || until.is_some_and(|until| now >= until) {
             return Ok(seen.reading(now.since(started_at), None));
         }
-        match camera.grab(bell) {
+        match camera.grab(token) {
             Grab::Frame(frame) => {
                 let now = clock.now();
                 heard_at = now;
@@ -187,7 +187,7 @@ mod tests {
 
     use super::*;
     use crate::camera::{BrokenFrame, CameraFault};
-    use crate::clock::{Seat, SimClock};
+    use crate::clock::{SchedulerSlot, SimClock};
     use crate::error::ErrorKind;
     use crate::frame::Frame;
     use crate::inspect::{Blindness, Inspection, Unseen};
@@ -202,7 +202,7 @@ mod tests {
     }
 
     impl Camera for Lens {
-        fn grab(&mut self, bell: &Bell) -> Grab {
+        fn grab(&mut self, token: &WakeToken) -> Grab {
             let n = self.next;
             let exposure_at = Timestamp(50 * MS * n);
             if n == self.ends_at {
@@ -212,10 +212,10 @@ mod tests {
             // Nothing comes between the 100th and the 200th.
             if (100..200).contains(&n) {
                 self.next += 1;
-                self.clock.wait(bell, Some(exposure_at));
+                self.clock.wait(token, Some(exposure_at));
                 return Grab::Idle;
             }
-            self.clock.wait(bell, Some(exposure_at));
+            self.clock.wait(token, Some(exposure_at));
             self.next += if n == 9 { 3 } else { 1 };
             let id = FrameId(if n >= 200 { n - 100 } else { n });
             if n == 20 {
@@ -245,14 +245,14 @@ mod tests {
 
     fn watched(until_ms: Option<u64>, period: Duration, ends_at: u64) -> (Result<Reading>, Vec<Reading>) {
         let clock: Arc<dyn Clock> = Arc::new(SimClock::new());
-        let seat = Seat::reserve(&clock, "live");
-        seat.take();
+        let slot = SchedulerSlot::reserve(&clock, "live");
+        slot.take();
         let mut lens = Lens { clock: Arc::clone(&clock), next: 0, ends_at };
         let mut readings = Vec::new();
         let until = until_ms.map(|ms| Timestamp(ms * MS));
-        let (mut recipe, bell, stop) = (DarkBelow(140.0), Bell::new(), Stop::new());
+        let (mut recipe, token, stop) = (DarkBelow(140.0), WakeToken::new(), Stop::new());
         let watched = Watched { camera: &mut lens, inspect: Some(&mut recipe) };
-        let outcome = watch(watched, &*clock, &bell, &stop, until, period, &mut |reading| {
+        let outcome = watch(watched, &*clock, &token, &stop, until, period, &mut |reading| {
             readings.push(reading.clone());
             Ok(())
         });

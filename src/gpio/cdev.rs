@@ -6,8 +6,8 @@
 //! what the pin does then is the board's affair: a pull resistor outside, or `zoomgate failsafe`.
 //!
 //! An input's edges, both ways, wait in the kernel with their CLOCK_MONOTONIC stamps, taken by the interrupt, until they
-//! are read by the thread that wants them. That thread's bell hears the line: there is no other thread in between, which
-//! a busy machine might set aside (docs/decisions/0037-act-reads-the-edges-itself.md has the figures), no ring and no lock.
+//! are read by the thread that wants them. That thread's token watches the line: there is no other thread in between, which
+//! a busy machine might set aside (docs/decisions/0037-act-reads-the-edges-itself.md has the figures), no wake-up and no lock.
 //!
 //! An edge is a part, so nothing is ever dropped in silence: a gap in the kernel's count of a line's edges, or a line that
 //! can no longer be read, is a fault, which comes after the edges before it.
@@ -29,7 +29,7 @@ use super::name::LineName;
 use super::{
     Bias, Edge, InitialLevel, InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine, TriggerInput,
 };
-use crate::clock::{Bell, Clock, MonotonicClock, Source, Timestamp};
+use crate::clock::{Clock, MonotonicClock, Source, Timestamp, WakeToken};
 use crate::error::Result;
 
 pub use chips::{Chip, Line, list};
@@ -182,7 +182,7 @@ impl OutputLine for Output {
 struct Input {
     name: String,
     request: Request,
-    /// Says whether there are edges to be read; nobody does before there is a bell.
+    /// Says whether there are edges to be read; nobody does before there is a token.
     source: Option<Source>,
     /// There may be more in the kernel; and when that was asked last.
     more: bool,
@@ -296,8 +296,8 @@ impl TriggerInput for Input {
         false
     }
 
-    fn attach(&mut self, _clock: &Arc<dyn Clock>, bell: &Bell) {
-        match bell.hear(self.request.as_fd()) {
+    fn attach(&mut self, _clock: &Arc<dyn Clock>, token: &WakeToken) {
+        match token.watch(self.request.as_fd()) {
             Ok(source) => self.source = Some(source),
             Err(error) => {
                 let message = format!("its edges cannot be waited for: {error}");

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Edge, Level, LineFault, TriggerInput};
-use crate::clock::{Bell, Clock, Timestamp};
+use crate::clock::{Clock, Timestamp, WakeToken};
 
 /// Decides which changes of a line count.
 #[derive(Clone, Copy, Debug)]
@@ -100,8 +100,8 @@ impl<I: TriggerInput> TriggerInput for Debounced<I> {
         self.input.is_exhausted() && self.debounce.next_at().is_none()
     }
 
-    fn attach(&mut self, clock: &Arc<dyn Clock>, bell: &Bell) {
-        self.input.attach(clock, bell);
+    fn attach(&mut self, clock: &Arc<dyn Clock>, token: &WakeToken) {
+        self.input.attach(clock, token);
     }
 
     fn delay(&self) -> Duration {
@@ -149,8 +149,8 @@ impl<I: TriggerInput> TriggerInput for HeldOff<I> {
         self.input.is_exhausted()
     }
 
-    fn attach(&mut self, clock: &Arc<dyn Clock>, bell: &Bell) {
-        self.input.attach(clock, bell);
+    fn attach(&mut self, clock: &Arc<dyn Clock>, token: &WakeToken) {
+        self.input.attach(clock, token);
     }
 
     fn delay(&self) -> Duration {
@@ -198,7 +198,7 @@ impl TriggerInput for Interval {
         false
     }
 
-    fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &Bell) {}
+    fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &WakeToken) {}
 
     fn ends_with_camera(&self) -> bool {
         true
@@ -279,7 +279,7 @@ mod tests {
             fn is_exhausted(&self) -> bool {
                 false
             }
-            fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &Bell) {}
+            fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &WakeToken) {}
         }
         let mut input = Debounced::new(Broken, ms(5));
         input.debounce.take(Edge { at: Timestamp(100 * MS), level: Level::High });

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Bell, Clock, Timestamp};
+use crate::clock::{Clock, Timestamp, WakeToken};
 use crate::error::{Error, ErrorKind, Result};
 
 pub use cdev::Cdev;
@@ -133,8 +133,8 @@ pub trait TriggerInput: Send {
     /// Whether no edge will ever come again.
     fn is_exhausted(&self) -> bool;
 
-    /// Gives the input the bell to ring when an edge comes that [`next_at`](Self::next_at) did not foretell.
-    fn attach(&mut self, clock: &Arc<dyn Clock>, bell: &Bell);
+    /// Gives the input the token to wake when an edge comes that [`next_at`](Self::next_at) did not foretell.
+    fn attach(&mut self, clock: &Arc<dyn Clock>, token: &WakeToken);
 
     /// How long after an edge it is given, at most, beside the time that threads take.
     fn delay(&self) -> Duration {
@@ -160,8 +160,8 @@ impl TriggerInput for Box<dyn TriggerInput> {
         (**self).is_exhausted()
     }
 
-    fn attach(&mut self, clock: &Arc<dyn Clock>, bell: &Bell) {
-        (**self).attach(clock, bell);
+    fn attach(&mut self, clock: &Arc<dyn Clock>, token: &WakeToken) {
+        (**self).attach(clock, token);
     }
 
     fn delay(&self) -> Duration {

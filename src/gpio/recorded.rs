@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::filter::Debounced;
 use super::{Edge, InitialLevel, InputOptions, Inputs, Level, LineFault, OutputLine, Outputs, SafeLine, TriggerInput};
-use crate::clock::{Bell, Clock, Timestamp};
+use crate::clock::{Clock, Timestamp, WakeToken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::Lock;
 use crate::storage::record;
@@ -217,7 +217,7 @@ impl TriggerInput for Played {
         self.0.is_empty()
     }
 
-    fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &Bell) {}
+    fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &WakeToken) {}
 }
 
 struct RecordedLine {

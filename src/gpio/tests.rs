@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::cdev::{self, Cdev};
 use super::recorded::Record;
 use super::{Bias, Edge, InitialLevel, InputOptions, Level, Lines, Recorder, TriggerInput, Unconnected};
-use crate::clock::{Bell, Clock, MonotonicClock, SimClock, Timestamp};
+use crate::clock::{Clock, MonotonicClock, SimClock, Timestamp, WakeToken};
 use crate::error::ErrorKind;
 
 /// Time between the edges that a test gives.
@@ -148,8 +148,8 @@ fn shows(bench: &Bench, line: &str, level: Level) {
 
 /// What an input gives until two seconds have passed or `count` edges have come.
 fn edges(bench: &Bench, input: &mut dyn TriggerInput, count: usize) -> Vec<Edge> {
-    let bell = Bell::new();
-    input.attach(&bench.clock, &bell);
+    let token = WakeToken::new();
+    input.attach(&bench.clock, &token);
     let mut came = Vec::new();
     let end = bench.clock.now() + Duration::from_secs(2);
     while came.len() < count {
@@ -159,7 +159,7 @@ fn edges(bench: &Bench, input: &mut dyn TriggerInput, count: usize) -> Vec<Edge>
         match input.next_edge(now).unwrap() {
             Some(edge) => came.push(edge),
             None if input.is_exhausted() || now >= end => break,
-            None if bench.drive.is_some() => _ = bench.clock.wait(&bell, Some(end)),
+            None if bench.drive.is_some() => _ = bench.clock.wait(&token, Some(end)),
             None => {}
         }
     }

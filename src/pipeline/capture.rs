@@ -130,7 +130,7 @@ mod tests {
 
     use super::*;
     use crate::camera::tripwire;
-    use crate::clock::{Bell, SimClock, Timestamp};
+    use crate::clock::{SimClock, Timestamp, WakeToken};
     use crate::frame::geometry::Roi;
     use crate::pipeline::queue::Next;
     use crate::pipeline::{Capacity, Stop};
@@ -139,7 +139,7 @@ mod tests {
     struct Film(u64);
 
     impl Camera for Film {
-        fn grab(&mut self, _bell: &Bell) -> Grab {
+        fn grab(&mut self, _bell: &WakeToken) -> Grab {
             self.0 += 1;
             if self.0 > 40 {
                 return Grab::End;
@@ -177,8 +177,8 @@ mod tests {
     }
 
     impl Camera for TakeAt<'_> {
-        fn grab(&mut self, bell: &Bell) -> Grab {
-            let grab = self.film.grab(bell);
+        fn grab(&mut self, token: &WakeToken) -> Grab {
+            let grab = self.film.grab(token);
             if matches!(&grab, Grab::End) || self.film.0 == 35 {
                 while let Next::Item(item) = self.shared.frames.next() {
                     self.taken.push(item);

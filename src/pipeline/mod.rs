@@ -36,7 +36,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::camera::{BrokenFrame, CameraFault};
-use crate::clock::{Bell, Clock, Timestamp};
+use crate::clock::{Clock, Timestamp, WakeToken};
 use crate::decide::Reason;
 use crate::error::{Error, ErrorKind};
 use crate::frame::Frame;
@@ -143,23 +143,23 @@ pub struct Stop(Arc<Request>);
 #[derive(Clone, Default)]
 pub struct Reopen(Arc<Request>);
 
-/// A flag and the bells of those who look at it.
+/// A flag and the tokens of those who look at it.
 #[derive(Default)]
 struct Request {
     is_made: AtomicBool,
-    waiting: Mutex<Vec<(Arc<dyn Clock>, Bell)>>,
+    waiting: Mutex<Vec<(Arc<dyn Clock>, WakeToken)>>,
 }
 
 impl Request {
     fn make(&self) {
         self.is_made.store(true, Ordering::SeqCst);
-        for (clock, bell) in self.waiting.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            clock.ring(bell);
+        for (clock, token) in self.waiting.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            clock.wake(token);
         }
     }
 
-    fn attach(&self, clock: &Arc<dyn Clock>, bell: &Bell) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((Arc::clone(clock), bell.clone()));
+    fn attach(&self, clock: &Arc<dyn Clock>, token: &WakeToken) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((Arc::clone(clock), token.clone()));
     }
 }
 
@@ -179,9 +179,9 @@ impl Stop {
         self.0.is_made.load(Ordering::SeqCst)
     }
 
-    /// Rings this bell when the request is made.
-    pub fn attach(&self, clock: &Arc<dyn Clock>, bell: &Bell) {
-        self.0.attach(clock, bell);
+    /// Rings this token when the request is made.
+    pub fn attach(&self, clock: &Arc<dyn Clock>, token: &WakeToken) {
+        self.0.attach(clock, token);
     }
 }
 
@@ -196,9 +196,9 @@ impl Reopen {
         self.0.is_made.swap(false, Ordering::SeqCst)
     }
 
-    /// Rings this bell when the request is made.
-    pub fn attach(&self, clock: &Arc<dyn Clock>, bell: &Bell) {
-        self.0.attach(clock, bell);
+    /// Rings this token when the request is made.
+    pub fn attach(&self, clock: &Arc<dyn Clock>, token: &WakeToken) {
+        self.0.attach(clock, token);
     }
 }
 
@@ -221,15 +221,15 @@ pub struct Shared {
     /// act → rec.
     pub notes: Link<Note>,
     /// Wakes `cap`.
-    pub cap_bell: Bell,
+    pub cap_bell: WakeToken,
     /// Wakes `insp`.
-    pub insp_bell: Bell,
+    pub insp_bell: WakeToken,
     /// Wakes `act`.
-    pub act_bell: Bell,
+    pub act_token: WakeToken,
     /// Wakes `rec`.
-    pub rec_bell: Bell,
+    pub rec_bell: WakeToken,
     /// Wakes the thread that watches the others, if there is one.
-    pub watch_bell: Bell,
+    pub watch_bell: WakeToken,
     /// Set by `act`: no more parts are taken.
     pub stopping: AtomicBool,
     /// Set by `act`: no more frames are needed.
@@ -246,14 +246,14 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Links and bells for one run.
+    /// Links and tokens for one run.
     pub fn new(clock: Arc<dyn Clock>, board: Arc<Board>, stop: Stop, capacity: Capacity) -> Self {
-        let [cap_bell, insp_bell, act_bell, rec_bell, watch_bell] = std::array::from_fn(|_| Bell::new());
-        stop.attach(&clock, &act_bell);
+        let [cap_bell, insp_bell, act_token, rec_bell, watch_bell] = std::array::from_fn(|_| WakeToken::new());
+        stop.attach(&clock, &act_token);
         Self {
-            frames: Link::new(FRAMES, Arc::clone(&clock), act_bell.clone()),
+            frames: Link::new(FRAMES, Arc::clone(&clock), act_token.clone()),
             jobs: Link::new(capacity.jobs, Arc::clone(&clock), insp_bell.clone()),
-            scores: Link::new(2 * capacity.jobs, Arc::clone(&clock), act_bell.clone()),
+            scores: Link::new(2 * capacity.jobs, Arc::clone(&clock), act_token.clone()),
             notes: Link::new(NOTES, Arc::clone(&clock), rec_bell.clone()),
             clock,
             counters: Arc::clone(&board.counters),
@@ -261,7 +261,7 @@ impl Shared {
             stop,
             cap_bell,
             insp_bell,
-            act_bell,
+            act_token,
             rec_bell,
             watch_bell,
             stopping: AtomicBool::new(false),
@@ -279,7 +279,7 @@ impl Shared {
     /// Ends the run with this error; the first one stays. Parts in flight still get their verdicts.
     pub fn fail(&self, error: Error) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        self.clock.ring(&self.act_bell);
+        self.clock.wake(&self.act_token);
     }
 
     /// The message of the failure that ends the run, if there is one.
@@ -295,14 +295,14 @@ impl Shared {
     /// Tells `cap` that no more frames are needed.
     pub fn end_capture(&self) {
         if !self.capture_over.swap(true, Ordering::SeqCst) {
-            self.clock.ring(&self.cap_bell);
+            self.clock.wake(&self.cap_bell);
         }
     }
 
     /// `act` takes no more parts.
     pub fn announce_stopping(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        self.clock.ring(&self.watch_bell);
+        self.clock.wake(&self.watch_bell);
     }
 
     /// A thread has ended, by return or by panic: tells those who wait for it.
@@ -320,10 +320,10 @@ impl Shared {
             }
             Thread::Rec => {
                 self.rec_finished.store(true, Ordering::SeqCst);
-                self.clock.ring(&self.watch_bell);
+                self.clock.wake(&self.watch_bell);
             }
         }
-        self.clock.ring(&self.act_bell);
+        self.clock.wake(&self.act_token);
         let (ended, more) = &self.ended;
         ended.lock().unwrap_or_else(PoisonError::into_inner)[thread as usize] = true;
         more.notify_all();
@@ -369,7 +369,7 @@ pub enum Thread {
 }
 
 impl Thread {
-    /// Every thread, in seat order.
+    /// Every thread, in slot order.
     pub const ALL: [Self; 4] = [Self::Cap, Self::Insp, Self::Act, Self::Rec];
 
     /// The name in `top -H` and in messages.

@@ -7,15 +7,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::clock::{Bell, Clock};
+use crate::clock::{Clock, WakeToken};
 use crate::lock::{Held, Lock};
 
-/// A bounded FIFO to one reading thread, whose bell it rings.
+/// A bounded FIFO to one reading thread, whose token it wakes.
 pub struct Link<T> {
     state: Lock<State<T>>,
     capacity: usize,
     clock: Arc<dyn Clock>,
-    reader: Bell,
+    reader: WakeToken,
 }
 
 struct State<T> {
@@ -36,13 +36,13 @@ pub enum Next<T> {
 
 impl<T> Link<T> {
     /// An empty link for at most `capacity` items (at least 1); allocates once.
-    pub fn new(capacity: usize, clock: Arc<dyn Clock>, reader: Bell) -> Self {
+    pub fn new(capacity: usize, clock: Arc<dyn Clock>, reader: WakeToken) -> Self {
         let capacity = capacity.max(1);
         let state = State { items: VecDeque::with_capacity(capacity), closed: false };
         Self { state: Lock::new(state), capacity, clock, reader }
     }
 
-    /// Appends an item and rings the reader.
+    /// Appends an item and wakes the reader.
     ///
     /// # Errors
     /// Returns the item when the link is full or closed.
@@ -53,17 +53,17 @@ impl<T> Link<T> {
         }
         state.items.push_back(item);
         drop(state);
-        self.clock.ring(&self.reader);
+        self.clock.wake(&self.reader);
         Ok(())
     }
 
-    /// Appends an item, rings the reader, and returns the oldest item if it had to go for this one.
+    /// Appends an item, wakes the reader, and returns the oldest item if it had to go for this one.
     pub fn push_evicting(&self, item: T) -> Option<T> {
         let mut state = self.state();
         let evicted = if state.items.len() >= self.capacity { state.items.pop_front() } else { None };
         state.items.push_back(item);
         drop(state);
-        self.clock.ring(&self.reader);
+        self.clock.wake(&self.reader);
         evicted
     }
 
@@ -87,7 +87,7 @@ impl<T> Link<T> {
     /// Ends the link: what is in it can still be taken, nothing can be added.
     pub fn close(&self) {
         self.state().closed = true;
-        self.clock.ring(&self.reader);
+        self.clock.wake(&self.reader);
     }
 
     /// Drops everything in the link and returns how many items that were.
@@ -110,7 +110,7 @@ mod tests {
     use crate::clock::MonotonicClock;
 
     fn link(capacity: usize) -> Link<u32> {
-        Link::new(capacity, Arc::new(MonotonicClock), Bell::new())
+        Link::new(capacity, Arc::new(MonotonicClock), WakeToken::new())
     }
 
     #[test]

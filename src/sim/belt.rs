@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::clock::{Bell, Clock, Timestamp};
+use crate::clock::{Clock, Timestamp, WakeToken};
 use crate::gpio::{Edge, Level, LineFault, TriggerInput};
 
 /// How parts follow each other.
@@ -92,7 +92,7 @@ impl TriggerInput for PhotoEye {
         self.next == self.edges.len()
     }
 
-    fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &Bell) {}
+    fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &WakeToken) {}
 }
 
 #[cfg(test)]

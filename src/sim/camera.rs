@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{Defect, PartSource, Rendered};
 use crate::camera::{BrokenFrame, Camera, Grab};
-use crate::clock::{Bell, Clock, Timestamp, Wake};
+use crate::clock::{Clock, Timestamp, Wake, WakeToken};
 use crate::error::{Error, ErrorKind};
 use crate::frame::Frame;
 use crate::units::{FrameId, PartId};
@@ -82,14 +82,14 @@ impl SimCamera {
 }
 
 impl Camera for SimCamera {
-    fn grab(&mut self, bell: &Bell) -> Grab {
+    fn grab(&mut self, token: &WakeToken) -> Grab {
         loop {
             let Some(arrival) = self.arrivals.get(self.next) else { return Grab::End };
             let index = self.next as u64;
             let rendered = self.ready.take().unwrap_or_else(|| self.parts.render(index));
             let exposure_at = *arrival + EXPOSURE_DELAY;
             let due = exposure_at + READOUT;
-            if self.clock.now() < due && self.clock.wait(bell, Some(due)) == Wake::Rung {
+            if self.clock.now() < due && self.clock.wait(token, Some(due)) == Wake::Woken {
                 self.ready = Some(rendered);
                 return Grab::Idle;
             }

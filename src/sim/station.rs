@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::belt::{PhotoEye, arrivals};
-use crate::clock::{Bell, Clock, Timestamp};
+use crate::clock::{Clock, Timestamp, WakeToken};
 use crate::gpio::{Edge, Level, LineFault, OutputLine, TriggerInput};
 
 /// The hidden truth.
@@ -151,7 +151,7 @@ impl TriggerInput for Eye {
         self.next == self.station.in_front.len()
     }
 
-    fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &Bell) {}
+    fn attach(&mut self, _clock: &Arc<dyn Clock>, _bell: &WakeToken) {}
 }
 
 /// Parts that pass one at a time, for a person who puts the same part on the belt again and again.
@@ -163,7 +163,7 @@ pub fn one_at_a_time(start: Timestamp, parts: u64, every: Duration) -> Arc<[Time
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{Seat, SimClock};
+    use crate::clock::{SchedulerSlot, SimClock};
 
     fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
@@ -177,8 +177,8 @@ mod tests {
     /// a latency of 15 ms.
     fn seen(rise: u64, fall: u64, eye_sees_all: bool) -> Option<u64> {
         let clock: Arc<dyn Clock> = Arc::new(SimClock::new());
-        let seat = Seat::reserve(&clock, "act");
-        seat.take();
+        let slot = SchedulerSlot::reserve(&clock, "act");
+        slot.take();
         let truth = Truth {
             travel: ms(300),
             body: ms(40),

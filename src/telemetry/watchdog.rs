@@ -114,7 +114,7 @@ pub struct Limits {
     pub camera_down: Duration,
     /// One inspection.
     pub inspection: Duration,
-    /// One turn of the actuation loop, which is rung several times in that.
+    /// One turn of the actuation loop, which is woken several times in that.
     pub actuation: Duration,
     /// Whether the absence of frames can be right: parts start at an edge of an input, and between two parts none is due.
     /// A camera that finds parts itself, or is asked for them by the clock, has to deliver all the time.

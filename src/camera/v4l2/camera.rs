@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::timing::{Numbering, Stamp};
 use crate::camera::convert::{Colour, PixelFormat, Unconvertible, convert};
 use crate::camera::{BrokenFrame, Camera, CameraFault, Grab};
-use crate::clock::{Bell, Clock, Timestamp};
+use crate::clock::{Clock, Timestamp, WakeToken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, Pool};
 
-/// The longest wait for a frame in one grab: a driver cannot be woken by a bell, so that the run's end and the watchdog
+/// The longest wait for a frame in one grab: a driver cannot be woken by a token, so that the run's end and the watchdog
 /// get an answer ten times a second instead.
 pub const WAIT: Duration = Duration::from_millis(100);
 
@@ -157,7 +157,7 @@ impl<D: Driver> V4l2Camera<D> {
 }
 
 impl<D: Driver> Camera for V4l2Camera<D> {
-    fn grab(&mut self, _bell: &Bell) -> Grab {
+    fn grab(&mut self, _bell: &WakeToken) -> Grab {
         let stream = match self.stream() {
             Ok(stream) => stream,
             Err(error) => return self.go_down(CameraFault::Disconnected, error),

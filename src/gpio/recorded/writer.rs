@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::clock::{Bell, Clock, MonotonicClock, Timestamp};
+use crate::clock::{Clock, MonotonicClock, Timestamp, WakeToken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gpio::Level;
 use crate::lock::Lock;
@@ -38,7 +38,7 @@ pub(super) struct Writer(Arc<Desk>);
 
 struct Desk {
     state: Lock<State>,
-    bell: Bell,
+    token: WakeToken,
     /// Changes that the thread is done with, and whether it has ended.
     done: (Mutex<(u64, bool)>, Condvar),
 }
@@ -62,7 +62,7 @@ impl Writer {
     pub(super) fn start(out: Box<dyn Write + Send>) -> Result<Self> {
         let waiting = VecDeque::with_capacity(EDGES);
         let state = State { waiting, taken: 0, lost: 0, failure: None, next: None, closed: false };
-        let desk = Arc::new(Desk { state: Lock::new(state), bell: Bell::new(), done: Default::default() });
+        let desk = Arc::new(Desk { state: Lock::new(state), token: WakeToken::new(), done: Default::default() });
         let theirs = Arc::clone(&desk);
         let started = thread::Builder::new().name("edges".to_owned()).spawn(move || theirs.work(out));
         started.map_err(|error| {
@@ -88,14 +88,14 @@ impl Writer {
         state.taken += 1;
         let failure = state.failure.take();
         drop(state);
-        MonotonicClock.ring(&self.0.bell);
+        MonotonicClock.wake(&self.0.token);
         failure.map_or(Ok(()), Err)
     }
 
     /// Goes on in another file; each change is in one of them.
     pub(super) fn go_on_in(&self, out: Box<dyn Write + Send>) {
         self.0.state.hold().next = Some(out);
-        MonotonicClock.ring(&self.0.bell);
+        MonotonicClock.wake(&self.0.token);
     }
 
     /// Waits until all that was handed on is on the disk. Not for a thread that must be on time.
@@ -114,7 +114,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.0.state.hold().closed = true;
-        MonotonicClock.ring(&self.0.bell);
+        MonotonicClock.wake(&self.0.token);
         let has_ended = self.0.await_done(|_, ended| ended);
         let State { waiting, lost, .. } = &*self.0.state.hold();
         let missing = lost + waiting.len() as u64;
@@ -160,7 +160,7 @@ impl Desk {
                 return self.tell(|(_, ended)| *ended = true);
             }
             if batch.is_empty() {
-                MonotonicClock.wait(&self.bell, None);
+                MonotonicClock.wait(&self.token, None);
                 continue;
             }
             let count = batch.len() as u64;

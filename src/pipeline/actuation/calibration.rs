@@ -142,9 +142,9 @@ impl Bench {
         let Self { mut trigger, mut sensors, belt, actuator, indicators, auxiliary, .. } = self;
         let Self { pulse_width, flight, search, tell, .. } = self;
         if let Trigger::Edge { input, .. } = &mut trigger {
-            input.attach(&shared.clock, &shared.act_bell);
+            input.attach(&shared.clock, &shared.act_token);
         }
-        sensors.all().for_each(|input| input.attach(&shared.clock, &shared.act_bell));
+        sensors.all().for_each(|input| input.attach(&shared.clock, &shared.act_token));
         let mut this = Loop {
             actuator: Actuator::new(actuator),
             pass: None,
@@ -197,7 +197,7 @@ impl Loop<'_> {
                 self.heard_at = now;
                 (self.tell)(Word::Waiting);
             }
-            self.shared.clock.wait(&self.shared.act_bell, self.next_at());
+            self.shared.clock.wait(&self.shared.act_token, self.next_at());
         }
         Ok(())
     }

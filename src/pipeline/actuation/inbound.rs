@@ -57,7 +57,7 @@ struct Refusal {
 }
 
 impl Inbound {
-    /// No part is open; the inputs ring the loop's bell from here on.
+    /// No part is open; the inputs wake the loop's token from here on.
     pub(super) fn new(
         shared: Arc<Shared>,
         mut trigger: Trigger,
@@ -66,7 +66,7 @@ impl Inbound {
         ledger: Ledger,
     ) -> Self {
         if let Trigger::Edge { input, .. } = &mut trigger {
-            input.attach(&shared.clock, &shared.act_bell);
+            input.attach(&shared.clock, &shared.act_token);
         }
         Self {
             sensors: SensorReader::new(&shared, sensors),
@@ -86,7 +86,7 @@ impl Inbound {
         self.sensors.start();
     }
 
-    /// When a deadline comes, or an input has something to say without a ring.
+    /// When a deadline comes, or an input has something to say without a wake-up.
     pub(super) fn next_at(&self, takes_parts: bool) -> Option<Timestamp> {
         let edge = match &self.trigger {
             Trigger::Edge { input, .. } if takes_parts => input.next_at(),

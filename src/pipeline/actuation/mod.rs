@@ -143,7 +143,7 @@ impl Actuation {
                 self.supervision.next_at(),
             ];
             let next = next.into_iter().flatten().min().filter(|at| *at != Timestamp::NEVER);
-            self.shared.clock.wait(&self.shared.act_bell, next);
+            self.shared.clock.wait(&self.shared.act_token, next);
         }
         self.supervision.end(Event::AllServed);
     }
@@ -237,7 +237,7 @@ impl Actuation {
             if now >= until {
                 return supervision.give_up_thread(Thread::Insp, "an inspection does not come back");
             }
-            shared.clock.wait(&shared.act_bell, Some(until));
+            shared.clock.wait(&shared.act_token, Some(until));
         }
     }
 }

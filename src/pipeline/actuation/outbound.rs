@@ -85,7 +85,7 @@ impl Outbound {
         }
     }
 
-    /// When an output, the belt or an expectation has something due without a ring.
+    /// When an output, the belt or an expectation has something due without a wake-up.
     pub(super) fn next_at(&self) -> Option<Timestamp> {
         let missing = self.confirmations.as_ref().and_then(|c| c.next_at(&*self.belt));
         let pulse = self.schedule.next_at(&*self.belt);

@@ -130,9 +130,9 @@ pub(super) struct SensorReader {
 }
 
 impl SensorReader {
-    /// The sensors ring the loop's bell from here on.
+    /// The sensors wake the loop's token from here on.
     pub(super) fn new(shared: &Arc<Shared>, mut sensors: Sensors) -> Self {
-        sensors.all().for_each(|input| input.attach(&shared.clock, &shared.act_bell));
+        sensors.all().for_each(|input| input.attach(&shared.clock, &shared.act_token));
         let shared = Arc::clone(shared);
         Self { shared, sensors, encoder: ChannelMerge::default(), recipe: RecipeSelector::default() }
     }
@@ -142,7 +142,7 @@ impl SensorReader {
         self.recipe.changed_at = self.sensors.recipe.iter().any(Option::is_some).then(|| self.shared.clock.now());
     }
 
-    /// When a sensor has something to say without a ring.
+    /// When a sensor has something to say without a wake-up.
     pub(super) fn next_at(&self) -> Option<Timestamp> {
         self.sensors.next_at().into_iter().chain(self.recipe.settles_at()).min()
     }

@@ -100,7 +100,7 @@ impl Supervision {
         self.shared.board.beats.turned.set(self.shared.clock.now());
     }
 
-    /// When something here is due without a ring.
+    /// When something here is due without a wake-up.
     pub(super) fn next_at(&self) -> Option<Timestamp> {
         [self.indicators.next_at(), self.gives_up_belt_at(), self.gives_up_camera_at()].into_iter().flatten().min()
     }

@@ -3,7 +3,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::camera::convert::{Matrix, Range};
-use crate::clock::{Seat, SimClock};
+use crate::clock::{SchedulerSlot, SimClock};
 
 const SIZE: (u32, u32) = (2, 1);
 const OPENED: Opened =
@@ -95,8 +95,8 @@ impl Driver for Script {
 /// Runs a script to its end and says what the camera said, `Idle` left out; also how often it was opened and closed.
 fn story(does: &[Does], frames: usize, hold: bool) -> (Vec<String>, (u32, u32)) {
     let clock: Arc<dyn Clock> = Arc::new(SimClock::new());
-    let seat = Seat::reserve(&clock, "cap");
-    seat.take();
+    let slot = SchedulerSlot::reserve(&clock, "cap");
+    slot.take();
     clock.sleep_until(Timestamp(1_000_000_000));
     let opened = Arc::default();
     let script = Script {
@@ -107,11 +107,11 @@ fn story(does: &[Does], frames: usize, hold: bool) -> (Vec<String>, (u32, u32)) 
     };
     let setup = Setup { device: "cam".into(), size: SIZE, stall: Duration::from_millis(500), frames };
     let mut camera = V4l2Camera::open(Arc::clone(&clock), script, setup).unwrap();
-    let bell = Bell::new();
+    let token = WakeToken::new();
     let (mut said, mut held) = (Vec::new(), Vec::new());
     while !camera.driver.does.is_empty() {
         let before = clock.now();
-        let grab = camera.grab(&bell);
+        let grab = camera.grab(&token);
         assert!(clock.now().since(before) <= Duration::from_millis(200), "an answer five times a second");
         match grab {
             Grab::Idle => {}
@@ -194,18 +194,18 @@ fn a_frame_without_a_free_buffer_is_lost_and_its_number_missing() {
     assert_eq!(freed.len(), 3, "each is dropped before the next: {freed:?}");
     // The gap shows when a buffer is free again.
     let clock: Arc<dyn Clock> = Arc::new(SimClock::new());
-    let seat = Seat::reserve(&clock, "cap");
-    seat.take();
+    let slot = SchedulerSlot::reserve(&clock, "cap");
+    slot.take();
     clock.sleep_until(Timestamp(1_000_000_000));
     let does = [&[Opens(true)], &script[..]].concat().into();
     let script = Script { clock: Arc::clone(&clock), does, is_changed: false, opened: Arc::default() };
     let setup = Setup { device: "cam".into(), size: SIZE, stall: Duration::from_secs(1), frames: 1 };
     let mut camera = V4l2Camera::open(clock, script, setup).unwrap();
-    let bell = Bell::new();
-    let Grab::Frame(first) = camera.grab(&bell) else { panic!("a frame was due") };
-    assert!(matches!(camera.grab(&bell), Grab::Idle));
+    let token = WakeToken::new();
+    let Grab::Frame(first) = camera.grab(&token) else { panic!("a frame was due") };
+    assert!(matches!(camera.grab(&token), Grab::Idle));
     drop(first);
-    let Grab::Frame(third) = camera.grab(&bell) else { panic!("a frame was due") };
+    let Grab::Frame(third) = camera.grab(&token) else { panic!("a frame was due") };
     assert_eq!(third.id.0, 2);
 }
 

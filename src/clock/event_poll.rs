@@ -1,4 +1,4 @@
-//! How a bell hears descriptors: one thread waits for rings, its deadline and the kernel's edges in one call.
+//! How a token watches descriptors: one thread waits for wake-ups, its deadline and the kernel's edges in one call.
 //!
 //! All are asked for once each time that they become ready (EPOLLET), so that what nobody reads, a line of a run that
 //! ends for instance, wakes the thread once and does not keep it awake: it may run before all others.
@@ -12,13 +12,13 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 use rustix::time::{timerfd_create, timerfd_settime};
 
 /// What an event of no source is about. A source's is about its bit.
-const RING_OR_TIMER: u64 = 0;
+const WAKE_OR_TIMER: u64 = 0;
 
 /// Descriptors that wake one thread.
 #[derive(Debug)]
-pub(super) struct Ears {
+pub(super) struct EventPoll {
     epoll: OwnedFd,
-    rings: OwnedFd,
+    wakes: OwnedFd,
     /// Ends a wait at an instant. A timeout would not do: the kernel lets an ordinary thread's be late by a thousandth.
     timer: OwnedFd,
     sources: AtomicU32,
@@ -26,27 +26,27 @@ pub(super) struct Ears {
     news: AtomicU64,
 }
 
-impl Ears {
-    /// Ears that hear rings and deadlines.
+impl EventPoll {
+    /// Watches wake-ups and deadlines.
     pub(super) fn open() -> io::Result<Self> {
-        let ears = Self {
+        let poll = Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            rings: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            wakes: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             timer: timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?,
             sources: AtomicU32::new(0),
             news: AtomicU64::new(0),
         };
         let when = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(&ears.epoll, &ears.rings, epoll::EventData::new_u64(RING_OR_TIMER), when)?;
-        epoll::add(&ears.epoll, &ears.timer, epoll::EventData::new_u64(RING_OR_TIMER), when)?;
-        Ok(ears)
+        epoll::add(&poll.epoll, &poll.wakes, epoll::EventData::new_u64(WAKE_OR_TIMER), when)?;
+        epoll::add(&poll.epoll, &poll.timer, epoll::EventData::new_u64(WAKE_OR_TIMER), when)?;
+        Ok(poll)
     }
 
-    /// From now on `source` is heard, until its last copy is closed; its bit.
-    pub(super) fn hear(&self, source: BorrowedFd<'_>) -> io::Result<u64> {
+    /// From now on `source` is watched, until its last copy is closed; its bit.
+    pub(super) fn watch(&self, source: BorrowedFd<'_>) -> io::Result<u64> {
         let number = self.sources.fetch_add(1, Ordering::SeqCst);
         let Some(bit) = 1_u64.checked_shl(number) else {
-            return Err(io::Error::other("a thread hears 64 descriptors at most"));
+            return Err(io::Error::other("a thread watches 64 descriptors at most"));
         };
         let when = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&self.epoll, source, epoll::EventData::new_u64(bit), when)?;
@@ -59,12 +59,12 @@ impl Ears {
     }
 
     /// Wakes the thread that listens.
-    pub(super) fn ring(&self) {
-        // Never read, so never more than an event: it fails when it was rung 2^64 times, and the thread is awake then.
-        _ = rustix::io::write(&self.rings, &1_u64.to_ne_bytes());
+    pub(super) fn wake(&self) {
+        // Never read, so never more than an event: it fails when it was woken 2^64 times, and the thread is awake then.
+        _ = rustix::io::write(&self.wakes, &1_u64.to_ne_bytes());
     }
 
-    /// Waits for a ring, a source or the deadline, or for no reason; whether a source has something new.
+    /// Waits for a wake-up, a source or the deadline, or for no reason; whether a source has something new.
     pub(super) fn listen(&self, deadline: Option<Timespec>) -> bool {
         // A deadline of zero, which would switch the timer off, has passed: who asks has looked.
         let it_value = deadline.unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
@@ -82,10 +82,10 @@ impl Ears {
 
     fn wait(&self, timeout: Option<&Timespec>) -> bool {
         let mut events = [const { std::mem::MaybeUninit::<epoll::Event>::uninit() }; 16];
-        // What does not fit comes with the next call. A signal is a reason to look again, as a ring is.
+        // What does not fit comes with the next call. A signal is a reason to look again, as a wake-up is.
         let Ok((events, _)) = epoll::wait(&self.epoll, &mut events, timeout) else { return false };
         let news = events.iter().fold(0, |news, event| news | event.data.u64());
         self.news.fetch_or(news, Ordering::SeqCst);
-        news != RING_OR_TIMER
+        news != WAKE_OR_TIMER
     }
 }
