@@ -19,7 +19,9 @@ use crate::pipeline::actuation::calibration::{Bench, Measured, Word};
 use crate::pipeline::actuation::{AuxiliaryOutputs, Indicators, Sensors, Trigger};
 use crate::pipeline::capture::capture;
 use crate::pipeline::{Capacity, Shared, Stop, Thread};
-use crate::reject::calibration::{Doubt, Estimate, Interval, Plan, Search, Spread, Trouble, estimate};
+use crate::reject::calibration::{
+    CalibrationError, CalibrationPlan, CalibrationWarning, Estimate, Interval, Search, Spread, estimate,
+};
 use crate::reject::{Actuator, Belt, ConstantSpeed, EncoderBelt, confirm};
 use crate::sim::PartSource;
 use crate::sim::camera::{EXPOSURE_DELAY, SimCamera};
@@ -103,7 +105,7 @@ impl Calibration {
         };
         let earliest_ms = delay_ms + REACTION_MS;
         let guess = config.reject.travel_time().saturating_sub(config.reject.actuator_latency);
-        let plan = Plan {
+        let plan = CalibrationPlan {
             guess_ms: (guess.as_secs_f64() * 1e3).max(earliest_ms),
             earliest_ms,
             width_ms,
@@ -275,25 +277,29 @@ fn conclude(measured: Measured, width_ms: f64, eye: Millimetres) -> Result<Calib
     Ok(Calibrated { hits, estimate, width_ms, body_ms, middle_ms })
 }
 
-fn explain_trouble(trouble: Trouble) -> Error {
+fn explain_trouble(trouble: CalibrationError) -> Error {
     let message = match trouble {
-        Trouble::EyeSeesAll => "the eye at the bin saw a part that was not fired at: put it where only rejected parts \
+        CalibrationError::EyeSeesAll => {
+            "the eye at the bin saw a part that was not fired at: put it where only rejected parts \
                                 pass, or check [confirm] active_low"
-            .to_owned(),
-        Trouble::NothingHits { from_ms, to_ms } => format!(
+                .to_owned()
+        }
+        CalibrationError::NothingHits { from_ms, to_ms } => format!(
             "no pulse that began {from_ms:.0} to {to_ms:.0} ms after the trigger was seen to reject the part: check the \
              actuator's supply, [confirm] line and active_low, and whether [reject] travel_mm and belt_speed_mm_s are \
              about right"
         ),
-        Trouble::NoEarliest => {
+        CalibrationError::NoEarliest => {
             "even pulses right after the trigger were seen to reject the part: the eye sees something \
                                 else, or [reject] pulse_width_ms is longer than the way to the actuator"
                 .to_owned()
         }
-        Trouble::NoLatest => "pulses were seen to reject the part however late they came: the eye sees something else \
+        CalibrationError::NoLatest => {
+            "pulses were seen to reject the part however late they came: the eye sees something else \
                               than the part"
-            .to_owned(),
-        Trouble::Unsteady { seen, of } => format!(
+                .to_owned()
+        }
+        CalibrationError::Unsteady { seen, of } => format!(
             "in the middle of the pulses that hit only {seen} of {of} were seen to reject the part: check the actuator's \
              supply and aim, and [confirm] debounce_ms"
         ),
@@ -301,14 +307,14 @@ fn explain_trouble(trouble: Trouble) -> Error {
     Error::new(ErrorKind::Refused, message)
 }
 
-fn explain_doubt(doubt: Doubt) -> Error {
+fn explain_doubt(doubt: CalibrationWarning) -> Error {
     let message = match doubt {
-        Doubt::NoPass => "no pass at the aim was seen".to_owned(),
-        Doubt::TooWide { range_ms, margin_ms } => format!(
+        CalibrationWarning::NoPass => "no pass at the aim was seen".to_owned(),
+        CalibrationWarning::TooWide { range_ms, margin_ms } => format!(
             "the times to the eye at the bin differ by {range_ms:.1} ms, and a part may be at most {margin_ms:.1} ms off: \
              the part slips, or the belt's speed changes (an encoder helps); a longer [reject] pulse_width_ms allows more"
         ),
-        Doubt::Impossible { latency_ms } => format!(
+        CalibrationWarning::Impossible { latency_ms } => format!(
             "the actuator would have a latency of {latency_ms:.0} ms: measure [confirm] travel_mm again, from the actuator \
              to the eye, and [reject] belt_speed_mm_s"
         ),

@@ -37,7 +37,7 @@ const WIDTHS: u32 = 12;
 
 /// Where to look, in milliseconds after the trigger.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Plan {
+pub struct CalibrationPlan {
     /// Where a pulse should begin as far as is known.
     pub guess_ms: f64,
     /// No pulse can begin before this: its trigger is not known earlier.
@@ -61,7 +61,7 @@ pub enum Shot {
 
 /// Why there is nothing to measure.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Trouble {
+pub enum CalibrationError {
     /// The eye saw a part that was not fired at.
     EyeSeesAll,
     /// No pulse between these beginnings was seen to reject the part.
@@ -96,7 +96,7 @@ enum Phase {
         seen: usize,
         of: usize,
     },
-    Over(Result<Interval, Trouble>),
+    Over(Result<Interval, CalibrationError>),
 }
 
 /// The beginnings of pulses that reject the part, in milliseconds after the trigger.
@@ -123,20 +123,20 @@ impl Interval {
 /// The search for the pulses that hit; fed a pass at a time.
 #[derive(Clone, Debug)]
 pub struct Search {
-    plan: Plan,
+    plan: CalibrationPlan,
     phase: Phase,
     first_hit_tried: [f64; 2],
 }
 
 impl Search {
     /// A search that begins with a pass without a pulse.
-    pub fn new(plan: Plan) -> Self {
+    pub fn new(plan: CalibrationPlan) -> Self {
         Self { plan, phase: Phase::Blank, first_hit_tried: [plan.guess_ms; 2] }
     }
 
     /// What to do with the next part; `None` when the search is over.
     pub fn next(&self) -> Option<Shot> {
-        let Plan { width_ms: width, earliest_ms: earliest, .. } = self.plan;
+        let CalibrationPlan { width_ms: width, earliest_ms: earliest, .. } = self.plan;
         Some(match self.phase {
             Phase::Blank => Shot::Blank,
             Phase::Finding { tries } => Shot::At(self.beginning(tries)),
@@ -151,12 +151,17 @@ impl Search {
 
     /// Takes what became of the part: when its pulse began, as it really did, and whether the eye saw it.
     pub fn answer(&mut self, began_ms: Option<f64>, was_seen: bool) {
-        let Plan { width_ms: width, earliest_ms: earliest, guess_ms: guess, resolution_ms: resolution, repeats } =
-            self.plan;
+        let CalibrationPlan {
+            width_ms: width,
+            earliest_ms: earliest,
+            guess_ms: guess,
+            resolution_ms: resolution,
+            repeats,
+        } = self.plan;
         let began = began_ms.unwrap_or(guess);
         let is_far = |from: f64| (from - guess).abs() > f64::from(WIDTHS) * width + guess;
         self.phase = match self.phase {
-            Phase::Blank if was_seen => Phase::Over(Err(Trouble::EyeSeesAll)),
+            Phase::Blank if was_seen => Phase::Over(Err(CalibrationError::EyeSeesAll)),
             Phase::Blank => Phase::Finding { tries: 0 },
             Phase::Finding { .. } if was_seen => Phase::Latest { first: began, hit: began, miss: None },
             Phase::Finding { tries } => {
@@ -164,11 +169,11 @@ impl Search {
                 let [from_ms, to_ms] = self.first_hit_tried;
                 match (tries + 1..TRIES).find(|tries| self.beginning(*tries) >= earliest) {
                     Some(tries) => Phase::Finding { tries },
-                    None => Phase::Over(Err(Trouble::NothingHits { from_ms, to_ms })),
+                    None => Phase::Over(Err(CalibrationError::NothingHits { from_ms, to_ms })),
                 }
             }
             Phase::Latest { miss, .. } if was_seen && is_far(began) && miss.is_none() => {
-                Phase::Over(Err(Trouble::NoLatest))
+                Phase::Over(Err(CalibrationError::NoLatest))
             }
             Phase::Latest { first, hit, miss } => {
                 let (hit, miss) = if was_seen { (began, miss) } else { (hit, Some(began)) };
@@ -180,7 +185,7 @@ impl Search {
                 }
             }
             Phase::Earliest { miss: None, .. } if was_seen && began <= earliest + resolution => {
-                Phase::Over(Err(Trouble::NoEarliest))
+                Phase::Over(Err(CalibrationError::NoEarliest))
             }
             Phase::Earliest { hit, miss, latest } => {
                 let (hit, miss) = if was_seen { (began, miss) } else { (hit, Some(began)) };
@@ -196,7 +201,7 @@ impl Search {
                 let (seen, of) = (seen + usize::from(was_seen), of + 1);
                 match of {
                     of if of < repeats => Phase::Repeating { hits, seen, of },
-                    of if seen < of => Phase::Over(Err(Trouble::Unsteady { seen, of })),
+                    of if seen < of => Phase::Over(Err(CalibrationError::Unsteady { seen, of })),
                     _ => Phase::Over(Ok(hits)),
                 }
             }
@@ -215,13 +220,13 @@ impl Search {
     }
 
     /// How it ended; `None` while it goes on.
-    pub fn outcome(&self) -> Option<Result<Interval, Trouble>> {
+    pub fn outcome(&self) -> Option<Result<Interval, CalibrationError>> {
         if let Phase::Over(outcome) = self.phase { Some(outcome) } else { None }
     }
 
     /// Passes that are still to come if the first pulse hits, as far as can be said.
     pub fn passes_left(&self) -> usize {
-        let Plan { width_ms: width, resolution_ms: resolution, repeats, .. } = self.plan;
+        let CalibrationPlan { width_ms: width, resolution_ms: resolution, repeats, .. } = self.plan;
         let halvings = |from: f64| (from / resolution).log2().ceil().max(0.0) as usize;
         let edge = 1 + halvings(width);
         let left = |hit: f64, miss: Option<f64>| miss.map_or(edge, |miss| halvings((miss - hit).abs()));
@@ -288,7 +293,7 @@ pub struct Estimate {
 
 /// Why the passes come to nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Doubt {
+pub enum CalibrationWarning {
     /// No pass was seen.
     NoPass,
     /// The times differ by more than the pulses that hit allow.
@@ -305,12 +310,13 @@ const NOISE_MS: f64 = 3.0;
 /// Concludes from the passes at the aim; `eye` is from the actuator to the eye along the belt.
 ///
 /// # Errors
-/// [`Doubt`] where they contradict each other or what was measured by hand.
-pub fn estimate(hits: Interval, passes: &[Pass], eye: Millimetres) -> Result<Estimate, Doubt> {
-    let seen_ms = Spread::of(passes.iter().map(|pass| pass.seen.as_secs_f64() * 1e3)).ok_or(Doubt::NoPass)?;
-    let moved = Spread::of(passes.iter().map(|pass| pass.moved.0)).ok_or(Doubt::NoPass)?;
+/// [`CalibrationWarning`] where they contradict each other or what was measured by hand.
+pub fn estimate(hits: Interval, passes: &[Pass], eye: Millimetres) -> Result<Estimate, CalibrationWarning> {
+    let seen_ms =
+        Spread::of(passes.iter().map(|pass| pass.seen.as_secs_f64() * 1e3)).ok_or(CalibrationWarning::NoPass)?;
+    let moved = Spread::of(passes.iter().map(|pass| pass.moved.0)).ok_or(CalibrationWarning::NoPass)?;
     if seen_ms.range > hits.margin_ms() {
-        return Err(Doubt::TooWide { range_ms: seen_ms.range, margin_ms: hits.margin_ms() });
+        return Err(CalibrationWarning::TooWide { range_ms: seen_ms.range, margin_ms: hits.margin_ms() });
     }
     let speed_mm_s = moved.median / seen_ms.median * 1e3;
     let travel_mm = moved.median - eye.0;
@@ -324,7 +330,7 @@ pub fn estimate(hits: Interval, passes: &[Pass], eye: Millimetres) -> Result<Est
     if travel_mm > 0.0 && (0.0..=LATENCY_MS_MAX).contains(&latency_ms) {
         Ok(Estimate { seen_ms, speed_mm_s, travel_mm, latency_ms })
     } else {
-        Err(Doubt::Impossible { latency_ms })
+        Err(CalibrationWarning::Impossible { latency_ms })
     }
 }
 
@@ -340,10 +346,11 @@ impl Estimate {
 mod tests {
     use super::*;
 
-    const PLAN: Plan = Plan { guess_ms: 290.0, earliest_ms: 5.0, width_ms: 50.0, resolution_ms: 3.0, repeats: 5 };
+    const PLAN: CalibrationPlan =
+        CalibrationPlan { guess_ms: 290.0, earliest_ms: 5.0, width_ms: 50.0, resolution_ms: 3.0, repeats: 5 };
 
     /// Plays a search against pulses that hit between these beginnings; the passes it took.
-    fn play(plan: Plan, hits: std::ops::Range<f64>) -> (Search, usize) {
+    fn play(plan: CalibrationPlan, hits: std::ops::Range<f64>) -> (Search, usize) {
         let (mut search, mut passes) = (Search::new(plan), 0);
         while let Some(shot) = search.next() {
             passes += 1;
@@ -382,11 +389,11 @@ mod tests {
     fn what_cannot_be_measured_is_named() {
         let mut search = Search::new(PLAN);
         search.answer(None, true);
-        assert_eq!(search.outcome(), Some(Err(Trouble::EyeSeesAll)));
+        assert_eq!(search.outcome(), Some(Err(CalibrationError::EyeSeesAll)));
         let over = |hits| play(PLAN, hits).0.outcome().unwrap();
-        assert_eq!(over(0.0..0.0), Err(Trouble::NothingHits { from_ms: 40.0, to_ms: 590.0 }));
-        assert_eq!(over(0.0..400.0), Err(Trouble::NoEarliest));
-        assert_eq!(over(200.0..1e9), Err(Trouble::NoLatest));
+        assert_eq!(over(0.0..0.0), Err(CalibrationError::NothingHits { from_ms: 40.0, to_ms: 590.0 }));
+        assert_eq!(over(0.0..400.0), Err(CalibrationError::NoEarliest));
+        assert_eq!(over(200.0..1e9), Err(CalibrationError::NoLatest));
         let mut search = Search::new(PLAN);
         let mut misfires = 0;
         while let Some(shot) = search.next() {
@@ -397,7 +404,7 @@ mod tests {
             misfires += usize::from(search.is_repeating());
             search.answer(Some(ms), (240.0..340.0).contains(&ms) && misfires != 2);
         }
-        assert_eq!(search.outcome(), Some(Err(Trouble::Unsteady { seen: 4, of: 5 })));
+        assert_eq!(search.outcome(), Some(Err(CalibrationError::Unsteady { seen: 4, of: 5 })));
     }
 
     fn passes(seen_ms: &[f64]) -> Vec<Pass> {
@@ -430,14 +437,16 @@ mod tests {
     fn passes_that_contradict_are_refused() {
         let hits = Interval { from_ms: 240.0, to_ms: 320.0 };
         let eye = Millimetres(100.0);
-        assert_eq!(estimate(hits, &[], eye), Err(Doubt::NoPass));
+        assert_eq!(estimate(hits, &[], eye), Err(CalibrationWarning::NoPass));
         let wide = estimate(hits, &passes(&[480.0, 500.0, 525.0]), eye);
-        assert!(matches!(wide, Err(Doubt::TooWide { range_ms, margin_ms }) if range_ms > 44.0 && margin_ms == 40.0));
+        assert!(
+            matches!(wide, Err(CalibrationWarning::TooWide { range_ms, margin_ms }) if range_ms > 44.0 && margin_ms == 40.0)
+        );
         for eye in [120.0, 400.0] {
             let impossible = estimate(hits, &passes(&[500.0]), Millimetres(eye));
-            assert!(matches!(impossible, Err(Doubt::Impossible { .. })), "{impossible:?}");
+            assert!(matches!(impossible, Err(CalibrationWarning::Impossible { .. })), "{impossible:?}");
         }
         let standing = [Pass { seen: Duration::from_millis(500), moved: Millimetres(0.0) }];
-        assert!(matches!(estimate(hits, &standing, eye), Err(Doubt::Impossible { .. })));
+        assert!(matches!(estimate(hits, &standing, eye), Err(CalibrationWarning::Impossible { .. })));
     }
 }

@@ -190,7 +190,7 @@ impl Belt for ConstantSpeed {
 
 /// Where and when a part is to be rejected, should it come to that.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Plan {
+pub struct RejectPlan {
     /// Belt position at which the part lies in front of the actuator.
     pub position: Millimetres,
     /// When that is; [`Timestamp::NEVER`] while the belt stands still.
@@ -200,15 +200,15 @@ pub struct Plan {
 }
 
 /// Plans a part triggered at `trigger_at`.
-pub fn plan(settings: &Settings, belt: &dyn Belt, trigger_at: Timestamp) -> Plan {
+pub fn plan(settings: &Settings, belt: &dyn Belt, trigger_at: Timestamp) -> RejectPlan {
     plan_at(settings, belt, Millimetres(belt.position_at(trigger_at).0 + settings.travel.0))
 }
 
 /// Plans a part that lies in front of the actuator when the belt is at `position`, as the belt moves now.
-pub fn plan_at(settings: &Settings, belt: &dyn Belt, position: Millimetres) -> Plan {
+pub fn plan_at(settings: &Settings, belt: &dyn Belt, position: Millimetres) -> RejectPlan {
     match belt.time_at(position) {
-        Some(fire_at) => Plan { position, fire_at, deadline: fire_at - settings.actuator_latency },
-        None => Plan { position, fire_at: Timestamp::NEVER, deadline: Timestamp::NEVER },
+        Some(fire_at) => RejectPlan { position, fire_at, deadline: fire_at - settings.actuator_latency },
+        None => RejectPlan { position, fire_at: Timestamp::NEVER, deadline: Timestamp::NEVER },
     }
 }
 

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gpio::{Level, SafeLine};
 use crate::pipeline::queue::Next;
 use crate::pipeline::{Captured, Shared};
-use crate::reject::calibration::{Interval, Pass, Search, Shot, Spread, Trouble};
+use crate::reject::calibration::{CalibrationError, Interval, Pass, Search, Shot, Spread};
 use crate::reject::{Actuator, Belt};
 use crate::units::Millimetres;
 
@@ -84,7 +84,7 @@ pub enum Word {
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// The pulses that hit, or why that is not known.
-    pub hits: Result<Interval, Trouble>,
+    pub hits: Result<Interval, CalibrationError>,
     /// The passes at the aim that were seen.
     pub passes: Vec<Pass>,
     /// How long a part covers the trigger's eye, where that tells, in milliseconds.

@@ -354,7 +354,7 @@ impl Inbound {
     /// Opens a part; `None` when the ledger was full and the part is settled already.
     fn birth(&mut self, trigger_at: Timestamp, outbound: &mut Outbound, supervision: &mut Supervision) -> Option<Part> {
         Counters::add(&self.shared.counters.parts);
-        let reject::Plan { position, fire_at, deadline } = outbound.plan(trigger_at);
+        let reject::RejectPlan { position, fire_at, deadline } = outbound.plan(trigger_at);
         let plan = |id| Part { id, trigger_at, position, fire_at, deadline };
         let (part, refused) = self.ledger.open(self.shared.clock.now(), plan);
         let Some(refused) = refused else { return Some(part) };

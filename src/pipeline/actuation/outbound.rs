@@ -73,7 +73,7 @@ impl Outbound {
     }
 
     /// Where and when a part that is triggered now would be rejected.
-    pub(super) fn plan(&self, trigger_at: Timestamp) -> reject::Plan {
+    pub(super) fn plan(&self, trigger_at: Timestamp) -> reject::RejectPlan {
         reject::plan(&self.settings, &*self.belt, trigger_at)
     }
 
