@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::gpio::cdev::{self, Chip, Line};
+use crate::gpio::cdev::{self, Chip, ChipLine};
 
 /// Every chip of this machine with its lines, as `--json` prints it. Disturbs no line.
 pub fn gpio_section() -> Vec<Chip> {
@@ -37,7 +37,7 @@ fn write_chip(text: &mut String, chip: &Chip) -> std::fmt::Result {
     Ok(())
 }
 
-fn state(line: &Line) -> String {
+fn state(line: &ChipLine) -> String {
     let direction = if line.is_output { "output" } else { "input" };
     match (line.is_used, line.consumer.as_str()) {
         (false, _) => format!("free, {direction}"),
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn lines_are_listed_with_their_holders() {
-        let line = |offset, name: &str, consumer: Option<&str>, is_output| Line {
+        let line = |offset, name: &str, consumer: Option<&str>, is_output| ChipLine {
             offset,
             name: name.to_owned(),
             is_used: consumer.is_some(),

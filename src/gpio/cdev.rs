@@ -32,8 +32,8 @@ use super::{
 use crate::clock::{Clock, MonotonicClock, Source, Timestamp, WakeToken};
 use crate::error::Result;
 
-pub use chips::{Chip, Line, list};
-use chips::{Place, find};
+pub use chips::{Chip, ChipLine, list};
+use chips::{LineAddress, find};
 use refusal::{errno, refused};
 
 /// What `gpioinfo` shows as the holder of our lines.
@@ -89,21 +89,21 @@ impl Cdev {
         Ok(refusal::holder(&self.find(name)?))
     }
 
-    fn find(&self, name: &str) -> Result<Place> {
+    fn find(&self, name: &str) -> Result<LineAddress> {
         find(name, &LineName::parse(name, self.chip.as_deref())?)
     }
 }
 
 impl Outputs for Cdev {
     fn request(&mut self, name: &str, safe: Level) -> Result<SafeLine> {
-        let place = self.find(name)?;
+        let address = self.find(name)?;
         let request = Request::builder()
-            .on_chip(&place.chip)
+            .on_chip(&address.chip)
             .with_consumer(&self.consumer)
-            .with_line(place.offset)
+            .with_line(address.offset)
             .as_output(value(safe))
             .request()
-            .map_err(|error| refused(&place, "as an output", &error))?;
+            .map_err(|error| refused(&address, "as an output", &error))?;
         Ok(SafeLine::new(Box::new(Output { name: name.to_owned(), request }), safe))
     }
 }
@@ -133,12 +133,12 @@ pub(super) fn input_of_the_header(
     input(&chips::on_the_header(name, number)?, options, initial)
 }
 
-fn input(place: &Place, options: InputOptions, initial: InitialLevel) -> Result<Box<dyn TriggerInput>> {
+fn input(address: &LineAddress, options: InputOptions, initial: InitialLevel) -> Result<Box<dyn TriggerInput>> {
     let mut builder = Request::builder();
     builder
-        .on_chip(&place.chip)
+        .on_chip(&address.chip)
         .with_consumer(CONSUMER)
-        .with_line(place.offset)
+        .with_line(address.offset)
         .as_input()
         .with_edge_detection(EdgeDetection::BothEdges)
         .with_event_clock(EventClock::Monotonic)
@@ -154,10 +154,10 @@ fn input(place: &Place, options: InputOptions, initial: InitialLevel) -> Result<
         _ => "as an input with edges and a bias",
     };
     let before = MonotonicClock.now();
-    let request = builder.request().map_err(|error| refused(place, how, &error))?;
-    let mut input = Input::new(&place.written, request);
+    let request = builder.request().map_err(|error| refused(address, how, &error))?;
+    let mut input = Input::new(&address.written, request);
     if initial == InitialLevel::Reported {
-        input.report_level(before).map_err(|error| refused(place, how, &error))?;
+        input.report_level(before).map_err(|error| refused(address, how, &error))?;
     }
     Ok(Box::new(Debounced::new(input, options.debounce)))
 }

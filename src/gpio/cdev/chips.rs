@@ -19,15 +19,15 @@ pub struct Chip {
     /// What the driver calls it, such as `pinctrl-bcm2711`.
     pub label: String,
     /// Its lines, by offset; empty when it could not be opened.
-    pub lines: Vec<Line>,
+    pub lines: Vec<ChipLine>,
     /// Why it could not be opened or read, and what helps.
     pub error: Option<String>,
 }
 
 /// A line of a chip.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Line {
-    /// Its place on the chip.
+pub struct ChipLine {
+    /// Its number on the chip.
     pub offset: u32,
     /// The board's name for it; empty where it has none.
     pub name: String,
@@ -41,12 +41,12 @@ pub struct Line {
 
 /// A line that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct LineAddress {
     /// As the configuration has it.
     pub written: String,
     /// The chip's device.
     pub chip: PathBuf,
-    /// Its place there.
+    /// Its number there.
     pub offset: u32,
 }
 
@@ -63,13 +63,13 @@ fn look(path: &Path) -> Chip {
         Err(error) => return empty(of_chip(path, &error).to_string()),
     };
     let read = || -> gpiocdev::Result<Chip> {
-        let lines = chip.line_info_iter()?.map(|line| line.map(Line::from)).collect::<gpiocdev::Result<_>>()?;
+        let lines = chip.line_info_iter()?.map(|line| line.map(ChipLine::from)).collect::<gpiocdev::Result<_>>()?;
         Ok(Chip { path: path.to_owned(), label: chip.info()?.label, lines, error: None })
     };
     read().unwrap_or_else(|error| empty(of_chip(path, &error).to_string()))
 }
 
-impl From<gpiocdev::line::Info> for Line {
+impl From<gpiocdev::line::Info> for ChipLine {
     fn from(info: gpiocdev::line::Info) -> Self {
         Self {
             offset: info.offset,
@@ -82,13 +82,13 @@ impl From<gpiocdev::line::Info> for Line {
 }
 
 /// Finds the one line that is meant.
-pub(super) fn find(written: &str, name: &LineName) -> Result<Place> {
+pub(super) fn find(written: &str, name: &LineName) -> Result<LineAddress> {
     find_among(&list(), written, name)
 }
 
 /// The chip behind a Raspberry Pi's header, by the names that its drivers have had, is the one with this line.
 #[cfg(feature = "rppal")]
-pub(super) fn on_the_header(written: &str, offset: u32) -> Result<Place> {
+pub(super) fn on_the_header(written: &str, offset: u32) -> Result<LineAddress> {
     const LABELS: [&str; 3] = ["pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835"];
     let chips = list();
     let label = LABELS.into_iter().find(|label| chips.iter().any(|chip| chip.label == *label));
@@ -96,8 +96,8 @@ pub(super) fn on_the_header(written: &str, offset: u32) -> Result<Place> {
 }
 
 /// As [`find`], among these.
-fn find_among(chips: &[Chip], written: &str, name: &LineName) -> Result<Place> {
-    let place = |chip: &Chip, offset| Place { written: written.to_owned(), chip: chip.path.clone(), offset };
+fn find_among(chips: &[Chip], written: &str, name: &LineName) -> Result<LineAddress> {
+    let address = |chip: &Chip, offset| LineAddress { written: written.to_owned(), chip: chip.path.clone(), offset };
     let not_found = |message: String| Err(Error::new(ErrorKind::NotFound, message));
     if chips.is_empty() {
         return not_found(format!(
@@ -115,7 +115,7 @@ fn find_among(chips: &[Chip], written: &str, name: &LineName) -> Result<Place> {
             };
             match &chip.error {
                 Some(_) => Err(no_permission(written, chip)),
-                None if chip.lines.iter().any(|line| line.offset == *offset) => Ok(place(chip, *offset)),
+                None if chip.lines.iter().any(|line| line.offset == *offset) => Ok(address(chip, *offset)),
                 None => not_found(format!(
                     "line {written}: {} has lines 0 to {} only",
                     title(chip),
@@ -124,10 +124,10 @@ fn find_among(chips: &[Chip], written: &str, name: &LineName) -> Result<Place> {
             }
         }
         LineName::Named(wanted) => {
-            let named = |chip: &Chip| -> Vec<Place> {
-                chip.lines.iter().filter(|line| line.name == *wanted).map(|line| place(chip, line.offset)).collect()
+            let named = |chip: &Chip| -> Vec<LineAddress> {
+                chip.lines.iter().filter(|line| line.name == *wanted).map(|line| address(chip, line.offset)).collect()
             };
-            let mut found: Vec<Place> = chips.iter().flat_map(named).collect();
+            let mut found: Vec<LineAddress> = chips.iter().flat_map(named).collect();
             match (found.len(), closed()) {
                 (1, _) => Ok(found.remove(0)),
                 (0, Some(chip)) => Err(no_permission(written, chip)),
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     fn chip(number: u32, label: &str, names: &[&str]) -> Chip {
-        let line = |(offset, name): (u32, &&str)| Line {
+        let line = |(offset, name): (u32, &&str)| ChipLine {
             offset,
             name: (*name).to_owned(),
             is_used: false,
@@ -214,9 +214,9 @@ mod tests {
         for (chips, written, expected) in cases {
             let found = find_among(chips, written, &LineName::parse(written, None).unwrap());
             match (found, expected) {
-                (Ok(place), Ok((number, offset))) => {
-                    assert_eq!(place.chip, Path::new(&format!("/dev/gpiochip{number}")), "{written}");
-                    assert_eq!((place.offset, place.written.as_str()), (*offset, *written));
+                (Ok(address), Ok((number, offset))) => {
+                    assert_eq!(address.chip, Path::new(&format!("/dev/gpiochip{number}")), "{written}");
+                    assert_eq!((address.offset, address.written.as_str()), (*offset, *written));
                 }
                 (Err(error), Err((kind, about))) => {
                     assert!(error.kind() == *kind && error.message().contains(about), "{written}: {error}");

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::chips::{Chip, Place};
+use super::chips::{Chip, LineAddress};
 use crate::error::{Error, ErrorKind};
 
 /// A number that is meant for the kernel alone; some GPIO drivers return it to programs all the same.
@@ -45,25 +45,25 @@ pub(super) fn no_permission(written: &str, chip: &Chip) -> Error {
 }
 
 /// A line that was found and not given; `how` completes "cannot request it …".
-pub(super) fn refused(place: &Place, how: &str, error: &gpiocdev::Error) -> Error {
-    refusal(place, how, errno(error), &error.to_string(), || holder(place))
+pub(super) fn refused(address: &LineAddress, how: &str, error: &gpiocdev::Error) -> Error {
+    refusal(address, how, errno(error), &error.to_string(), || holder(address))
 }
 
 /// Who holds the line now, as the kernel knows it.
-pub(super) fn holder(place: &Place) -> Option<String> {
-    let chip = gpiocdev::Chip::from_path(&place.chip).ok()?;
-    let info = chip.line_info(place.offset).ok()?;
+pub(super) fn holder(address: &LineAddress) -> Option<String> {
+    let chip = gpiocdev::Chip::from_path(&address.chip).ok()?;
+    let info = chip.line_info(address.offset).ok()?;
     info.used.then_some(info.consumer)
 }
 
 fn refusal(
-    place: &Place,
+    address: &LineAddress,
     how: &str,
     errno: Option<Errno>,
     words: &str,
     holder: impl FnOnce() -> Option<String>,
 ) -> Error {
-    let Place { written, chip, offset } = place;
+    let LineAddress { written, chip, offset } = address;
     let line = format!("line {written} ({}, offset {offset})", chip.display());
     let (kind, message) = match errno {
         Some(Errno::BUSY) => {
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_line_the_reason_and_the_remedy() {
-        let place = Place { written: "REJECT".to_owned(), chip: "/dev/gpiochip0".into(), offset: 17 };
+        let address = LineAddress { written: "REJECT".to_owned(), chip: "/dev/gpiochip0".into(), offset: 17 };
         let cases = [
             (Some(Errno::BUSY), Some("w1"), ErrorKind::Busy, "held by `w1`"),
             (Some(Errno::BUSY), Some("zoomgate"), ErrorKind::Busy, "another zoomgate runs"),
@@ -118,7 +118,7 @@ mod tests {
             (None, None, ErrorKind::Disconnected, "check the chip's driver"),
         ];
         for (errno, holder, kind, about) in cases {
-            let error = refusal(&place, "as an output", errno, "the kernel's words", || holder.map(str::to_owned));
+            let error = refusal(&address, "as an output", errno, "the kernel's words", || holder.map(str::to_owned));
             assert_eq!(error.kind(), kind, "{errno:?}");
             assert!(error.message().contains(about), "{errno:?}: {error}");
             assert!(error.message().starts_with("line REJECT (/dev/gpiochip0, offset 17)"), "{error}");
