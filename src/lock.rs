@@ -1,4 +1,4 @@
-//! A lock whose holder runs with the priority of whoever waits for it.
+//! A lock whose holder runs at the priority of whoever waits for it.
 //!
 //! `act` runs under SCHED_FIFO and shares links with threads that do not. Behind an ordinary lock, one of those that is
 //! preempted in the few instructions for which it holds it keeps `act` waiting for as long as the rest of the machine is
@@ -24,10 +24,10 @@ pub struct Lock<T> {
 }
 
 /// The value, until dropped.
-pub struct Held<'a, T> {
-    // In this order: who is let in by the second must not find the first closed.
+pub struct LockGuard<'a, T> {
+    // In this order: whoever is let in by the second must not find the first closed.
     value: MutexGuard<'a, T>,
-    _place: Place<'a>,
+    _futex: FutexGuard<'a>,
 }
 
 impl<T> Lock<T> {
@@ -39,13 +39,13 @@ impl<T> Lock<T> {
     /// Waits until no other thread holds it.
     ///
     /// A thread that panicked while it held the lock leaves the value as it was then.
-    pub fn hold(&self) -> Held<'_, T> {
-        let place = Place::take(&self.owner);
-        Held { value: self.value.lock().unwrap_or_else(PoisonError::into_inner), _place: place }
+    pub fn hold(&self) -> LockGuard<'_, T> {
+        let futex_guard = FutexGuard::take(&self.owner);
+        LockGuard { value: self.value.lock().unwrap_or_else(PoisonError::into_inner), _futex: futex_guard }
     }
 }
 
-impl<T> Deref for Held<'_, T> {
+impl<T> Deref for LockGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -53,16 +53,16 @@ impl<T> Deref for Held<'_, T> {
     }
 }
 
-impl<T> DerefMut for Held<'_, T> {
+impl<T> DerefMut for LockGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.value
     }
 }
 
-/// The first place before the mutex; nothing where the kernel has none to give.
-struct Place<'a>(Option<&'a AtomicU32>);
+/// The futex in front of the mutex, held until dropped; nothing where the kernel has none to give.
+struct FutexGuard<'a>(Option<&'a AtomicU32>);
 
-impl<'a> Place<'a> {
+impl<'a> FutexGuard<'a> {
     fn take(owner: &'a AtomicU32) -> Self {
         let was_free = owner.compare_exchange(0, me(), Ordering::Acquire, Ordering::Relaxed).is_ok();
         let is_ours = was_free || futex::lock_pi(owner, futex::Flags::PRIVATE, None).is_ok();
@@ -70,7 +70,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for FutexGuard<'_> {
     fn drop(&mut self) {
         if let Some(owner) = self.0
             && owner.compare_exchange(me(), 0, Ordering::Release, Ordering::Relaxed).is_err()

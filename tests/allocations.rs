@@ -34,7 +34,7 @@ use zoomgate::inspect::model::Model;
 use zoomgate::nn::onnx::{self, Elem};
 use zoomgate::nn::plan::{ExecutionPlan, Running};
 use zoomgate::pipeline::actuation::{
-    Actuation, AuxiliaryOutputs, Heartbeat, Indicators, Light, Line, Results, Sensors, Trigger,
+    Actuation, AuxiliaryOutputs, Heartbeat, Indicators, Line, Results, Sensors, StrobeLight, Trigger,
 };
 use zoomgate::pipeline::capture::capture;
 use zoomgate::pipeline::inspection::{InspectionCost, inspection};
@@ -241,7 +241,7 @@ fn run(plant: Plant, parts: u64) -> [u64; 4] {
     };
     let auxiliary = AuxiliaryOutputs {
         results: Some(Results::new(wire(), Some(wire()), ms(2))),
-        light: Some(Light::new(wire(), ms(1), ms(3))),
+        light: Some(StrobeLight::new(wire(), ms(1), ms(3))),
     };
     let about = About { threshold: wiring.line.threshold, ..About::default() };
     let board = Arc::new(Board::new(about, Arc::clone(&wiring.counters)));

@@ -18,7 +18,7 @@ use zoomgate::gpio::filter::HeldOff;
 use zoomgate::gpio::recorded::Record;
 use zoomgate::gpio::{InitialLevel, InputOptions, Inputs, Level, Outputs, Recorder, TriggerInput};
 use zoomgate::inspect::{Inspect, Inspection, Unseen};
-use zoomgate::pipeline::actuation::{Heartbeat, Light, Results, Trigger};
+use zoomgate::pipeline::actuation::{Heartbeat, Results, StrobeLight, Trigger};
 use zoomgate::sim::camera::{EXPOSURE_DELAY, Mishap, SimCamera};
 use zoomgate::telemetry::Fault;
 
@@ -33,7 +33,7 @@ fn with_outputs(mut wiring: Wiring, watch: &Watch) -> Wiring {
     let output = |name| watch.recorder.clone().request(name, Level::Low).unwrap();
     wiring.line.auxiliary.results = Some(Results::new(output("result"), Some(output("result_valid")), ms(20)));
     wiring.line.indicators.heartbeat = Some(Heartbeat::new(output("heartbeat"), ms(100)));
-    wiring.line.auxiliary.light = Some(Light::new(output("light"), ms(1), ms(4)));
+    wiring.line.auxiliary.light = Some(StrobeLight::new(output("light"), ms(1), ms(4)));
     wiring
 }
 

@@ -23,7 +23,7 @@ use crate::inspect::recipe::Recipe;
 #[cfg(feature = "v4l2")]
 use crate::pipeline::Capacity;
 use crate::pipeline::Reopen;
-use crate::pipeline::actuation::{AuxiliaryOutputs, Heartbeat, Indicators, Light, Results, Sensors, Trigger};
+use crate::pipeline::actuation::{AuxiliaryOutputs, Heartbeat, Indicators, Results, Sensors, StrobeLight, Trigger};
 use crate::pipeline::recording::Rotation;
 use crate::sim::PartSource;
 use crate::sim::belt::{PhotoEye, Spacing, arrivals};
@@ -231,7 +231,7 @@ pub(super) fn open_auxiliary(names: &config::Outputs, lines: &mut dyn Lines) -> 
     let (results, heartbeat) = (results.transpose()?, names.heartbeat.as_ref());
     let heartbeat = heartbeat.map(|h| Ok::<_, Error>(Heartbeat::new(open(&h.line)?, h.period))).transpose()?;
     let light =
-        names.light.as_ref().map(|l| Ok::<_, Error>(Light::new(open(&l.line)?, l.delay, l.width))).transpose()?;
+        names.light.as_ref().map(|l| Ok::<_, Error>(StrobeLight::new(open(&l.line)?, l.delay, l.width))).transpose()?;
     Ok((Indicators { ready, fault, stop_line, heartbeat }, AuxiliaryOutputs { results, light }))
 }
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::clock::{Clock, WakeToken};
-use crate::lock::{Held, Lock};
+use crate::lock::{Lock, LockGuard};
 
 /// A bounded FIFO to one reading thread, whose token it wakes.
 pub struct Link<T> {
@@ -99,7 +99,7 @@ impl<T> Link<T> {
     }
 
     /// No user code runs under this lock, so that it always guards a consistent queue.
-    fn state(&self) -> Held<'_, State<T>> {
+    fn state(&self) -> LockGuard<'_, State<T>> {
         self.state.hold()
     }
 }

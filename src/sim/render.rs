@@ -113,9 +113,9 @@ impl Scene {
     }
 
     /// The light that falls on every pixel, 0..=255 and beyond, with its warmth.
-    fn expose(&self, view: &PartView, flaw: Option<&Flaw>, touched: &mut Touched) -> Light {
+    fn expose(&self, view: &PartView, flaw: Option<&Flaw>, touched: &mut Touched) -> Illumination {
         let (width, height) = (self.width as usize, self.height as usize);
-        let mut light = Light { luma: vec![0.0; width * height], warmth: vec![0.0; width * height] };
+        let mut light = Illumination { luma: vec![0.0; width * height], warmth: vec![0.0; width * height] };
         let step = 1.0 / self.scale;
         for row in 0..height {
             let py = (row as f32 + 0.5 - height as f32 * 0.5) * step;
@@ -180,7 +180,7 @@ impl Scene {
     }
 
     /// Lens and sensor: a slight blur of 3x3 pixels, read and shot noise, 8 bits.
-    fn read_out(&self, light: Light, focus: f32, noise_seed: u64) -> Arc<[u8]> {
+    fn read_out(&self, light: Illumination, focus: f32, noise_seed: u64) -> Arc<[u8]> {
         let (width, height) = (self.width as usize, self.height as usize);
         let luma = defocused(&light.luma, width, height, focus);
         let mut rgb = vec![0u8; width * height * 3];
@@ -218,7 +218,7 @@ struct Point {
 }
 
 /// What the sensor integrates.
-struct Light {
+struct Illumination {
     luma: Vec<f32>,
     warmth: Vec<f32>,
 }

@@ -66,7 +66,7 @@ impl Station {
 
     /// The actuator's line, with the level at which it works.
     pub fn line(&self, name: &str, active: Level) -> Box<dyn OutputLine> {
-        Box::new(Line { name: name.to_owned(), active, station: self.clone() })
+        Box::new(StationLine { name: name.to_owned(), active, station: self.clone() })
     }
 
     /// The eye at the bin.
@@ -92,13 +92,13 @@ impl Station {
     }
 }
 
-struct Line {
+struct StationLine {
     name: String,
     active: Level,
     station: Station,
 }
 
-impl OutputLine for Line {
+impl OutputLine for StationLine {
     fn set_level(&mut self, level: Level) -> Result<(), LineFault> {
         let now = self.station.clock.now();
         let mut pulses = self.station.pulses();

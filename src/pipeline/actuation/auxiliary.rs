@@ -29,7 +29,7 @@ pub struct AuxiliaryOutputs {
     /// Each part's result, for a controller.
     pub results: Option<Results>,
     /// A strobe at each trigger edge.
-    pub light: Option<Light>,
+    pub light: Option<StrobeLight>,
 }
 
 /// A part's result and the strobe that says that it is there.
@@ -63,15 +63,15 @@ impl Heartbeat {
 
 /// The light.
 #[derive(Debug)]
-pub struct Light {
+pub struct StrobeLight {
     line: SafeLine,
-    timing: strobe::Light,
+    timing: strobe::Strobe,
 }
 
-impl Light {
+impl StrobeLight {
     /// `line` is high for `width`, `delay` after each trigger edge.
     pub fn new(line: SafeLine, delay: Duration, width: Duration) -> Self {
-        Self { line, timing: strobe::Light::new(delay, width) }
+        Self { line, timing: strobe::Strobe::new(delay, width) }
     }
 }
 

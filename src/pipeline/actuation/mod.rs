@@ -41,7 +41,7 @@ use outbound::Outbound;
 use phase::Event;
 use supervision::Supervision;
 
-pub use auxiliary::{AuxiliaryOutputs, Heartbeat, Indicators, Light, Results};
+pub use auxiliary::{AuxiliaryOutputs, Heartbeat, Indicators, Results, StrobeLight};
 pub use sensors::Sensors;
 
 /// What starts a part.

@@ -139,14 +139,14 @@ impl Heartbeat {
 
 /// A light that goes on for a while at a delay from each trigger edge; what overlaps is one.
 #[derive(Debug)]
-pub struct Light {
+pub struct Strobe {
     delay: Duration,
     width: Duration,
     waiting: VecDeque<Timestamp>,
     lit_until: Option<Timestamp>,
 }
 
-impl Light {
+impl Strobe {
     /// On `delay` after an edge, for `width`; allocates once.
     pub fn new(delay: Duration, width: Duration) -> Self {
         Self { delay, width, waiting: VecDeque::with_capacity(WAITING), lit_until: None }
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(results.due(at(500)), Some(Due::Valid(Level::High)));
         assert_eq!(results.due(at(500)), None);
         assert_eq!(results.next_at(), Some(at(520)));
-        let mut light = Light::new(ms(2), ms(5));
+        let mut light = Strobe::new(ms(2), ms(5));
         light.push(at(100)).unwrap();
         assert_eq!(light.due(at(150)), Some(Level::High));
         assert_eq!((light.due(at(150)), light.next_at()), (None, Some(at(155))));
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_given_back() {
-        let (mut results, mut light) = (Results::new(ms(1)), Light::new(ms(1), ms(1)));
+        let (mut results, mut light) = (Results::new(ms(1)), Strobe::new(ms(1), ms(1)));
         for _ in 0..WAITING {
             results.push(Level::Low).unwrap();
             light.push(at(0)).unwrap();
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn a_light_follows_each_edge_and_overlaps_are_one() {
         let play = |edges: &[u64]| {
-            let mut light = Light::new(ms(3), ms(10));
+            let mut light = Strobe::new(ms(3), ms(10));
             edges.iter().for_each(|edge| light.push(at(*edge)).unwrap());
             let mut seen = Vec::new();
             while let Some(now) = light.next_at() {
