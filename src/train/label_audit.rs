@@ -12,12 +12,15 @@ use rayon::prelude::*;
 
 use super::bounds::{Bounds, normality_mean};
 use super::features::Codes;
+use super::fit::FittedModel;
+use super::fold::ScreenedFold;
 use super::head::top_cells;
 use super::inventory::listed;
 use super::label_noise::{SuspectedLabel, Why};
 use super::measure::measure;
+use super::out_of_fold::unseen;
 use super::promise;
-use super::trainer::{Fitted, Trainer};
+use super::trainer::Trainer;
 use super::view::{distance_cells, top_mean};
 use crate::error::Result;
 use crate::inspect::Evidence;
@@ -43,87 +46,91 @@ pub(super) struct LabelAudit {
     pub(super) warnings: Vec<String>,
 }
 
-impl Trainer<'_> {
-    /// Asks the finished recipe about the pictures it was made of; `held` are the scores of held-out good parts, `zoom` is its
-    /// zoomed pass and `bounds` are its full view's.
-    ///
-    /// Cost: that of [`Trainer::unseen`], a bank's distances for each good part fitted on, a pass for one in twenty.
-    pub(super) fn audit(
-        &self,
-        fitted: &Fitted,
-        recipe: &Recipe,
-        held: &[f32],
-        (zoom, bounds): (&ExecutionPlan, &Bounds),
-    ) -> Result<LabelAudit> {
-        let unseen = self.unseen(fitted)?;
-        log::debug!("known bad parts by heads that have not seen them: {unseen:.2?}");
-        let bads: Vec<(&str, f32)> = unseen.iter().enumerate().map(|(b, &s)| (self.bad.name(b), s)).collect();
-        let mut found = among_bads(&bads, recipe.threshold);
-        let one_in = recipe.promise.one_in;
-        let is_new = |name: &&str| self.screened.suspects.iter().all(|s| s.file != **name);
-        let (alone, times) = promise::raised_by(held, one_in, promise::least(held.len(), one_in)).unwrap_or_default();
-        let names: Vec<&str> = alone.iter().map(|&n| self.good.name(self.held[n])).filter(is_new).collect();
-        if !names.is_empty() {
-            found.warnings.push(format!(
-                "look at {} again: good, and yet the one reason for a threshold {times:.1} times as high; move what is bad to \
-                 the bad ones, and teach again",
-                listed(names.iter().copied())
-            ));
-            found.add(&names, Why::RaisesThreshold);
-        }
-        let rejected = self.rejected(fitted, recipe, zoom, bounds)?;
-        let names: Vec<&str> = rejected.iter().map(|&n| self.good.name(self.fit[n])).filter(is_new).collect();
-        if !names.is_empty() {
-            found.warnings.push(format!(
-                "look at {} again: taught as good, and yet the recipe would reject it; move what is bad to the bad ones, and \
-                 teach again",
-                listed(names.iter().copied())
-            ));
-            found.add(&names, Why::LooksBad);
-        }
-        Ok(found)
+/// Asks the finished recipe about the pictures it was made of; `held` are the scores of held-out good parts, `zoom` is its
+/// zoomed pass and `bounds` are its full view's.
+///
+/// Cost: that of [`unseen`], a bank's distances for each good part fitted on, a pass for one in twenty.
+pub(super) fn audit(
+    trainer: &Trainer<'_>,
+    fold: &ScreenedFold,
+    fitted: &FittedModel,
+    recipe: &Recipe,
+    held: &[f32],
+    (zoom, bounds): (&ExecutionPlan, &Bounds),
+) -> Result<LabelAudit> {
+    let unseen = unseen(trainer, fold, fitted)?;
+    log::debug!("known bad parts by heads that have not seen them: {unseen:.2?}");
+    let bads: Vec<(&str, f32)> = unseen.iter().enumerate().map(|(b, &s)| (trainer.bad.name(b), s)).collect();
+    let mut found = among_bads(&bads, recipe.threshold);
+    let one_in = recipe.promise.one_in;
+    let is_new = |name: &&str| fold.suspects.iter().all(|s| s.file != **name);
+    let (alone, times) = promise::raised_by(held, one_in, promise::least(held.len(), one_in)).unwrap_or_default();
+    let names: Vec<&str> = alone.iter().map(|&n| trainer.good.name(fold.held[n])).filter(is_new).collect();
+    if !names.is_empty() {
+        found.warnings.push(format!(
+            "look at {} again: good, and yet the one reason for a threshold {times:.1} times as high; move what is bad to \
+             the bad ones, and teach again",
+            listed(names.iter().copied())
+        ));
+        found.add(&names, Why::RaisesThreshold);
     }
+    let rejected = rejected(trainer, fold, fitted, recipe, (zoom, bounds))?;
+    let names: Vec<&str> = rejected.iter().map(|&n| trainer.good.name(fold.fit[n])).filter(is_new).collect();
+    if !names.is_empty() {
+        found.warnings.push(format!(
+            "look at {} again: taught as good, and yet the recipe would reject it; move what is bad to the bad ones, and \
+             teach again",
+            listed(names.iter().copied())
+        ));
+        found.add(&names, Why::LooksBad);
+    }
+    Ok(found)
+}
 
-    /// Good parts fitted on that the recipe rejects by far, by their place in the fit.
-    fn rejected(&self, fitted: &Fitted, recipe: &Recipe, zoom: &ExecutionPlan, bounds: &Bounds) -> Result<Vec<usize>> {
-        let space = &self.space;
-        let (far, top) = (distance_cells(space.cells()), top_cells(space.cells()));
-        let view = &fitted.full;
-        let maps = |codes: &Codes| {
-            let known = view.known.as_ref().map(|k| k.map(space, codes));
-            (view.normality.map(space, codes), known)
+/// Good parts fitted on that the recipe rejects by far, by their place in the fit.
+fn rejected(
+    trainer: &Trainer<'_>,
+    fold: &ScreenedFold,
+    fitted: &FittedModel,
+    recipe: &Recipe,
+    (zoom, bounds): (&ExecutionPlan, &Bounds),
+) -> Result<Vec<usize>> {
+    let space = &trainer.space;
+    let (far, top) = (distance_cells(space.cells()), top_cells(space.cells()));
+    let view = &fitted.full;
+    let maps = |codes: &Codes| {
+        let known = view.known.as_ref().map(|k| k.map(space, codes));
+        (view.normality.map(space, codes), known)
+    };
+    let evidence = |codes: &Codes| {
+        let (normality, known) = maps(codes);
+        let raw = Evidence {
+            normality: top_mean(&normality, far),
+            known: known.map(|k| top_mean(&k, top)),
+            overall: view.known.as_ref().map(|k| k.overall.score(space, codes)),
         };
-        let evidence = |codes: &Codes| {
-            let (normality, known) = maps(codes);
-            let raw = Evidence {
-                normality: top_mean(&normality, far),
-                known: known.map(|k| top_mean(&k, top)),
-                overall: view.known.as_ref().map(|k| k.overall.score(space, codes)),
-            };
-            bounds.apply(&raw, normality_mean(&normality, 1))
-        };
-        let full: Vec<Evidence> = self.screened.good.par_iter().map(evidence).collect();
-        let mut highest: Vec<usize> = (0..full.len()).collect();
-        highest.sort_by(|&a, &b| recipe.full.score(&full[b]).total_cmp(&recipe.full.score(&full[a])));
-        highest.truncate(((full.len() as f64 * ZOOMED) as usize).max(ZOOMED_MIN));
-        let crop = |n: usize| {
-            let place = highest[n];
-            let frame = self.good.part(self.fit[place])?;
-            let (normality, known) = maps(&self.screened.good[place]);
-            let mut suspicion = Vec::new();
-            recipe.full.suspicion(&[normality, known.unwrap_or_default()].concat(), &mut suspicion);
-            Ok(self.render(&frame, &self.locate(&suspicion, &frame, &fitted.policy)))
-        };
-        self.progress.stage("looking at good parts again", highest.len() as u64);
-        let zooms = measure(zoom, highest.len(), crop, self.progress)?.evidences;
-        let is_rejected = |(place, zoom): &(usize, &Evidence)| {
-            recipe.score(&full[*place], Some(zoom)) >= recipe.threshold.max(LIKE_BAD)
-        };
-        let mut rejected: Vec<usize> =
-            highest.iter().copied().zip(&zooms).filter(is_rejected).map(|(place, _)| place).collect();
-        rejected.sort_unstable();
-        Ok(rejected)
-    }
+        bounds.apply(&raw, normality_mean(&normality, 1))
+    };
+    let full: Vec<Evidence> = fold.good.par_iter().map(evidence).collect();
+    let mut highest: Vec<usize> = (0..full.len()).collect();
+    highest.sort_by(|&a, &b| recipe.full.score(&full[b]).total_cmp(&recipe.full.score(&full[a])));
+    highest.truncate(((full.len() as f64 * ZOOMED) as usize).max(ZOOMED_MIN));
+    let crop = |n: usize| {
+        let place = highest[n];
+        let frame = trainer.good.part(fold.fit[place])?;
+        let (normality, known) = maps(&fold.good[place]);
+        let mut suspicion = Vec::new();
+        recipe.full.suspicion(&[normality, known.unwrap_or_default()].concat(), &mut suspicion);
+        Ok(trainer.render(&frame, &trainer.locate(&suspicion, &frame, &fitted.policy)))
+    };
+    trainer.progress.stage("looking at good parts again", highest.len() as u64);
+    let zooms = measure(zoom, highest.len(), crop, trainer.progress)?.evidences;
+    let is_rejected =
+        |(place, zoom): &(usize, &Evidence)| recipe.score(&full[*place], Some(zoom)) >= recipe.threshold.max(LIKE_BAD);
+    let mut rejected: Vec<usize> =
+        highest.iter().copied().zip(&zooms).filter(is_rejected).map(|(place, _)| place).collect();
+    rejected.sort_unstable();
+    Ok(rejected)
 }
 
 impl LabelAudit {

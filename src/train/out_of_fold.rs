@@ -13,9 +13,11 @@ use rayon::prelude::*;
 
 use super::bounds::floor;
 use super::features::Codes;
+use super::fit::FittedModel;
+use super::fold::ScreenedFold;
 use super::head::top_cells;
 use super::picture::ImageCache;
-use super::trainer::{Fitted, Trainer};
+use super::trainer::Trainer;
 use super::view::{distance_cells, top_mean};
 use super::weights::PER_VIEW;
 use crate::error::Result;
@@ -24,63 +26,60 @@ use crate::inspect::recipe::Standard;
 /// The evidences of one part, in the order of [`super::weights`].
 type Evidences = [[f32; PER_VIEW]; 2];
 
-impl Trainer<'_> {
-    /// The score of each known bad part, in standard deviations of held-out good parts; none where they are too few.
-    ///
-    /// Cost: a pass for each bad part and two for each of at most 64 held-out ones.
-    pub(super) fn unseen(&self, fitted: &Fitted) -> Result<Vec<f32>> {
-        if fitted.halves.iter().any(Vec::is_empty) {
-            return Ok(Vec::new());
-        }
-        let seen = &self.screened;
-        let goods: Vec<(usize, &Codes)> = self.held.iter().copied().zip(&seen.held).collect();
-        let mut scores = vec![0.0; self.bad.len()];
-        for half in 0..2 {
-            let bads: Vec<(usize, &Codes)> = seen.bad.iter().enumerate().filter(|(b, _)| b % 2 != half).collect();
-            let mut of_goods = self.evidences(fitted, half, &self.good, &goods)?;
-            let mut of_bads = self.evidences(fitted, half, &self.bad, &bads)?;
-            if self.options.ingredients.bounds {
-                bound(&mut of_goods, &mut of_bads);
-            }
-            let found = fused(&of_goods, &of_bads, &fitted.weights);
-            bads.iter().zip(found).for_each(|((b, _), score)| scores[*b] = score);
-        }
-        Ok(scores)
+/// The score of each known bad part, in standard deviations of held-out good parts; none where they are too few.
+///
+/// Cost: a pass for each bad part and two for each of at most 64 held-out ones.
+pub(super) fn unseen(trainer: &Trainer<'_>, fold: &ScreenedFold, fitted: &FittedModel) -> Result<Vec<f32>> {
+    if fitted.halves.iter().any(Vec::is_empty) {
+        return Ok(Vec::new());
     }
+    let goods: Vec<(usize, &Codes)> = fold.held.iter().copied().zip(&fold.probes).collect();
+    let mut scores = vec![0.0; trainer.bad.len()];
+    for half in 0..2 {
+        let bads: Vec<(usize, &Codes)> = fold.bad.iter().enumerate().filter(|(b, _)| b % 2 != half).collect();
+        let mut of_goods = evidences(trainer, fitted, half, &trainer.good, &goods)?;
+        let mut of_bads = evidences(trainer, fitted, half, &trainer.bad, &bads)?;
+        if trainer.options.ingredients.bounds {
+            bound(&mut of_goods, &mut of_bads);
+        }
+        let found = fused(&of_goods, &of_bads, &fitted.weights);
+        bads.iter().zip(found).for_each(|((b, _), score)| scores[*b] = score);
+    }
+    Ok(scores)
+}
 
-    /// The evidences of `pictures` of a shelf, with their full views' features, by the heads of one half.
-    fn evidences(
-        &self,
-        fitted: &Fitted,
-        half: usize,
-        images: &ImageCache<'_>,
-        pictures: &[(usize, &Codes)],
-    ) -> Result<Vec<Evidences>> {
-        let space = &self.space;
-        let (far, known) = (distance_cells(space.cells()), top_cells(space.cells()));
-        let [full, zoom] = [&fitted.halves[0][half], &fitted.halves[1][half]];
-        let [[normality_weight, known_weight, _], _] = fitted.weights;
-        let maps: Vec<[Vec<f32>; 2]> = pictures
-            .par_iter()
-            .map(|(_, codes)| [fitted.full.normality.map(space, codes), full.map(space, codes)])
-            .collect();
-        let zooms = self.codes("looking at parts that heads have not seen", pictures.len(), |n| {
-            let frame = images.part(pictures[n].0)?;
-            let [normality, logits] = &maps[n];
-            let both = |(n, l): (&f32, &f32)| normality_weight * n + known_weight * l;
-            let suspicion: Vec<f32> = normality.iter().zip(logits).map(both).collect();
-            Ok(self.render(&frame, &self.locate(&suspicion, &frame, &fitted.policy)))
-        })?;
-        let evidences = |n: usize| {
-            let ([normality, logits], (_, seen), codes) = (&maps[n], pictures[n], &zooms[n]);
-            let (near, taught) = (fitted.zoom.normality.map(space, codes), zoom.map(space, codes));
-            [
-                [top_mean(normality, far), top_mean(logits, known), full.overall.score(space, seen)],
-                [top_mean(&near, far), top_mean(&taught, known), zoom.overall.score(space, codes)],
-            ]
-        };
-        Ok((0..pictures.len()).into_par_iter().map(evidences).collect())
-    }
+/// The evidences of `pictures` of a shelf, with their full views' features, by the heads of one half.
+fn evidences(
+    trainer: &Trainer<'_>,
+    fitted: &FittedModel,
+    half: usize,
+    images: &ImageCache<'_>,
+    pictures: &[(usize, &Codes)],
+) -> Result<Vec<Evidences>> {
+    let space = &trainer.space;
+    let (far, known) = (distance_cells(space.cells()), top_cells(space.cells()));
+    let [full, zoom] = [&fitted.halves[0][half], &fitted.halves[1][half]];
+    let [[normality_weight, known_weight, _], _] = fitted.weights;
+    let maps: Vec<[Vec<f32>; 2]> = pictures
+        .par_iter()
+        .map(|(_, codes)| [fitted.full.normality.map(space, codes), full.map(space, codes)])
+        .collect();
+    let zooms = trainer.codes("looking at parts that heads have not seen", pictures.len(), |n| {
+        let frame = images.part(pictures[n].0)?;
+        let [normality, logits] = &maps[n];
+        let both = |(n, l): (&f32, &f32)| normality_weight * n + known_weight * l;
+        let suspicion: Vec<f32> = normality.iter().zip(logits).map(both).collect();
+        Ok(trainer.render(&frame, &trainer.locate(&suspicion, &frame, &fitted.policy)))
+    })?;
+    let evidences = |n: usize| {
+        let ([normality, logits], (_, seen), codes) = (&maps[n], pictures[n], &zooms[n]);
+        let (near, taught) = (fitted.zoom.normality.map(space, codes), zoom.map(space, codes));
+        [
+            [top_mean(normality, far), top_mean(logits, known), full.overall.score(space, seen)],
+            [top_mean(&near, far), top_mean(&taught, known), zoom.overall.score(space, codes)],
+        ]
+    };
+    Ok((0..pictures.len()).into_par_iter().map(evidences).collect())
 }
 
 /// Evidences acquit no more than the recipe's do: no less than the floors that `goods` give.

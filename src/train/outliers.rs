@@ -7,87 +7,86 @@
 use rayon::prelude::*;
 
 use super::features::Codes;
+use super::fold::{Fold, ScreenedFold};
 use super::label_noise::{self, Look, Outliers};
 use super::template::{Batches, Template};
-use super::trainer::{PROBES, Screened, Trainer};
+use super::trainer::{PROBES, Trainer};
 use super::view::{distance_cells, top_mean};
 use crate::error::Result;
 
 /// Blocks of the picture, in both directions, whose mean features say what product it shows.
 const BLOCKS: usize = 4;
 
-impl Trainer<'_> {
-    /// Looks at every picture; good ones that cannot be meant are taken out of the lesson.
-    ///
-    /// Returns what the technician should know. Leaves the lesson's random choices as they are.
-    /// Cost: a pass for each picture, which the fit is spared, and two templates.
-    pub(super) fn screen(&mut self) -> Result<Vec<String>> {
-        let fit = self.codes("looking at good parts", self.fit.len(), |i| self.full_view(&self.good, self.fit[i]))?;
-        let bad = self.codes("looking at bad parts", self.bad.len(), |i| self.full_view(&self.bad, i))?;
-        self.progress.stage("comparing pictures", 1);
-        let halves = halves(self.fit.len(), |i| self.good.group(self.fit[i]));
-        let templates: Vec<Template> = (0..2)
-            .map(|h| {
-                let of_half: Vec<Codes> =
-                    fit.iter().zip(&halves).filter(|(_, half)| **half == h).map(|(c, _)| c.clone()).collect();
-                let batch = |_: usize| Ok(of_half.clone());
-                let all = Batches::whole(self.space.grid, &batch);
-                Template::fit(&self.space, &of_half, Some(&all), &mut self.rng(7, h))
-            })
-            .collect::<Result<_>>()?;
-        let mut goods: Vec<Look> = (0..fit.len())
-            .into_par_iter()
-            .map(|i| self.look(self.good.name(self.fit[i]), &templates[1 - halves[i]..][..1], &fit[i]))
-            .collect();
-        let bads: Vec<Look> =
-            (0..bad.len()).into_par_iter().map(|i| self.look(self.bad.name(i), &templates, &bad[i])).collect();
-        self.progress.stage("looking at held-out parts", self.held.len() as u64);
-        let mut held = Vec::new();
-        for chunk in self.held.chunks(PROBES) {
-            let view = |i: usize| self.full_view(&self.good, chunk[i]).inspect(|_| self.progress.tick());
-            let codes = self.extractor.codes(chunk.len(), view)?;
-            let look = |(&i, codes): (&usize, &Codes)| self.look(self.good.name(i), &templates, codes);
-            goods.par_extend(chunk.par_iter().zip(&codes).map(look));
-            // Not all are kept: there may be thousands.
-            held.extend(codes.into_iter().take(2 * PROBES - held.len()));
-        }
-        let Outliers { left_out, suspects, warnings } = label_noise::find(&goods, &bads)?;
-        let fitted = fit.len();
-        let is_kept = |n: &usize| !left_out.contains(n);
-        let kept: Vec<usize> = (0..self.held.len()).filter(|n| is_kept(&(fitted + n))).collect();
-        let held = kept.iter().filter_map(|&n| held.get(n).cloned()).take(PROBES).collect();
-        self.held = kept.iter().map(|&n| self.held[n]).collect();
-        let kept: Vec<usize> = (0..fitted).filter(is_kept).collect();
-        self.fit = kept.iter().map(|&n| self.fit[n]).collect();
-        let good = kept.iter().map(|&n| fit[n].clone()).collect();
-        self.screened = Screened { good, bad, held, suspects };
-        Ok(warnings)
+/// Looks at every picture; good ones that cannot be meant are taken out of the lesson.
+///
+/// Draws from no generator but its own.
+/// Cost: a pass for each picture, which the fit is spared, and two templates.
+pub(super) fn screen(trainer: &Trainer<'_>, fold: Fold) -> Result<ScreenedFold> {
+    let features =
+        trainer.codes("looking at good parts", fold.fit.len(), |i| trainer.full_view(&trainer.good, fold.fit[i]))?;
+    let bad = trainer.codes("looking at bad parts", trainer.bad.len(), |i| trainer.full_view(&trainer.bad, i))?;
+    trainer.progress.stage("comparing pictures", 1);
+    let halves = halves(fold.fit.len(), |i| trainer.good.group(fold.fit[i]));
+    let templates: Vec<Template> = (0..2)
+        .map(|h| {
+            let of_half: Vec<Codes> =
+                features.iter().zip(&halves).filter(|(_, half)| **half == h).map(|(c, _)| c.clone()).collect();
+            let batch = |_: usize| Ok(of_half.clone());
+            let all = Batches::whole(trainer.space.grid, &batch);
+            Template::fit(&trainer.space, &of_half, Some(&all), &mut trainer.rng(7, h))
+        })
+        .collect::<Result<_>>()?;
+    let mut goods: Vec<Look> = (0..features.len())
+        .into_par_iter()
+        .map(|i| look_at(trainer, trainer.good.name(fold.fit[i]), &templates[1 - halves[i]..][..1], &features[i]))
+        .collect();
+    let bads: Vec<Look> =
+        (0..bad.len()).into_par_iter().map(|i| look_at(trainer, trainer.bad.name(i), &templates, &bad[i])).collect();
+    trainer.progress.stage("looking at held-out parts", fold.held.len() as u64);
+    let mut probes = Vec::new();
+    for chunk in fold.held.chunks(PROBES) {
+        let view = |i: usize| trainer.full_view(&trainer.good, chunk[i]).inspect(|_| trainer.progress.tick());
+        let codes = trainer.extractor.codes(chunk.len(), view)?;
+        let look = |(&i, codes): (&usize, &Codes)| look_at(trainer, trainer.good.name(i), &templates, codes);
+        goods.par_extend(chunk.par_iter().zip(&codes).map(look));
+        // Not all are kept: there may be thousands.
+        probes.extend(codes.into_iter().take(2 * PROBES - probes.len()));
     }
+    let Outliers { left_out, suspects, warnings } = label_noise::find(&goods, &bads)?;
+    let fitted = features.len();
+    let is_kept = |n: &usize| !left_out.contains(n);
+    let kept: Vec<usize> = (0..fold.held.len()).filter(|n| is_kept(&(fitted + n))).collect();
+    let probes = kept.iter().filter_map(|&n| probes.get(n).cloned()).take(PROBES).collect();
+    let held = kept.iter().map(|&n| fold.held[n]).collect();
+    let kept: Vec<usize> = (0..fitted).filter(is_kept).collect();
+    let fit = kept.iter().map(|&n| fold.fit[n]).collect();
+    let good = kept.iter().map(|&n| features[n].clone()).collect();
+    Ok(ScreenedFold { fit, held, good, bad, probes, suspects, warnings })
+}
 
-    fn look(&self, name: &str, templates: &[Template], codes: &Codes) -> Look {
-        let n = templates.len() as f32;
-        let (mut peak, mut bulk) = (0.0, 0.0);
-        for template in templates {
-            let mut map = template.distances(&template.whitened(&self.space, codes), codes.at);
-            peak += top_mean(&map, distance_cells(map.len())) / n;
-            let middle = map.len() / 2;
-            bulk += *map.select_nth_unstable_by(middle, f32::total_cmp).1 / n;
-        }
-        Look { name: name.to_owned(), peak, bulk, blocks: self.blocks(codes) }
+fn look_at(trainer: &Trainer<'_>, name: &str, templates: &[Template], codes: &Codes) -> Look {
+    let n = templates.len() as f32;
+    let (mut peak, mut bulk) = (0.0, 0.0);
+    for template in templates {
+        let mut map = template.distances(&template.whitened(&trainer.space, codes), codes.at);
+        peak += top_mean(&map, distance_cells(map.len())) / n;
+        let middle = map.len() / 2;
+        bulk += *map.select_nth_unstable_by(middle, f32::total_cmp).1 / n;
     }
+    Look { name: name.to_owned(), peak, bulk, blocks: blocks(trainer, codes) }
+}
 
-    /// The mean features of [`BLOCKS`] x [`BLOCKS`] blocks of the picture.
-    fn blocks(&self, codes: &[u8]) -> Vec<f32> {
-        let ([rows, columns], channels) = (self.space.grid, self.space.channels);
-        let mut sums = vec![0.0f32; BLOCKS * BLOCKS * channels];
-        let share = self.space.quant.scale * (BLOCKS * BLOCKS) as f32 / (rows * columns) as f32;
-        for (cell, values) in codes.chunks(channels).enumerate() {
-            let block = (cell / columns * BLOCKS / rows) * BLOCKS + cell % columns * BLOCKS / columns;
-            let sums = &mut sums[block * channels..][..channels];
-            sums.iter_mut().zip(values).for_each(|(s, &v)| *s += share * f32::from(v));
-        }
-        sums
+/// The mean features of [`BLOCKS`] x [`BLOCKS`] blocks of the picture.
+fn blocks(trainer: &Trainer<'_>, codes: &[u8]) -> Vec<f32> {
+    let ([rows, columns], channels) = (trainer.space.grid, trainer.space.channels);
+    let mut sums = vec![0.0f32; BLOCKS * BLOCKS * channels];
+    let share = trainer.space.quant.scale * (BLOCKS * BLOCKS) as f32 / (rows * columns) as f32;
+    for (cell, values) in codes.chunks(channels).enumerate() {
+        let block = (cell / columns * BLOCKS / rows) * BLOCKS + cell % columns * BLOCKS / columns;
+        let sums = &mut sums[block * channels..][..channels];
+        sums.iter_mut().zip(values).for_each(|(s, &v)| *s += share * f32::from(v));
     }
+    sums
 }
 
 /// 0 or 1 for each picture, whole groups alike, about as many of each.

@@ -3,8 +3,8 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::super::features::Codes;
 use crate::frame::geometry::{Roi, View};
+use crate::train::features::Codes;
 
 /// Cells `[left, top, right, bottom]`, right and bottom exclusive, all even: coarse features are repeated over 2x2 cells.
 pub type Cells = [usize; 4];

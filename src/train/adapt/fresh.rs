@@ -4,18 +4,19 @@ use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::super::features::{Codes, planar};
-use super::super::image_classifier::{Pooled, pooled};
-use super::super::measure::{Measured, Passes};
-use super::super::replay::{Place, rough};
-use super::super::trainer::{Trainer, whole};
-use super::super::view::{Alignment, Known};
-use super::super::weights::PRIOR;
-use super::{Adaptation, SAME_PLACE, cutmix};
+use super::adaptation::Adaptation;
+use super::cutmix;
 use crate::error::Result;
 use crate::frame::geometry::{Roi, View};
 use crate::inspect::crop::{self, CropPolicy, Map};
 use crate::inspect::recipe::Recipe;
+use crate::train::features::{Codes, planar};
+use crate::train::image_classifier::{ImageClassifier, Pooled, pooled};
+use crate::train::measure::{Measured, Passes};
+use crate::train::replay::{Place, rough};
+use crate::train::trainer::{Trainer, whole};
+use crate::train::view::{Alignment, Known};
+use crate::train::weights::PRIOR;
 
 /// Views of each new bad part that are shifted and scaled a little, beside the one as it is.
 const VARIED: usize = 5;
@@ -25,6 +26,9 @@ const ZOOMS: usize = 6;
 const MIXED: usize = 24;
 /// Share of a head's steps that finding the defects takes.
 const FINDING: f64 = 0.5;
+
+/// Crops that overlap less than this share of their union look at different places.
+const SAME_PLACE: f64 = 0.5;
 
 /// Examples of the new bads; of two views each, the full one first.
 pub(super) struct Fresh {
@@ -37,10 +41,10 @@ pub(super) struct Fresh {
     pub(super) pooled: [Pooled; 2],
 }
 
-impl Adaptation<'_> {
+impl Fresh {
     /// Reads the new bads, finds their defects and mixes them into kept good views.
-    pub(super) fn fresh(&self, rng: &mut ChaCha8Rng) -> Result<Fresh> {
-        let trainer = &self.trainer;
+    pub(super) fn of(adaptation: &Adaptation<'_>, rng: &mut ChaCha8Rng) -> Result<Self> {
+        let trainer = &adaptation.trainer;
         let (grid, count) = (trainer.space.grid, trainer.bad.len());
         let full = trainer.codes("looking at new bad parts", count * (1 + VARIED), |i| {
             let frame = trainer.bad.part(i % count)?;
@@ -50,7 +54,7 @@ impl Adaptation<'_> {
                 Some(number) => trainer.varied(&frame, number, &mut trainer.rng(2, i)),
             })
         })?;
-        let boxes = self.boxes(&full, rng)?;
+        let boxes = boxes(adaptation, &full, rng)?;
         let frames = (0..count).map(|b| trainer.bad.part(b)).collect::<Result<Vec<_>>>()?;
         let views: Vec<View> = (0..count * ZOOMS)
             .map(|i| {
@@ -70,7 +74,7 @@ impl Adaptation<'_> {
             let one = |i: usize| {
                 let mut rng = trainer.rng(6 + v as u64, i);
                 let from = i % exact[v].len();
-                let good = &self.kept.goods[v][rng.random_range(0..self.kept.goods[v].len())];
+                let good = &adaptation.kept.goods[v][rng.random_range(0..adaptation.kept.goods[v].len())];
                 (from % count, cutmix::paste(good, &rough(&exact[v][from]), places[v][from], grid, &mut rng))
             };
             (0..MIXED).map(one).collect()
@@ -80,48 +84,47 @@ impl Adaptation<'_> {
             all[v].par_iter().enumerate().map(|(i, codes)| (i % count, pooled(&trainer.space, codes))).collect()
         });
         let real = all.map(|codes| codes.iter().map(rough).enumerate().map(|(i, c)| (i % count, c)).collect());
-        Ok(Fresh { real, mixed, exact, pooled })
+        Ok(Self { real, mixed, exact, pooled })
     }
+}
 
-    /// Where the defects are: by what is normal, and by a head that has seen them once.
-    fn boxes(&self, full: &[Codes], rng: &mut ChaCha8Rng) -> Result<Vec<Roi>> {
-        let (trainer, kept) = (&self.trainer, &self.kept);
-        let space = &trainer.space;
-        let bads = self.rehearsed(0, full.iter().map(rough).collect());
-        let head = self.head("finding the new defects", 0, &bads, FINDING, rng);
-        let overall = super::ImageClassifier::fit_pooled(&kept.pooled[0], &[vec![(0, pooled(space, &full[0]))]]);
-        let first = Known::measure(space, (head, overall), Alignment::fixed(space.grid), &kept.goods[0]);
-        let mut running = Passes::behind_features(&self.graph, space)?.full.spawn()?;
-        (0..trainer.bad.len())
-            .map(|b| {
-                let maps = running.run(&planar(&full[b], space.channels).pixels)?;
-                let normality = &maps[0].f32()[..space.cells()];
-                let known = first.map(space, &full[b]);
-                let sum: Vec<f32> = normality.iter().zip(known).map(|(n, k)| n + PRIOR[0][1] as f32 * k).collect();
-                let frame = trainer.bad.part(b)?;
-                Ok(trainer.locate(&sum, &frame, &CropPolicy::TIGHT).inside(frame.width, frame.height))
-            })
-            .collect()
-    }
+/// Where the defects are: by what is normal, and by a head that has seen them once.
+fn boxes(adaptation: &Adaptation<'_>, full: &[Codes], rng: &mut ChaCha8Rng) -> Result<Vec<Roi>> {
+    let (trainer, kept) = (&adaptation.trainer, &adaptation.kept);
+    let space = &trainer.space;
+    let bads = adaptation.rehearsed(0, full.iter().map(rough).collect());
+    let head = adaptation.head("finding the new defects", 0, &bads, FINDING, rng);
+    let overall = ImageClassifier::fit_pooled(&kept.pooled[0], &[vec![(0, pooled(space, &full[0]))]]);
+    let first = Known::measure(space, (head, overall), Alignment::fixed(space.grid), &kept.goods[0]);
+    let mut running = Passes::behind_features(&adaptation.graph, space)?.full.spawn()?;
+    (0..trainer.bad.len())
+        .map(|b| {
+            let maps = running.run(&planar(&full[b], space.channels).pixels)?;
+            let normality = &maps[0].f32()[..space.cells()];
+            let known = first.map(space, &full[b]);
+            let sum: Vec<f32> = normality.iter().zip(known).map(|(n, k)| n + PRIOR[0][1] as f32 * k).collect();
+            let frame = trainer.bad.part(b)?;
+            Ok(trainer.locate(&sum, &frame, &CropPolicy::TIGHT).inside(frame.width, frame.height))
+        })
+        .collect()
+}
 
-    /// In which kept parts the zoom of `recipe` would look elsewhere than where it did.
-    pub(super) fn moved(&self, recipe: &Recipe, goods: &Measured) -> Vec<bool> {
-        let [height, width] = self.trainer.space.grid;
-        let size = (recipe.input.width as u32, recipe.input.height as u32);
-        let full = View::whole(size.0, size.1);
-        let is_elsewhere = |(n, maps): (usize, &Vec<f32>)| {
-            let (mut suspicion, mut out) = (Vec::new(), Vec::new());
-            recipe.full.suspicion(maps, &mut suspicion);
-            let map = Map { values: &suspicion, width, height };
-            recipe.crop.crops(map, &full, size, &mut out, &mut crop::Scratch::default());
-            let is_there = |view: &View, [x, y, w, h]: Place| {
-                let was =
-                    View { x: x * full.width, y: y * full.height, width: w * full.width, height: h * full.height };
-                view.iou(&was) >= SAME_PLACE
-            };
-            let kept = &self.kept.held[n].zooms;
-            !out.iter().all(|view| kept.iter().any(|(_, place)| is_there(view, *place)))
+/// In which kept parts the zoom of `recipe` would look elsewhere than where it did.
+pub(super) fn moved(adaptation: &Adaptation<'_>, recipe: &Recipe, goods: &Measured) -> Vec<bool> {
+    let [height, width] = adaptation.trainer.space.grid;
+    let size = (recipe.input.width as u32, recipe.input.height as u32);
+    let full = View::whole(size.0, size.1);
+    let is_elsewhere = |(n, maps): (usize, &Vec<f32>)| {
+        let (mut suspicion, mut out) = (Vec::new(), Vec::new());
+        recipe.full.suspicion(maps, &mut suspicion);
+        let map = Map { values: &suspicion, width, height };
+        recipe.crop.crops(map, &full, size, &mut out, &mut crop::Scratch::default());
+        let is_there = |view: &View, [x, y, w, h]: Place| {
+            let was = View { x: x * full.width, y: y * full.height, width: w * full.width, height: h * full.height };
+            view.iou(&was) >= SAME_PLACE
         };
-        goods.maps.iter().enumerate().map(is_elsewhere).collect()
-    }
+        let kept = &adaptation.kept.held[n].zooms;
+        !out.iter().all(|view| kept.iter().any(|(_, place)| is_there(view, *place)))
+    };
+    goods.maps.iter().enumerate().map(is_elsewhere).collect()
 }

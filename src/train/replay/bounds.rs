@@ -1,9 +1,9 @@
 //! What a recipe may claim to keep: held against its own graph and against limits before anything is allocated for it.
 
-use super::super::head::Head;
-use super::{CANDIDATES, Header, Kind, POOLED};
+use super::header::{CANDIDATES, Header, Kind, POOLED, Place};
 use crate::inspect::CROPS_MAX;
 use crate::inspect::crop::CropLattice;
+use crate::train::head::Head;
 
 /// The most bytes of views that are kept, unpacked. Chosen: eight megabytes of real features unpack to a hundred.
 const UNPACKED_MAX: usize = 512 << 20;
@@ -70,8 +70,8 @@ impl Header {
     }
 
     fn are_views_sound(&self, features: &Features) -> Option<()> {
-        let is_place = |place: &super::Place| place.iter().all(|v| v.abs() <= FAR) && place[2] > 0.0 && place[3] > 0.0;
-        let is_part = |zooms: &Vec<super::Place>| (1..=CROPS_MAX).contains(&zooms.len()) && zooms.iter().all(is_place);
+        let is_place = |place: &Place| place.iter().all(|v| v.abs() <= FAR) && place[2] > 0.0 && place[3] > 0.0;
+        let is_part = |zooms: &Vec<Place>| (1..=CROPS_MAX).contains(&zooms.len()) && zooms.iter().all(is_place);
         let crops: usize = self.places.iter().map(Vec::len).sum();
         let held = |view: usize| self.entries.iter().filter(|e| e.kind == Kind::Held && e.view == view).count();
         let is_sound = self.places.len() <= CANDIDATES

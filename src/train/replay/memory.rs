@@ -4,21 +4,18 @@
 //! drops it as soon as it has read the file. Held-out good parts are kept exactly, since the threshold rests on them
 //! again; what heads are fitted on without its three lowest bits (half a deviation), so that more of it fits.
 
-mod bounds;
-mod gather;
-mod pack;
-
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::features::{Codes, FeatureGraph};
-use super::head::Head;
-use super::image_classifier::{Pooled, pooled};
-use super::weights::PER_VIEW;
+use super::bounds::Features;
+use super::header::{CANDIDATES, Entry, Header, Kind, POOLED, Place};
+use super::pack::{deflate, inflate, pack, unpack};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::recipe::KEEPSAKE_KEY;
-pub(super) use bounds::Features;
-use pack::{deflate, inflate, pack, unpack};
+use crate::train::features::{Codes, FeatureGraph};
+use crate::train::head::Head;
+use crate::train::image_classifier::{Pooled, pooled};
+use crate::train::weights::PER_VIEW;
 
 /// The most bytes a recipe keeps.
 pub const BYTES_MAX: usize = 8_000_000;
@@ -28,64 +25,47 @@ const HEADER_MAX: usize = 32 << 20;
 const SCHEMA: u32 = 1;
 /// Lowest bits of codes that heads are fitted on which are not kept.
 const DROPPED: u8 = 3;
-/// Good views of each kind whose pooled features are kept, for [`super::image_classifier`]: small, and there can be many.
-pub(super) const POOLED: usize = 256;
-/// Candidates of each kind, from which as many are kept as fit.
-pub(super) const CANDIDATES: usize = 96;
-
-/// Where the zoom looked in a held-out part: left, top, width and height as shares of the full view.
-pub(super) type Place = [f64; 4];
-
 /// A held-out good part.
-pub(super) struct Exemplar {
-    pub(super) full: Codes,
+pub(in crate::train) struct Exemplar {
+    pub(in crate::train) full: Codes,
     /// Its crops, most suspicious first.
-    pub(super) zooms: Vec<(Codes, Place)>,
+    pub(in crate::train) zooms: Vec<(Codes, Place)>,
 }
 
 /// What is kept; of two views each, the full one first.
 #[derive(Default)]
-pub(super) struct ReplayMemory {
-    pub(super) grid: [usize; 2],
-    pub(super) channels: usize,
+pub(in crate::train) struct ReplayMemory {
+    pub(in crate::train) grid: [usize; 2],
+    pub(in crate::train) channels: usize,
     /// Fingerprints of the pictures that were taught.
-    pub(super) good: Vec<String>,
-    pub(super) bad: Vec<String>,
+    pub(in crate::train) good: Vec<String>,
+    pub(in crate::train) bad: Vec<String>,
     /// What the evidences' weights were made of.
-    pub(super) effects: [[Option<f64>; PER_VIEW]; 2],
-    pub(super) heads: Option<[Head; 2]>,
+    pub(in crate::train) effects: [[Option<f64>; PER_VIEW]; 2],
+    pub(in crate::train) heads: Option<[Head; 2]>,
     /// Pooled features of good views, and of the known bads' own for each lesson: exact ones, or what was dropped of the codes would tell
     /// kept bads from good ones.
-    pub(super) pooled: [Vec<Vec<f32>>; 2],
-    pub(super) pooled_bad: [Vec<Pooled>; 2],
+    pub(in crate::train) pooled: [Vec<Vec<f32>>; 2],
+    pub(in crate::train) pooled_bad: [Vec<Pooled>; 2],
     /// Good views that were fitted on, most useful first.
-    pub(super) goods: [Vec<Codes>; 2],
-    pub(super) held: Vec<Exemplar>,
+    pub(in crate::train) goods: [Vec<Codes>; 2],
+    pub(in crate::train) held: Vec<Exemplar>,
     /// Views of known bads, and their defects in good pictures, with the known bad's number.
-    pub(super) real: [Vec<(usize, Codes)>; 2],
-    pub(super) mixed: [Vec<(usize, Codes)>; 2],
+    pub(in crate::train) real: [Vec<(usize, Codes)>; 2],
+    pub(in crate::train) mixed: [Vec<(usize, Codes)>; 2],
 }
 
 /// `0..n`, so that any first few of them are spread over all.
-pub(super) fn spread(n: usize) -> Vec<usize> {
+pub(in crate::train) fn spread(n: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by_key(|i| i.reverse_bits());
     order
 }
 
 /// Pooled features of at most [`POOLED`] of these views, spread over all.
-pub(super) fn pool(space: &FeatureGraph, views: &[Codes]) -> Vec<Vec<f32>> {
+pub(in crate::train) fn pool(space: &FeatureGraph, views: &[Codes]) -> Vec<Vec<f32>> {
     let chosen: Vec<usize> = spread(views.len()).into_iter().take(POOLED).collect();
     chosen.par_iter().map(|&i| pooled(space, &views[i])).collect()
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    Real,
-    Held,
-    Good,
-    Mixed,
 }
 
 /// Kinds with their shares of the room; what one leaves goes to the others in [`LEFT_TO`]'s order.
@@ -93,51 +73,16 @@ const SHARES: [(Kind, f64); 4] = [(Kind::Real, 0.3), (Kind::Held, 0.4), (Kind::G
 const LEFT_TO: [Kind; 4] = [Kind::Held, Kind::Good, Kind::Real, Kind::Mixed];
 
 impl Kind {
+    /// Lowest bits that are dropped of it.
     fn dropped(self) -> u8 {
         if self == Self::Held { 0 } else { DROPPED }
     }
 }
 
 /// Codes as they come back when heads are fitted on them, so that new views differ from kept ones by nothing else.
-pub(super) fn rough(codes: &Codes) -> Codes {
+pub(in crate::train) fn rough(codes: &Codes) -> Codes {
     let kept: Vec<u8> = codes.iter().map(|v| (v >> DROPPED << DROPPED) | ((1 << DROPPED) >> 1)).collect();
     Codes::new(kept, codes.at)
-}
-
-/// One packed view.
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    kind: Kind,
-    view: usize,
-    bad: usize,
-    /// [`Codes::at`].
-    #[serde(default)]
-    at: [usize; 2],
-    bytes: usize,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Header {
-    schema: u32,
-    grid: [usize; 2],
-    channels: usize,
-    good: Vec<String>,
-    bad: Vec<String>,
-    effects: [[Option<f64>; PER_VIEW]; 2],
-    /// Lowest bits that were dropped of what is not exact.
-    dropped: u8,
-    /// Numbers of one head, 0 without.
-    head: usize,
-    pooled: [usize; 2],
-    pooled_bad: [Vec<usize>; 2],
-    /// The bad that each of them shows; recipes before 2026-11-29 do not say.
-    #[serde(default)]
-    pooled_of: [Vec<Vec<usize>>; 2],
-    /// Bytes of the deflated numbers: heads, then pooled features.
-    numbers: usize,
-    /// Of each held-out part.
-    places: Vec<Vec<Place>>,
-    entries: Vec<Entry>,
 }
 
 /// Views that are kept together or not at all.
@@ -147,7 +92,7 @@ impl ReplayMemory {
     /// At most [`BYTES_MAX`] bytes: everything small, and as many views as fit.
     ///
     /// Cost: 4 ms for each of at most 600 views.
-    pub(super) fn encode(&self) -> Result<Vec<u8>> {
+    pub(in crate::train) fn encode(&self) -> Result<Vec<u8>> {
         let heads: Vec<f32> = self.heads.iter().flatten().flat_map(Head::numbers).collect();
         let of_bads = self.pooled_bad.iter().flatten().flatten().map(|(_, row)| row);
         let pooled = self.pooled.iter().flatten().chain(of_bads).flatten();
@@ -252,7 +197,7 @@ impl ReplayMemory {
     ///
     /// # Errors
     /// `Corrupt` where it is damaged, `Refused` where a newer zoomgate wrote it.
-    pub(super) fn decode(bytes: &[u8], origin: &str, features: &Features) -> Result<Self> {
+    pub(in crate::train) fn decode(bytes: &[u8], origin: &str, features: &Features) -> Result<Self> {
         let damaged = || {
             let message = format!(
                 "what {origin} keeps of its pictures (`{KEEPSAKE_KEY}`) is damaged: restore the file, or teach again from \

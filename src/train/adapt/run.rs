@@ -10,9 +10,6 @@
 //! What is normal stays as it was, node by node. Heads start from what they know and see old and new defects in turn
 //! (rehearsal), so that they forget little. Only the new pictures are opened.
 
-mod cutmix;
-mod fresh;
-
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,110 +17,34 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest as _, Sha256};
 
-use super::calibrate::{date, guard, written};
-use super::features::{Codes, FeatureGraph, planar};
-use super::graph::{headless, rewrite};
-use super::head::{FitOptions, Head, Views};
-use super::image_classifier::ImageClassifier;
-use super::inventory::{Inventory, first, hex, listed};
-use super::measure::{Measured, Passes, fuse, measure};
-use super::options::Options;
-use super::picture::{ImageCache, Picture};
-use super::progress::{Progress, Silent};
-use super::promise::{self, Promised, least, promised, rank};
-use super::replay::{Features, ReplayMemory};
-use super::run::TrainedModel;
-use super::trainer::{Screened, Trainer};
-use super::view::{Alignment, Known};
-use super::weights::{self, PER_VIEW};
+use super::adaptation::{Adaptation, real};
+use super::fresh::{self, Fresh};
+use super::old::Old;
 use crate::error::{Error, ErrorKind, Result};
-use crate::inspect::intensity::IntensityStats;
-use crate::inspect::model::Model;
 use crate::inspect::recipe::{KEEPSAKE_KEY, Recipe};
 use crate::inspect::register::Aligner;
-use crate::nn::onnx::{self, Graph};
-use crate::nn::surgery;
-use fresh::Fresh;
+use crate::train::export::{date, guard, written};
+use crate::train::features::{Codes, planar};
+use crate::train::graph::{headless, rewrite};
+use crate::train::head::Head;
+use crate::train::image_classifier::ImageClassifier;
+use crate::train::inventory::{Inventory, first, hex, listed};
+use crate::train::measure::{Measured, Passes, fuse, measure};
+use crate::train::options::Options;
+use crate::train::picture::{ImageCache, Picture};
+use crate::train::progress::{Progress, Silent};
+use crate::train::promise::{self, Promised, least, promised, rank};
+use crate::train::replay::ReplayMemory;
+use crate::train::run::TrainedModel;
+use crate::train::trainer::Trainer;
+use crate::train::view::{Alignment, Known};
+use crate::train::weights::{self, PER_VIEW};
 
-/// Steps of a head that goes on learning, against those of one that begins.
-const AGAIN: f64 = 0.4;
-/// Of a first head for a recipe that knew no defect: what is normal has been learnt elsewhere.
-const FIRST: f64 = 0.6;
-/// The rate at which a head goes on learning, against 1e-3 of one that begins.
-const RATE_AGAIN: f64 = 5e-4;
 /// How far a head goes from what it was to what it became by fitting: most of what is new comes with the first half of the
 /// way, most of what is forgotten goes with the second (WiSE-FT, Wortsman et al. 2022). `docs/EXPERIMENTS.md` has figures.
 const SHARE: f32 = 0.5;
 /// Views of each label that the heads' grids are calibrated on.
 const CALIBRATION: usize = 12;
-/// Held-out parts, and good views of each kind, without which nothing can be measured or fitted.
-const HELD_MIN: usize = 4;
-const GOODS_MIN: usize = 2;
-/// Crops that overlap less than this share of their union look at different places.
-const SAME_PLACE: f64 = 0.5;
-
-/// A recipe taken apart.
-struct Old {
-    recipe: Recipe,
-    kept: ReplayMemory,
-    graph: Graph,
-    space: FeatureGraph,
-}
-
-impl Old {
-    fn open(bytes: &[u8], origin: &str) -> Result<Self> {
-        let recipe = Model::from_bytes(bytes, origin)?.recipe().clone();
-        let mut model = onnx::decode(bytes, origin)?;
-        let kept = surgery::take(&mut model, KEEPSAKE_KEY).ok_or_else(|| {
-            let message = format!(
-                "{origin} keeps nothing of the pictures that it was taught from, because an older zoomgate wrote it: teach \
-                 it once more with this one, from all good and bad pictures (`zoomgate teach --good DIR --bad DIR`)"
-            );
-            Error::new(ErrorKind::Refused, message)
-        })?;
-        let graph = surgery::graph(model);
-        let space = Self::space(&graph, &recipe, origin)?;
-        let features = Features { grid: space.grid, channels: space.channels, chart: recipe.crop.chart };
-        let kept = ReplayMemory::decode(&kept, origin, &features)?;
-        if kept.held.len() < HELD_MIN || kept.goods.iter().any(|views| views.len() < GOODS_MIN) {
-            let message = format!(
-                "{origin} keeps too few good parts to be adapted, since features of {} x {} pixels are large: teach it once more \
-                 from all pictures, the new ones among them, or with a smaller --size",
-                recipe.input.width, recipe.input.height
-            );
-            return Err(Error::new(ErrorKind::Refused, message));
-        }
-        Ok(Self { recipe, kept, graph, space })
-    }
-
-    /// The features that the recipe's graph makes, with the shape that they have when it runs. Cost: a pass.
-    fn space(graph: &Graph, recipe: &Recipe, origin: &str) -> Result<FeatureGraph> {
-        let features = graph.up_to(&["x".to_owned()]);
-        let quant =
-            features.grid_of("x").filter(|_| recipe.light == Some(IntensityStats::default())).ok_or_else(|| {
-                let message =
-                    format!("{origin} looks at pictures in another way than this zoomgate teaches: teach it once more");
-                Error::new(ErrorKind::Refused, message)
-            })?;
-        let input = [recipe.input.height, recipe.input.width];
-        let space = FeatureGraph { graph: features, grid: [0; 2], channels: 0, quant, input };
-        match *space.extractor()?.shape()? {
-            // Heads see 2x2 cells at once.
-            [1, channels, rows, columns]
-                if channels > 0 && [rows, columns].iter().all(|n| *n > 0 && n.is_multiple_of(2)) =>
-            {
-                Ok(FeatureGraph { grid: [rows, columns], channels, ..space })
-            }
-            ref shape => {
-                let message = format!(
-                    "the features in {origin} have the shape {shape:?}, which no lesson gives them: the file is damaged; \
-                     restore it or teach again"
-                );
-                Err(Error::new(ErrorKind::Corrupt, message))
-            }
-        }
-    }
-}
 
 /// Teaches the recipe in `bytes` the defects that `bad` pictures show; `origin` names the recipe in messages.
 ///
@@ -176,18 +97,13 @@ pub fn adapt(
     let trainer = Trainer {
         good: ImageCache::new(&[]),
         bad: ImageCache::new(&pictures).aligned(aligner, space.input),
-        fit: Vec::new(),
-        held: Vec::new(),
         space,
         extractor,
         chart: recipe.crop.chart,
-        sight: recipe.sight.clone(),
-        screened: Screened::default(),
-        prints: [Vec::new(), prints],
         options,
         progress,
     };
-    let adapted = Adaptation { trainer, recipe, kept, graph };
+    let adapted = Adaptation { trainer, prints, recipe, kept, graph };
     let (recipe, bytes, more) = adapted.run(&hex(&Sha256::digest(bytes)), &digest)?;
     warnings.extend(more);
     Ok(TrainedModel { bytes, recipe, took: start.elapsed(), warnings, suspects: Vec::new() })
@@ -207,19 +123,11 @@ fn refuse_good(kept: &ReplayMemory, images: &ImageCache<'_>, prints: &[String], 
     Err(Error::new(ErrorKind::Refused, message))
 }
 
-/// An adaptation under way.
-struct Adaptation<'a> {
-    /// With the new bads alone.
-    trainer: Trainer<'a>,
-    recipe: Recipe,
-    kept: ReplayMemory,
-    graph: Graph,
-}
-
+/// Fits, calibrates and writes the adapted recipe.
 impl Adaptation<'_> {
     fn run(mut self, adapted_from: &str, digest: &str) -> Result<(Recipe, Vec<u8>, Vec<String>)> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.trainer.options.seed);
-        let fresh = self.fresh(&mut rng)?;
+        let fresh = Fresh::of(&self, &mut rng)?;
         let full = self.known("teaching the full view", 0, &fresh, &mut rng);
         let zoom = self.known("teaching the zoomed view", 1, &fresh, &mut rng);
         let Trainer { space, progress, .. } = &self.trainer;
@@ -263,7 +171,7 @@ impl Adaptation<'_> {
         recipe.teaching.seed = self.trainer.options.seed;
         recipe.teaching.digest = hex(&Sha256::digest(format!("{}{digest}", recipe.teaching.digest)));
         recipe.teaching.adapted_from = Some(adapted_from.to_owned());
-        let moved = self.moved(&recipe, &goods);
+        let moved = fresh::moved(&self, &recipe, &goods);
         // What would be seen there is not kept, so that it proves nothing: as if each of them were rejected.
         let below = scores.iter().zip(&moved).filter(|(s, is_moved)| **s < threshold && !**is_moved).count();
         let rank = rank(scores.len(), promise.one_in, promise.confidence).min(below);
@@ -291,37 +199,6 @@ impl Adaptation<'_> {
         let overall = ImageClassifier::fit_pooled(goods, &all);
         let alignment = [Alignment::fixed(self.trainer.space.grid), Alignment::Free][view];
         Known::measure(&self.trainer.space, (head, overall), alignment, &self.kept.goods[view])
-    }
-
-    /// A view's head, fitted on `bads` from where it is, for a `share` of the steps.
-    fn head(&self, name: &str, view: usize, bads: &[Codes], share: f64, rng: &mut ChaCha8Rng) -> Head {
-        let (space, goods) = (&self.trainer.space, &self.kept.goods[view]);
-        let old = self.kept.heads.as_ref().map(|heads| &heads[view]);
-        let steps = self.trainer.options.steps as f64 * share * if old.is_some() { AGAIN } else { FIRST };
-        let options = FitOptions {
-            steps: (steps.round() as usize).max(1),
-            rate: if old.is_some() { RATE_AGAIN } else { 1e-3 },
-            ingredients: self.trainer.options.ingredients,
-        };
-        self.trainer.progress.stage(name, options.steps as u64);
-        let tick = || self.trainer.progress.tick();
-        match old {
-            Some(head) => {
-                let old = self.kept.real[view].iter().chain(&self.kept.mixed[view]);
-                let remember: Vec<&Codes> = goods.iter().chain(old.map(|(_, codes)| codes)).collect();
-                head.refit(space, &Views { good: goods, bad: bads, remember: &remember }, options, rng, tick)
-            }
-            None => Head::fit(space, goods, bads, options, rng, tick),
-        }
-    }
-
-    /// Kept views of old defects and these `new` ones, of which at least every third is new.
-    fn rehearsed(&self, view: usize, new: Vec<Codes>) -> Vec<Codes> {
-        let old = real(&self.kept.real[view]).chain(real(&self.kept.real[view])).chain(real(&self.kept.mixed[view]));
-        let mut all: Vec<Codes> = old.cloned().collect();
-        let times = (all.len() / 2).div_ceil(new.len()).max(1);
-        all.extend(std::iter::repeat_n(new, times).flatten());
-        all
     }
 
     /// The evidences' effects over old and new bads: normality's anew for the new ones, which it has not seen; of heads
@@ -378,7 +255,7 @@ impl Adaptation<'_> {
     fn keep(&mut self, fresh: Fresh, heads: [Head; 2], effects: [[Option<f64>; PER_VIEW]; 2]) {
         let kept = &mut self.kept;
         let first = kept.bad.len();
-        kept.bad.extend(self.trainer.prints[1].iter().cloned());
+        kept.bad.extend(self.prints.iter().cloned());
         kept.heads = Some(heads);
         kept.effects = effects;
         let number = |views: Vec<(usize, Codes)>| views.into_iter().map(move |(b, codes)| (first + b, codes));
@@ -388,9 +265,4 @@ impl Adaptation<'_> {
             kept.pooled_bad[view].push(pooled);
         }
     }
-}
-
-/// The codes without their bads' numbers.
-fn real(views: &[(usize, Codes)]) -> impl Iterator<Item = &Codes> {
-    views.iter().map(|(_, codes)| codes)
 }
