@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use zoomgate::telemetry::Fault;
 
+#[path = "tidy/imports.rs"]
+mod imports;
+
 /// What each module may import besides itself; `base` is everything that knows nothing of inspection.
 const BASE: [&str; 6] = ["units", "stats", "clock", "error", "lock", "storage"];
 const LAYERS: [(&str, &[&str]); 22] = [
@@ -138,6 +141,23 @@ fn modules_import_only_what_their_layer_allows() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(seen.len(), LAYERS.len(), "a layer has no module: {seen:?}");
+}
+
+/// Rooms whose files import one another in one direction only.
+const WITHOUT_CIRCLES: [&str; 4] = ["src/train/", "src/eval/", "src/nn/fusion", "src/nn/subgraph"];
+
+#[test]
+fn files_of_these_rooms_import_one_another_in_one_direction() {
+    let all: Vec<(String, String)> = sources("src")
+        .into_iter()
+        .filter(|(rel, _)| !rel.ends_with("/tests.rs") && !rel.contains("/tests/"))
+        .filter(|(rel, _)| WITHOUT_CIRCLES.iter().any(|room| rel.starts_with(room)))
+        .collect();
+    for room in WITHOUT_CIRCLES {
+        assert!(all.iter().any(|(rel, _)| rel.starts_with(room)), "{room} holds no file");
+    }
+    let circles = imports::circles(&all);
+    assert!(circles.is_empty(), "in a circle or between two:\n{}", circles.join("\n"));
 }
 
 #[test]
