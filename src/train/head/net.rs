@@ -12,7 +12,7 @@ use super::ops::{
     linear_back, linear_numbers_back, relu, relu_back, squared_error, top_mean,
 };
 use super::optimiser::AdamW;
-use super::{HIDDEN, Head, KEY, top_cells};
+use super::parameters::{HIDDEN, Head, KEY, top_cells};
 use crate::train::features::FeatureGraph;
 
 /// The weight of "a spoilt view scores above the margin" beside its cells' cross entropy.

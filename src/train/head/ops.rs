@@ -2,7 +2,7 @@
 //!
 //! What ends in `_back` takes the gradient of an operator's output and gives, or turns it into, that of its input.
 
-use super::{KEY, LEAK};
+use super::parameters::{KEY, LEAK};
 use crate::train::linear::{multiply, rows};
 
 /// How far above the reference, in deviations, a known bad shall score.

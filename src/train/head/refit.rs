@@ -5,8 +5,9 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::cells::mean;
+use super::fit::{FitOptions, draw};
 use super::net::{Example, Fit, Net, Target};
-use super::{FitOptions, HIDDEN, Head, KEY, Linear, draw};
+use super::parameters::{Head, Linear};
 use crate::train::features::{Codes, FeatureGraph};
 
 /// Views a step on which a head is held to what it said.
@@ -75,43 +76,6 @@ impl Head {
             last: layer(&self.last, &later.last),
             grid: self.grid,
         }
-    }
-
-    /// All its numbers, layer by layer, weights before biases.
-    pub fn numbers(&self) -> Vec<f32> {
-        self.layers().into_iter().flat_map(|l| l.weight.iter().chain(&l.bias)).copied().collect()
-    }
-
-    /// How many [`Head::numbers`] there are for so many features; `None` for more than can be counted.
-    pub fn count(channels: usize) -> Option<usize> {
-        let layer = |out: usize, inp: usize| out.checked_mul(inp)?.checked_add(out);
-        let inner = [(KEY, HIDDEN), (KEY, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, HIDDEN), (1, HIDDEN)];
-        inner.into_iter().try_fold(layer(HIDDEN, channels)?, |all, (out, inp)| all.checked_add(layer(out, inp)?))
-    }
-
-    /// The head with these [`Head::numbers`] for `channels` features on `grid`; `None` where they are not as many.
-    pub fn from_numbers(numbers: &[f32], channels: usize, grid: [usize; 2]) -> Option<Self> {
-        let mut rest = numbers;
-        let mut layer = |out: usize, inp: usize| -> Option<Linear> {
-            let (weight, more) = rest.split_at_checked(out * inp)?;
-            let (bias, more) = more.split_at_checked(out)?;
-            rest = more;
-            Some(Linear { weight: weight.to_vec(), bias: bias.to_vec() })
-        };
-        let head = Self {
-            first: layer(HIDDEN, channels)?,
-            query: layer(KEY, HIDDEN)?,
-            key: layer(KEY, HIDDEN)?,
-            value: layer(HIDDEN, HIDDEN)?,
-            second: layer(HIDDEN, HIDDEN)?,
-            last: layer(1, HIDDEN)?,
-            grid,
-        };
-        rest.is_empty().then_some(head)
-    }
-
-    fn layers(&self) -> [&Linear; 6] {
-        [&self.first, &self.query, &self.key, &self.value, &self.second, &self.last]
     }
 }
 

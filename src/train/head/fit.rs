@@ -1,39 +1,14 @@
-//! The attention head: fitted on few known bad pictures with the deviation loss.
-//!
-//! ```text
-//! x [B·N, C] ─ linear ─ relu ──┬──────────────────────────── + ─ linear ─ relu ── linear ─► map [B, N]
-//!                              └ mean 2x2 ─ self-attention ─ γ·repeat ┘
-//! ```
-//!
-//! A 1x1 convolution is a linear layer over cells, so everything is a matrix product with cells as rows, the four cells
-//! of every 2x2 block in four planes. The image's score is the mean of the largest cells (DRA). Loss for images: the deviation loss of DevNet (Pang et al. 2019, eq. 6
-//! and 7): `dev = (score - mean(r)) / std(r)`, `r` 5,000 draws of N(0, 1); `(1-y)|dev| + y·max(0, 5 - dev)`. Noise
-//! pseudo-anomalies in feature space add a per-cell cross entropy, so that the head learns with no known bad at all
-//! what "not like the good ones" means, and where.
-
-mod cells;
-mod net;
-mod ops;
-mod optimiser;
-mod refit;
+//! The fit of a head from nothing, and its map of a view.
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::ablation::Ingredients;
-use super::features::{Codes, FeatureGraph};
-use cells::{Spoilt, mean, place, reference};
-use net::{Example, Fit, Net, Target};
-pub use refit::Views;
+use super::cells::{Spoilt, mean, place, reference};
+use super::net::{Example, Fit, Net, Target};
+use super::parameters::Head;
+use crate::train::ablation::Ingredients;
+use crate::train::features::{Codes, FeatureGraph};
 
-/// Channels inside the head.
-pub const HIDDEN: usize = 64;
-/// Channels of attention keys and queries.
-pub const KEY: usize = 16;
-/// Share of cells whose mean is the image's score.
-pub const TOP_SHARE: f64 = 0.02;
-/// Slope of the leaky ReLU below 0.
-pub const LEAK: f64 = 0.2;
 /// Good, known bad and spoilt views a step; fewer where views have more cells than [`MANY_CELLS`], since a step learns
 /// from cells.
 const A_STEP: [usize; 3] = [5, 5, 3];
@@ -42,33 +17,6 @@ const MANY_CELLS: usize = 1536;
 
 fn views_a_step(cells: usize) -> [usize; 3] {
     if cells > MANY_CELLS { A_STEP_OF_MANY } else { A_STEP }
-}
-
-/// A linear layer's weight `[out, in]` and bias `[out]`.
-#[derive(Clone, Debug)]
-pub struct Linear {
-    /// Row-major `[out, in]`.
-    pub weight: Vec<f32>,
-    /// `[out]`.
-    pub bias: Vec<f32>,
-}
-
-/// A fitted head, as plain numbers; the mean of the features is folded into the first layer.
-#[derive(Clone, Debug)]
-pub struct Head {
-    /// Features to hidden.
-    pub first: Linear,
-    /// Queries of the attention.
-    pub query: Linear,
-    /// Keys of the attention.
-    pub key: Linear,
-    /// Values of the attention, multiplied by γ already.
-    pub value: Linear,
-    /// Hidden to hidden.
-    pub second: Linear,
-    /// Hidden to one map.
-    pub last: Linear,
-    grid: [usize; 2],
 }
 
 /// How a head is fitted.
@@ -80,11 +28,6 @@ pub struct FitOptions {
     pub rate: f64,
     /// What it learns from.
     pub ingredients: Ingredients,
-}
-
-/// Number of cells averaged for the image's score.
-pub fn top_cells(cells: usize) -> usize {
-    ((cells as f64 * TOP_SHARE) as usize).max(1)
 }
 
 impl Head {
@@ -124,7 +67,7 @@ impl Head {
 }
 
 /// What one step learns from: views of good parts and known bads by the deviation loss, spoilt ones cell by cell.
-fn draw<'a>(
+pub(super) fn draw<'a>(
     space: &FeatureGraph,
     good: &'a [Codes],
     bad: &'a [Codes],
