@@ -47,7 +47,7 @@
 //! | [`nn`], [`inspect`] | from pixels to a score: networks in integers; recipes, registration, crops |
 //! | [`decide`], [`reject`] | from a score to a pulse: verdicts and the ledger of parts; belt and schedule. Pure but for the actuator |
 //! | [`pipeline`], [`telemetry`] | the threads of a line and their links; what a run reports |
-//! | `train`, `eval` | from pictures to a recipe; how good it is. Feature `teach` |
+//! | [`train`], [`eval`] | from pictures to a recipe; how good it is. Feature `teach` |
 //! | [`sim`] | a belt with nothing attached: rendered parts with their ground truth |
 //! | [`config`], [`daemon`], [`doctor`], [`cli`] | the program |
 //!

@@ -5,8 +5,7 @@
 //! outermost cells, and 512 of them would sit around the good cells instead of among them.
 //!
 //! Distances are taken between whitened cells, where directions in which good parts hardly vary count as much as those in
-//! which they vary most. Float features of castings, two seeds, this map alone: .977 against .940 on plain features; solar
-//! cells .938 and .932, magnetic tiles .857 and .869.
+//! which they vary most (`docs/EXPERIMENTS.md`, "Where the bank's distances are taken").
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;

@@ -1,12 +1,9 @@
-//! A second look at the pictures, with what was taught: which of them the recipe doubts, and what will escape.
+//! The label audit: which of its own pictures the finished recipe doubts, and what will escape.
 //!
 //! The first look ([`super::outliers`]) knows good parts alone and finds what is gross. This one asks the recipe itself,
 //! and leaves nothing out: a person decides, and teaches again.
 //!
-//! Named in lessons of 150 good and 10 bad pictures (castings, magnetic tiles, solar cells; one seed each): 2 of the 30
-//! known bads, and of solar cells two good ones that raise the threshold. With two good pictures among the bads and two
-//! bad ones among the good (castings, tiles): 3 of the 4 among the bads, with 5 of 20 real ones, and the 2 castings
-//! among the good; the 2 tiles were not found.
+//! What it names on real sets is in `docs/EXPERIMENTS.md`, "Pictures that the finished recipe doubts".
 
 use rayon::prelude::*;
 

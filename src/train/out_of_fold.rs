@@ -5,9 +5,7 @@
 //! parts has seen none of them anyhow.
 //!
 //! Heads of half the bads and a third of the steps know less than the recipe's, so that the estimate errs towards more
-//! escape. Share below the threshold among 10 known bads, and in the whole test (150 good pictures taught, one seed):
-//! castings .30 and .24, magnetic tiles .60 and .47, solar cells .40 and .35. Wrong labels spoil it: with two good
-//! pictures among the bads and two bad ones among the good, castings 1.00 and .38, magnetic tiles .58 and .66.
+//! escape, and wrong labels spoil it (`docs/EXPERIMENTS.md`, "The expected escape").
 
 use rayon::prelude::*;
 

@@ -5,9 +5,7 @@
 //! same place in every picture this finds what a bank cannot, a hole that is missing or a groove where none belongs; on
 //! parts that lie anywhere every place has the same Gaussian, and what is left is the Mahalanobis distance.
 //!
-//! Chosen by a throw-away prototype on float features (100 good and 120 defective test pictures each, one split, largest
-//! cell as score), this map alone against the bank's: simulated belt at 576x448 .975 and .874, magnetic tiles .816 and
-//! .819; with whitening by eigenvectors instead, castings .904 and .898, solar cells .912 and .902.
+//! Chosen by a prototype: `docs/EXPERIMENTS.md`, "Template and bank".
 
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
