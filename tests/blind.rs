@@ -120,7 +120,7 @@ fn castings(is_bounded: bool) -> Option<Model> {
         Some(files.iter().step_by(every).take(count).map(picture).collect())
     };
     let mut options = Options { steps: 60, ..options() };
-    (options.ingredients.bounds, options.ingredients.sight) = (is_bounded, false);
+    (options.ablation.bounds, options.ablation.sight) = (is_bounded, false);
     let (good, bad) = (pictures("train/good", 60)?, pictures("test/defect", 8)?);
     let taught = train(&good, &bad, &Backbone::bundled().unwrap(), &options, &Silent).unwrap();
     Some(Model::from_bytes(&taught.bytes, "the recipe just taught").unwrap())

@@ -14,19 +14,19 @@ use zoomgate::inspect::model::Model;
 use zoomgate::nn::backbone::Backbone;
 use zoomgate::sim::DefectKind;
 use zoomgate::sim::render::{Scene, Want};
-use zoomgate::train::ablation::Ingredients;
+use zoomgate::train::ablation::Ablation;
 use zoomgate::train::{Options, Picture, Silent, train};
 
-fn taught(good: &[Frame], bad: &[Frame], ingredients: Ingredients) -> Model {
-    taught_at(96, good, bad, ingredients)
+fn taught(good: &[Frame], bad: &[Frame], ablation: Ablation) -> Model {
+    taught_at(96, good, bad, ablation)
 }
 
 /// With a model input of `size` pixels.
-fn taught_at(size: usize, good: &[Frame], bad: &[Frame], ingredients: Ingredients) -> Model {
+fn taught_at(size: usize, good: &[Frame], bad: &[Frame], ablation: Ablation) -> Model {
     let pictures = |frames: &[Frame], kind: &str| -> Vec<Picture> {
         frames.iter().enumerate().map(|(i, f)| Picture::memory(f.clone(), format!("{kind}/{i}"))).collect()
     };
-    let options = Options { size, prototypes: 32, steps: 60, ingredients, ..Options::default() };
+    let options = Options { size, prototypes: 32, steps: 60, ablation, ..Options::default() };
     let backbone = Backbone::bundled().unwrap();
     let taught = train(&pictures(good, "good"), &pictures(bad, "bad"), &backbone, &options, &Silent).unwrap();
     Model::from_bytes(&taught.bytes, "the recipe just taught").unwrap()
@@ -47,9 +47,9 @@ fn separates(model: &Model, radius: f32, depth: f32) -> f64 {
 
 /// A lesson of 30 good plates and 6 with such a spot, without one ingredient or with all of them.
 fn lesson(radius: f32, depth: f32, without: Option<&str>) -> Model {
-    let all = Ingredients::default();
-    let ingredients = without.map_or(all, |part| all.without(part).unwrap());
-    taught(&many(30, 0, good), &many(6, 2000, |s| spotted(s, radius, depth)), ingredients)
+    let all = Ablation::default();
+    let ablation = without.map_or(all, |part| all.without(part).unwrap());
+    taught(&many(30, 0, good), &many(6, 2000, |s| spotted(s, radius, depth)), ablation)
 }
 
 /// Wide and faint: less than the streaks vary.
@@ -86,9 +86,9 @@ fn a_zoom_that_knows_the_places_of_a_part_tells_more() {
         Frame::still(part.width, part.height, part.rgb)
     };
     let defective = |i: u64| frame(i, Want::Defective(DefectKind::ALL[i as usize % DefectKind::ALL.len()]));
-    let zoom_separates = |ingredients: Ingredients| -> f64 {
-        let model = taught_at(224, &many(40, 0, |i| frame(i, Want::Good)), &[], ingredients);
-        assert_eq!(model.recipe().crop.chart.is_some(), ingredients.chart);
+    let zoom_separates = |ablation: Ablation| -> f64 {
+        let model = taught_at(224, &many(40, 0, |i| frame(i, Want::Good)), &[], ablation);
+        assert_eq!(model.recipe().crop.chart.is_some(), ablation.chart);
         let mut inspector = model.inspector().unwrap();
         let mut scores = |frames: Vec<Frame>| -> Vec<f32> {
             frames.iter().map(|f| inspector.inspect(f).unwrap().score_zoom.unwrap().0).collect()
@@ -96,7 +96,7 @@ fn a_zoom_that_knows_the_places_of_a_part_tells_more() {
         let goods = scores(many(20, 1000, |i| frame(i, Want::Good)));
         auroc(&goods, &scores(many(25, 2000, defective))).unwrap()
     };
-    let all = zoom_separates(Ingredients::default());
-    let rest = zoom_separates(Ingredients::default().without("chart").unwrap());
+    let all = zoom_separates(Ablation::default());
+    let rest = zoom_separates(Ablation::default().without("chart").unwrap());
     assert!(all > 0.85 && rest < all - 0.1, "the zoom alone, with the chart {all}, without {rest}");
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use zoomgate::inspect::empty::Empty;
 use zoomgate::inspect::recipe::{METADATA_KEY, Recipe};
 use zoomgate::nn::onnx;
-use zoomgate::train::ablation::Ingredients;
+use zoomgate::train::ablation::Ablation;
 
 /// A configuration with `camera` in its `[camera]` section besides the size.
 fn config(folder: &Path, camera: &str, trigger: &str) -> String {
@@ -180,7 +180,7 @@ fn sigterm_ends_the_run_cleanly() {
 #[test]
 fn a_slow_recipe_is_refused_unless_the_configuration_allows_it() {
     let dir = tempfile::tempdir().unwrap();
-    let floats = Ingredients::default().without("int8").unwrap();
+    let floats = Ablation::default().without("int8").unwrap();
     fs::write(dir.path().join("recipe.onnx"), lesson::taught(floats)).unwrap();
     let count = write_parts(&dir.path().join("pictures"), 3).len();
     let config = config(dir.path(), "source = \"folder\"\nfolder = \"pictures\"\nrate_hz = 10.0", "every_frame");

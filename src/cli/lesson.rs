@@ -24,7 +24,7 @@ use crate::inspect::recipe::Promise;
 use crate::nn::backbone::{Backbone, InputRange};
 use crate::nn::onnx;
 use crate::storage;
-use crate::train::ablation::Ingredients;
+use crate::train::ablation::Ablation;
 use crate::train::budget::{Affordable, affordable};
 use crate::train::promise::ONE_IN;
 use crate::train::{DIVIDED_MIN, Options, Register, SuspectedLabel, TrainedModel, adapt, train};
@@ -112,7 +112,7 @@ pub struct HowArgs {
     #[arg(long, default_value_t = ONE_IN, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub promise: u32,
     /// Leave parts of the method out, to see what each is worth.
-    #[arg(long, value_delimiter = ',', value_name = "PART,PART", value_parser = clap::builder::PossibleValuesParser::new(Ingredients::NAMES))]
+    #[arg(long, value_delimiter = ',', value_name = "PART,PART", value_parser = clap::builder::PossibleValuesParser::new(Ablation::NAMES))]
     pub without: Vec<String>,
 }
 
@@ -152,7 +152,7 @@ impl HowArgs {
             one_in: self.promise,
             register: self.register.into(),
             augmentation: self.augmentation()?,
-            ingredients: self.without.iter().fold(Ingredients::default(), |all, name| {
+            ablation: self.without.iter().fold(Ablation::default(), |all, name| {
                 all.without(name).expect("only names that it knows are let through")
             }),
             ..Options::default()

@@ -2,7 +2,7 @@
 
 /// What a lesson is made of; everything by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ingredients {
+pub struct Ablation {
     /// The zoomed view counts.
     pub zoom: bool,
     /// Heads learn whole views by the deviation loss.
@@ -27,7 +27,7 @@ pub struct Ingredients {
     pub sight: bool,
 }
 
-impl Default for Ingredients {
+impl Default for Ablation {
     fn default() -> Self {
         Self {
             zoom: true,
@@ -45,12 +45,12 @@ impl Default for Ingredients {
     }
 }
 
-impl Ingredients {
-    /// Names that [`Ingredients::without`] knows.
+impl Ablation {
+    /// Names that [`Ablation::without`] knows.
     pub const NAMES: [&str; 11] =
         ["zoom", "deviation", "pseudo", "cutmix", "overall", "light", "aim", "chart", "int8", "bounds", "sight"];
 
-    /// The same without one of [`Ingredients::NAMES`]; `None` for another name.
+    /// The same without one of [`Ablation::NAMES`]; `None` for another name.
     #[must_use]
     pub fn without(mut self, name: &str) -> Option<Self> {
         let part = match name {
@@ -78,11 +78,11 @@ mod tests {
 
     #[test]
     fn every_name_leaves_out_a_part_of_its_own() {
-        let rests: Vec<_> = Ingredients::NAMES.iter().map(|n| Ingredients::default().without(n).unwrap()).collect();
+        let rests: Vec<_> = Ablation::NAMES.iter().map(|n| Ablation::default().without(n).unwrap()).collect();
         for (i, rest) in rests.iter().enumerate() {
-            assert_ne!(*rest, Ingredients::default());
+            assert_ne!(*rest, Ablation::default());
             assert!(rests[..i].iter().all(|r| r != rest), "{rest:?} twice");
         }
-        assert_eq!(Ingredients::default().without("salt"), None);
+        assert_eq!(Ablation::default().without("salt"), None);
     }
 }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::ablation::Ingredients;
+use super::ablation::Ablation;
 use super::options::Options;
 use super::picture::Picture;
 use super::progress::{Progress, Silent};
@@ -62,12 +62,8 @@ fn candidates(asked: &Options) -> Vec<Options> {
 
 /// How long an inspection takes with `options`: the median of a few.
 fn timed(good: &[Picture], bad: &[Picture], backbone: &Backbone, options: &Options) -> Result<Duration> {
-    let brief = Options {
-        steps: 1,
-        folds: 1,
-        ingredients: Ingredients { cutmix: false, ..options.ingredients },
-        ..options.clone()
-    };
+    let brief =
+        Options { steps: 1, folds: 1, ablation: Ablation { cutmix: false, ..options.ablation }, ..options.clone() };
     let taught = train(&good[..good.len().min(GOODS)], &bad[..bad.len().min(2)], backbone, &brief, &Silent)?;
     let mut inspector = Model::from_bytes(&taught.bytes, "the recipe being timed")?.inspector()?;
     let frame = good[0].load()?;

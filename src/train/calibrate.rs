@@ -55,7 +55,7 @@ pub(super) fn calibrate(trainer: &Trainer<'_>, fold: &ScreenedFold, fitted: &Fit
     let held = &fold.held;
     trainer.progress.stage("measuring held-out good parts", 2 * held.len() as u64);
     let mut goods = measure(&passes.full, held.len(), |i| trainer.full_view(&trainer.good, held[i]), trainer.progress)?;
-    let is_bounded = trainer.options.ingredients.bounds;
+    let is_bounded = trainer.options.ablation.bounds;
     let full_bounds = goods.bound(is_bounded, true);
     let [full_weights, zoom_weights] = fitted.weights;
     let full = goods.constants(full_weights);

@@ -51,7 +51,7 @@ pub(super) fn mine(
         let (frame, roi) = cutmix::paste(&good, &bad, boxes[b], &mut rng);
         Ok(Pasted { frame: good.repainted(frame), good, roi, rng })
     };
-    let mixed = if trainer.options.ingredients.cutmix { MIXED } else { 0 };
+    let mixed = if trainer.options.ablation.cutmix { MIXED } else { 0 };
     let full = trainer.codes("mixing defects into good parts", mixed, |i| {
         let frame = pasted(i)?.frame;
         Ok(trainer.render(&frame, &whole(&frame)))

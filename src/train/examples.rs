@@ -38,6 +38,6 @@ pub(super) fn fit_known(
     let (real, mixed) = (taught(&examples.real), taught(&examples.mixed));
     let overall = ImageClassifier::fit(&trainer.space, &examples.good, &real);
     let bad: Vec<Codes> = real.iter().chain(&real).chain(&mixed).map(|(_, codes)| codes.clone()).collect();
-    let options = FitOptions { steps, rate: 1e-3, ingredients: trainer.options.ingredients };
+    let options = FitOptions { steps, rate: 1e-3, ablation: trainer.options.ablation };
     (Head::fit(&trainer.space, &examples.good, &bad, options, rng, || trainer.progress.tick()), overall)
 }

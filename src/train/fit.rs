@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::ablation::Ingredients;
+use super::ablation::Ablation;
 use super::cutmix_mining::{Mined, mine};
 use super::effect_size::{EffectSizes, Question};
 use super::examples::{Examples, fit_known};
@@ -52,7 +52,7 @@ pub(super) struct FittedModel {
 /// heads of crops.
 pub(super) fn fit(trainer: &Trainer<'_>, fold: &ScreenedFold, rng: &mut ChaCha8Rng) -> Result<FittedModel> {
     let space = &trainer.space;
-    let aim = trainer.options.ingredients.aim;
+    let aim = trainer.options.ablation.aim;
     let policy = CropPolicy { count: trainer.options.crops, aim, chart: trainer.chart, ..CropPolicy::default() };
     let alignment = Alignment::fixed(space.grid);
     let normality = normality::fit_full(trainer, fold, rng)?;
@@ -210,7 +210,7 @@ fn calibration(
 
 /// The weights of what counts in this lesson.
 fn counting(trainer: &Trainer<'_>, mut weights: [[f32; PER_VIEW]; 2]) -> [[f32; PER_VIEW]; 2] {
-    let Ingredients { zoom, overall, .. } = trainer.options.ingredients;
+    let Ablation { zoom, overall, .. } = trainer.options.ablation;
     if !zoom {
         weights[1] = [0.0; PER_VIEW];
     }

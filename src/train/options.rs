@@ -1,6 +1,6 @@
 //! What a lesson is told: how large, how long, with what held out.
 
-use super::ablation::Ingredients;
+use super::ablation::Ablation;
 use super::bank::PROTOTYPES;
 use super::picture::Picture;
 use super::promise;
@@ -47,7 +47,7 @@ pub struct Options {
     /// Seed of every random choice.
     pub seed: u64,
     /// Parts of the method, of which some may be left out to measure them.
-    pub ingredients: Ingredients,
+    pub ablation: Ablation,
     /// Pictures of the empty belt, so that where no part lies is known; none where that is not taught.
     pub empty: Vec<Picture>,
 }
@@ -65,7 +65,7 @@ impl Default for Options {
             register: Register::Auto,
             augmentation: Augmentation::default(),
             seed: 0,
-            ingredients: Ingredients::default(),
+            ablation: Ablation::default(),
             empty: Vec::new(),
         }
     }
@@ -74,6 +74,6 @@ impl Default for Options {
 impl Options {
     /// What every frame's light is brought to.
     pub fn light(&self) -> Option<IntensityStats> {
-        self.ingredients.light.then(IntensityStats::default)
+        self.ablation.light.then(IntensityStats::default)
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn unseen(trainer: &Trainer<'_>, fold: &ScreenedFold, fitted: &Fitted
         let bads: Vec<(usize, &Codes)> = fold.bad.iter().enumerate().filter(|(b, _)| b % 2 != half).collect();
         let mut of_goods = evidences(trainer, fitted, half, &trainer.good, &goods)?;
         let mut of_bads = evidences(trainer, fitted, half, &trainer.bad, &bads)?;
-        if trainer.options.ingredients.bounds {
+        if trainer.options.ablation.bounds {
             bound(&mut of_goods, &mut of_bads);
         }
         let found = fused(&of_goods, &of_bads, &fitted.weights);

@@ -76,7 +76,7 @@ pub fn train(
     }
     let (size, digest) = (inventory.input(options.size), inventory.digest(&good, &bad));
     let prints = inventory.fingerprints();
-    let sight = options.ingredients.sight.then(|| sight::measure(&good, &bad, options, progress)).transpose()?;
+    let sight = options.ablation.sight.then(|| sight::measure(&good, &bad, options, progress)).transpose()?;
     let (sight, mut warnings) = sight.map_or((None, Vec::new()), |(sight, words)| (Some(sight), words));
     let aligner = registration(&good, options.register, progress)?;
     let (good, bad) = (good.aligned(aligner.clone(), size), bad.aligned(aligner.clone(), size));
@@ -84,11 +84,11 @@ pub fn train(
     let fold = folds.next().expect("at least one");
     let views = calibration_views(&good, &fold.fit, &bad, size, options.light(), &mut rng)?;
     progress.stage("quantising the backbone", 1);
-    let floats = (!options.ingredients.int8).then(|| backbone.clone().in_floats());
+    let floats = (!options.ablation.int8).then(|| backbone.clone().in_floats());
     let space = FeatureGraph::fit(floats.as_ref().unwrap_or(backbone), size[0], size[1], &views)?;
     let extractor = space.extractor()?;
     let chart =
-        if options.ingredients.chart { CropLattice::new(space.grid, CropPolicy::default().side_min) } else { None };
+        if options.ablation.chart { CropLattice::new(space.grid, CropPolicy::default().side_min) } else { None };
     let trainer = Trainer { good, bad, space, extractor, chart, options, progress };
     let fold = screen(&trainer, fold)?;
     warnings.extend(fold.warnings.iter().cloned());

@@ -12,7 +12,7 @@ use zoomgate::frame::{Frame, picture};
 use zoomgate::nn::backbone::Backbone;
 use zoomgate::sim::DefectKind;
 use zoomgate::sim::render::{Scene, Want};
-use zoomgate::train::ablation::Ingredients;
+use zoomgate::train::ablation::Ablation;
 use zoomgate::train::{Options, Picture, Silent, train};
 
 pub const SIZE: (u32, u32) = (160, 128);
@@ -30,16 +30,16 @@ pub fn part(scene: &Scene, index: u64, want: Want) -> Frame {
 /// The bytes of the recipe, taught once in a test binary.
 pub fn recipe() -> &'static [u8] {
     static RECIPE: OnceLock<Vec<u8>> = OnceLock::new();
-    RECIPE.get_or_init(|| taught(Ingredients::default()))
+    RECIPE.get_or_init(|| taught(Ablation::default()))
 }
 
 /// The bytes of a recipe of these ingredients.
-pub fn taught(ingredients: Ingredients) -> Vec<u8> {
+pub fn taught(ablation: Ablation) -> Vec<u8> {
     let scene = scene();
     let picture = |index: u64, want| Picture::memory(part(&scene, 1000 + index, want), index.to_string());
     let good: Vec<_> = (0..20).map(|i| picture(i, Want::Good)).collect();
     let bad: Vec<_> = (20..23).map(|i| picture(i, Want::Defective(DefectKind::MissingHole))).collect();
-    let options = Options { size: 96, prototypes: 32, steps: 20, ingredients, ..Options::default() };
+    let options = Options { size: 96, prototypes: 32, steps: 20, ablation, ..Options::default() };
     train(&good, &bad, &Backbone::bundled().unwrap(), &options, &Silent).unwrap().bytes
 }
 

@@ -36,7 +36,7 @@ impl Adaptation<'_> {
         let options = FitOptions {
             steps: (steps.round() as usize).max(1),
             rate: if old.is_some() { RATE_AGAIN } else { 1e-3 },
-            ingredients: self.trainer.options.ingredients,
+            ablation: self.trainer.options.ablation,
         };
         self.trainer.progress.stage(name, options.steps as u64);
         let tick = || self.trainer.progress.tick();

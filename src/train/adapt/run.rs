@@ -146,7 +146,7 @@ impl Adaptation<'_> {
         let crops: Vec<(usize, &Codes)> =
             held.iter().enumerate().flat_map(|(i, h)| h.zooms.iter().map(move |(codes, _)| (i, codes))).collect();
         let mut zooms = measure(&tail.zoom, crops.len(), |c| view(crops[c].1), *progress)?;
-        let is_bounded = self.trainer.options.ingredients.bounds;
+        let is_bounded = self.trainer.options.ablation.bounds;
         let bounds = [goods.bound(is_bounded, true), zooms.bound(is_bounded, false)];
         let parts: Vec<usize> = crops.iter().map(|(i, _)| *i).collect();
         let effects = self.effects(&fresh, &tail, [&goods, &zooms])?;

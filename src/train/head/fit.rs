@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use super::cells::{Spoilt, mean, place, reference};
 use super::net::{Example, Fit, Net, Target};
 use super::parameters::Head;
-use crate::train::ablation::Ingredients;
+use crate::train::ablation::Ablation;
 use crate::train::features::{Codes, FeatureGraph};
 
 /// Good, known bad and spoilt views a step; fewer where views have more cells than [`MANY_CELLS`], since a step learns
@@ -27,7 +27,7 @@ pub struct FitOptions {
     /// AdamW's learning rate.
     pub rate: f64,
     /// What it learns from.
-    pub ingredients: Ingredients,
+    pub ablation: Ablation,
 }
 
 impl Head {
@@ -52,7 +52,7 @@ impl Head {
         for step in 0..options.steps {
             // The last third anneals, so that the result does not hang on the last few draws.
             let left = (options.steps - step) as f64 / options.steps as f64;
-            fit.step(&draw(space, good, bad, options.ingredients, rng), options.rate * (3.0 * left).min(1.0));
+            fit.step(&draw(space, good, bad, options.ablation, rng), options.rate * (3.0 * left).min(1.0));
             tick();
         }
         fit.net.head(&mean, space.grid)
@@ -71,11 +71,11 @@ pub(super) fn draw<'a>(
     space: &FeatureGraph,
     good: &'a [Codes],
     bad: &'a [Codes],
-    ingredients: Ingredients,
+    ablation: Ablation,
     rng: &mut ChaCha8Rng,
 ) -> Vec<Example<'a>> {
     let [goods, bads, pseudos] = views_a_step(space.cells());
-    let pseudos = if ingredients.pseudo { pseudos } else { 0 };
+    let pseudos = if ablation.pseudo { pseudos } else { 0 };
     let mut parts: Vec<(&Codes, bool)> = (0..goods).map(|_| (&good[rng.random_range(0..good.len())], false)).collect();
     if !bad.is_empty() {
         parts.extend((0..bads).map(|_| (&bad[rng.random_range(0..bad.len())], true)));
@@ -83,7 +83,7 @@ pub(super) fn draw<'a>(
     let spoilt: Vec<&Codes> = (0..pseudos).map(|_| &good[rng.random_range(0..good.len())]).collect();
     let spoilt: Vec<_> = spoilt.into_iter().map(|view| (view, Spoilt::draw(space.grid, space.channels, rng))).collect();
     let reference = reference(rng);
-    if !ingredients.deviation {
+    if !ablation.deviation {
         parts.clear();
     }
     let weight = 1.0 / parts.len() as f32;
@@ -128,9 +128,9 @@ mod tests {
         let wild: Odd = |_, rng| if rng.random() { 40 } else { -40 };
         let mut views = |odd: Odd, n| (0..n).map(|_| view(odd, &mut rng)).collect::<Vec<_>>();
         let (good, bad, tests, unknown) = (views(none, 30), views(one, 6), views(none, 40), views(wild, 40));
-        let all = Ingredients::default();
-        let [with, without] = [all, all.without("pseudo").unwrap()].map(|ingredients| {
-            let options = FitOptions { steps: 500, rate: 3e-3, ingredients };
+        let all = Ablation::default();
+        let [with, without] = [all, all.without("pseudo").unwrap()].map(|ablation| {
+            let options = FitOptions { steps: 500, rate: 3e-3, ablation };
             let head = Head::fit(&space, &good, &bad, options, &mut ChaCha8Rng::seed_from_u64(1), || ());
             let scores = |v: &[Codes]| v.iter().map(|c| top_mean(&head.map(&space, c), 1)).collect::<Vec<_>>();
             auroc(&scores(&tests), &scores(&unknown)).unwrap()

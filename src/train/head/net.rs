@@ -294,7 +294,7 @@ mod tests {
     use super::super::ops::tests::check_at;
     use super::*;
     use crate::nn::onnx::{Graph, QuantParams};
-    use crate::train::ablation::Ingredients;
+    use crate::train::ablation::Ablation;
     use crate::train::features::Codes;
 
     fn space(channels: usize) -> FeatureGraph {
@@ -349,7 +349,7 @@ mod tests {
         let space = space(16);
         let mut rng = ChaCha8Rng::seed_from_u64(6);
         let [good, bad] = [8, 3].map(|n| (0..n).map(|_| view(&space, &mut rng)).collect::<Vec<Codes>>());
-        let options = FitOptions { steps: 12, rate: 1e-3, ingredients: Ingredients::default() };
+        let options = FitOptions { steps: 12, rate: 1e-3, ablation: Ablation::default() };
         let heads = [1, 2, 3].map(|threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
             let mut rng = ChaCha8Rng::seed_from_u64(1);

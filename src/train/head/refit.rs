@@ -50,7 +50,7 @@ impl Head {
         let was: Vec<Vec<f32>> = remember.par_iter().map(|codes| net.map(space, codes, &mean)).collect();
         let mut fit = Fit::new(net, space, &mean);
         for step in 0..options.steps {
-            let mut examples = draw(space, good, bad, options.ingredients, rng);
+            let mut examples = draw(space, good, bad, options.ablation, rng);
             if !was.is_empty() {
                 let drawn: [usize; REMEMBERED] = std::array::from_fn(|_| rng.random_range(0..was.len()));
                 let weight = WEIGHT / REMEMBERED as f32;
@@ -85,7 +85,7 @@ mod tests {
 
     use super::*;
     use crate::nn::onnx::{Graph, QuantParams};
-    use crate::train::ablation::Ingredients;
+    use crate::train::ablation::Ablation;
 
     fn views(rng: &mut ChaCha8Rng, bright: bool) -> Vec<Codes> {
         let mut view = || -> Codes {
@@ -105,7 +105,7 @@ mod tests {
         };
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         let (good, bad) = (views(&mut rng, false), views(&mut rng, true));
-        let few = |steps| FitOptions { steps, rate: 1e-3, ingredients: Ingredients::default() };
+        let few = |steps| FitOptions { steps, rate: 1e-3, ablation: Ablation::default() };
         let head = Head::fit(&space, &good, &bad, few(5), &mut rng, || ());
         let back = Head::from_numbers(&head.numbers(), 4, [4, 4]).expect("as many numbers");
         assert_eq!(back.map(&space, &bad[0]), head.map(&space, &bad[0]));
