@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::cutmix;
 use super::examples::{Examples, fit_known};
-use super::features::Codes;
+use super::features::QuantizedFeatures;
 use super::fold::ScreenedFold;
 use super::trainer::{Trainer, whole};
 use super::view::{Alignment, Known, Normality, suspicion};
@@ -82,7 +82,7 @@ struct Pasted {
 pub(super) struct Mined {
     /// Where each known bad's defect is.
     pub(super) boxes: Vec<Roi>,
-    pub(super) full: Vec<(usize, Codes)>,
-    pub(super) zoom_bad: Vec<(usize, Codes)>,
-    pub(super) zoom_good: Vec<Codes>,
+    pub(super) full: Vec<(usize, QuantizedFeatures)>,
+    pub(super) zoom_bad: Vec<(usize, QuantizedFeatures)>,
+    pub(super) zoom_good: Vec<QuantizedFeatures>,
 }

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::examples::{Examples, fit_known};
-use super::features::Codes;
+use super::features::QuantizedFeatures;
 use super::head::top_cells;
 use super::trainer::{PROBES, Trainer};
 use super::view::{Alignment, Known, Normality, distance_cells, top_mean};
@@ -17,9 +17,9 @@ pub(super) struct Question<'a> {
     /// What heads of half the known bads are fitted on.
     pub(super) examples: &'a Examples,
     /// Held-out good parts.
-    pub(super) goods: &'a [Codes],
+    pub(super) goods: &'a [QuantizedFeatures],
     /// Known bads with their numbers.
-    pub(super) bads: &'a [(usize, Codes)],
+    pub(super) bads: &'a [(usize, QuantizedFeatures)],
 }
 
 /// How far each of a view's evidences sets known bads apart from held-out good parts.
@@ -35,13 +35,13 @@ impl EffectSizes {
     /// What is taught from known bads is fitted on one half of them and asked about the other half.
     pub(super) fn measure(trainer: &Trainer<'_>, question: &Question<'_>, rng: &mut ChaCha8Rng) -> Self {
         let (space, examples) = (&trainer.space, question.examples);
-        let deviations = |value: &(dyn Fn(&Codes) -> f32 + Sync), tests: &[&Codes]| {
+        let deviations = |value: &(dyn Fn(&QuantizedFeatures) -> f32 + Sync), tests: &[&QuantizedFeatures]| {
             let goods: Vec<f32> = question.goods.par_iter().map(value).collect();
             let bads: Vec<f32> = tests.par_iter().map(|codes| value(codes)).collect();
             weights::deviations(&goods, &bads)
         };
         let count = distance_cells(space.cells());
-        let all: Vec<&Codes> = question.bads.iter().map(|(_, codes)| codes).collect();
+        let all: Vec<&QuantizedFeatures> = question.bads.iter().map(|(_, codes)| codes).collect();
         let normal = deviations(&|codes| top_mean(&question.normality.map(space, codes), count), &all);
         if trainer.bad.len() < DIVIDED_MIN {
             return Self { effects: [weights::effect(normal), None, None], halves: Vec::new() };
@@ -58,7 +58,7 @@ impl EffectSizes {
             );
             let known =
                 Known::measure(space, taught, question.alignment, &examples.good[..examples.good.len().min(PROBES)]);
-            let unseen: Vec<&Codes> =
+            let unseen: Vec<&QuantizedFeatures> =
                 question.bads.iter().filter(|(b, _)| b % 2 != half).map(|(_, codes)| codes).collect();
             let count = top_cells(space.cells());
             local.extend(deviations(&|codes| top_mean(&known.map(space, codes), count), &unseen));

@@ -2,22 +2,22 @@
 
 use rand_chacha::ChaCha8Rng;
 
-use super::features::Codes;
+use super::features::QuantizedFeatures;
 use super::head::{FitOptions, Head};
 use super::image_classifier::ImageClassifier;
 use super::trainer::Trainer;
 
 /// What a head is fitted on; bads with the number of the known bad that they show.
 pub(super) struct Examples {
-    pub(super) good: Vec<Codes>,
+    pub(super) good: Vec<QuantizedFeatures>,
     /// Views of known bads themselves.
-    pub(super) real: Vec<(usize, Codes)>,
+    pub(super) real: Vec<(usize, QuantizedFeatures)>,
     /// Their defects in good pictures.
-    pub(super) mixed: Vec<(usize, Codes)>,
+    pub(super) mixed: Vec<(usize, QuantizedFeatures)>,
 }
 
 impl Examples {
-    pub(super) fn of(good: Vec<Codes>) -> Self {
+    pub(super) fn of(good: Vec<QuantizedFeatures>) -> Self {
         Self { good, real: Vec::new(), mixed: Vec::new() }
     }
 }
@@ -32,12 +32,12 @@ pub(super) fn fit_known(
     rng: &mut ChaCha8Rng,
 ) -> (Head, ImageClassifier) {
     trainer.progress.stage(name, steps as u64);
-    let taught = |views: &[(usize, Codes)]| -> Vec<(usize, Codes)> {
+    let taught = |views: &[(usize, QuantizedFeatures)]| -> Vec<(usize, QuantizedFeatures)> {
         views.iter().filter(|(b, _)| is_taught(*b)).cloned().collect()
     };
     let (real, mixed) = (taught(&examples.real), taught(&examples.mixed));
     let overall = ImageClassifier::fit(&trainer.space, &examples.good, &real);
-    let bad: Vec<Codes> = real.iter().chain(&real).chain(&mixed).map(|(_, codes)| codes.clone()).collect();
+    let bad: Vec<QuantizedFeatures> = real.iter().chain(&real).chain(&mixed).map(|(_, codes)| codes.clone()).collect();
     let options = FitOptions { steps, rate: 1e-3, ablation: trainer.options.ablation };
     (Head::fit(&trainer.space, &examples.good, &bad, options, rng, || trainer.progress.tick()), overall)
 }

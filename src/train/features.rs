@@ -42,13 +42,13 @@ pub struct FeatureGraph {
 
 /// Features of one view: `[cells, channels]` u8 codes, cell-major, on [`FeatureGraph::quant`]'s grid.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Codes {
+pub struct QuantizedFeatures {
     values: Arc<[u8]>,
     /// Row and column at which a zoomed view begins on the [lattice](crate::inspect::crop::CropLattice); zeros for others.
     pub at: [usize; 2],
 }
 
-impl Codes {
+impl QuantizedFeatures {
     /// Of a view that begins at a row and a column.
     pub fn new(values: impl Into<Arc<[u8]>>, at: [usize; 2]) -> Self {
         Self { values: values.into(), at }
@@ -56,13 +56,13 @@ impl Codes {
 }
 
 /// Of a whole view.
-impl FromIterator<u8> for Codes {
+impl FromIterator<u8> for QuantizedFeatures {
     fn from_iter<I: IntoIterator<Item = u8>>(values: I) -> Self {
         Self::new(values.into_iter().collect::<Vec<u8>>(), [0, 0])
     }
 }
 
-impl std::ops::Deref for Codes {
+impl std::ops::Deref for QuantizedFeatures {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -74,7 +74,7 @@ impl std::ops::Deref for Codes {
 pub struct Seen {
     /// `[3, H, W]` u8.
     pub pixels: Vec<u8>,
-    /// As [`Codes::at`].
+    /// As [`QuantizedFeatures::at`].
     pub at: [usize; 2],
 }
 
@@ -176,7 +176,7 @@ impl FeatureGraph {
     /// A sample of at most [`SAMPLE`] of the views' cells, `[n, channels]` f32, in the views' order.
     ///
     /// Deterministic for a generator state, which it leaves alone where all cells are few enough.
-    pub fn sample(&self, views: &[Codes], rng: &mut ChaCha8Rng) -> Vec<f32> {
+    pub fn sample(&self, views: &[QuantizedFeatures], rng: &mut ChaCha8Rng) -> Vec<f32> {
         let all = views.len() * self.cells();
         let mut chosen: Vec<usize> = (0..all).collect();
         if all > SAMPLE {
@@ -214,14 +214,14 @@ impl Extractor {
     ///
     /// # Errors
     /// The first error that rendering or running gave.
-    pub fn codes(&self, count: usize, view: impl Fn(usize) -> Result<Seen> + Sync) -> Result<Vec<Codes>> {
+    pub fn codes(&self, count: usize, view: impl Fn(usize) -> Result<Seen> + Sync) -> Result<Vec<QuantizedFeatures>> {
         (0..count).into_par_iter().map_init(|| self.plan.spawn(), |state, i| self.one(state, &view(i)?)).collect()
     }
 
-    fn one(&self, state: &mut Result<Running>, Seen { pixels, at }: &Seen) -> Result<Codes> {
+    fn one(&self, state: &mut Result<Running>, Seen { pixels, at }: &Seen) -> Result<QuantizedFeatures> {
         let state = state.as_mut().map_err(|e| Error::new(ErrorKind::Internal, e.message().to_owned()))?;
         let out = state.run(pixels)?;
-        Ok(Codes::new(cell_major(out[0].u8(), self.channels), *at))
+        Ok(QuantizedFeatures::new(cell_major(out[0].u8(), self.channels), *at))
     }
 }
 
@@ -237,7 +237,7 @@ pub(super) fn cell_major(planar: &[u8], channels: usize) -> Vec<u8> {
 }
 
 /// A view's codes as the graph's `x.q` has them, channel-major, in the place of its pixels.
-pub(super) fn planar(codes: &Codes, channels: usize) -> Seen {
+pub(super) fn planar(codes: &QuantizedFeatures, channels: usize) -> Seen {
     Seen { pixels: cell_major(codes, codes.len() / channels), at: codes.at }
 }
 

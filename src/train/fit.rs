@@ -7,7 +7,7 @@ use super::ablation::Ablation;
 use super::cutmix_mining::{Mined, mine};
 use super::effect_size::{EffectSizes, Question};
 use super::examples::{Examples, fit_known};
-use super::features::Codes;
+use super::features::QuantizedFeatures;
 use super::fold::ScreenedFold;
 use super::normality;
 use super::trainer::{CALIBRATION, PROBES, Trainer, loose_crop, whole};
@@ -70,7 +70,9 @@ pub(super) fn fit(trainer: &Trainer<'_>, fold: &ScreenedFold, rng: &mut ChaCha8R
     let [[_, head_weight, _], _] = weights::weights([full_sizes.effects, [None; PER_VIEW]], trainer.bad.len());
 
     let full = FittedView { normality, known };
-    let look = |codes: &Codes| suspicion(space, &full.normality, full.known.as_ref().map(|k| (k, head_weight)), codes);
+    let look = |codes: &QuantizedFeatures| {
+        suspicion(space, &full.normality, full.known.as_ref().map(|k| (k, head_weight)), codes)
+    };
     let centres: Vec<View> = (0..fold.fit.len())
         .into_par_iter()
         .map(|i| {
@@ -142,11 +144,11 @@ fn full_examples(trainer: &Trainer<'_>, fold: &ScreenedFold, mined: &Mined) -> R
 /// Crops of the parts that are fitted on.
 struct Crops {
     /// One of each good part, where it is most suspicious, then the mined ones.
-    good: Vec<Codes>,
+    good: Vec<QuantizedFeatures>,
     /// Of the first good parts, recorded again; none without known bads.
-    recorded: Vec<Codes>,
+    recorded: Vec<QuantizedFeatures>,
     /// [`ZOOMS`] of each known bad, with its number.
-    bad: Vec<(usize, Codes)>,
+    bad: Vec<(usize, QuantizedFeatures)>,
 }
 
 impl Crops {

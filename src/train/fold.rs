@@ -3,7 +3,7 @@
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::features::Codes;
+use super::features::QuantizedFeatures;
 use super::label_noise::SuspectedLabel;
 use super::picture::ImageCache;
 
@@ -25,11 +25,11 @@ pub(super) struct ScreenedFold {
     /// Good pictures that are held out.
     pub(super) held: Vec<usize>,
     /// Features of the good pictures to fit on, full images.
-    pub(super) good: Vec<Codes>,
+    pub(super) good: Vec<QuantizedFeatures>,
     /// Of the bad ones.
-    pub(super) bad: Vec<Codes>,
+    pub(super) bad: Vec<QuantizedFeatures>,
     /// Of the first few held-out ones.
-    pub(super) probes: Vec<Codes>,
+    pub(super) probes: Vec<QuantizedFeatures>,
     /// Pictures that a person should look at again.
     pub(super) suspects: Vec<SuspectedLabel>,
     /// What the technician should know.

@@ -10,7 +10,7 @@
 //! normality, float features: magnetic tiles .868 with neither, .895 with the first, .917 with both; castings .958,
 //! .987, .996 (`docs/EXPERIMENTS.md`).
 
-use super::features::{Codes, FeatureGraph};
+use super::features::{FeatureGraph, QuantizedFeatures};
 use super::linear::{cholesky, solve};
 
 /// How much the examples weigh against the penalty `|w|²/2` (scikit-learn's `C`).
@@ -54,7 +54,7 @@ impl ImageClassifier {
     ///
     /// # Panics
     /// If either is empty.
-    pub(super) fn fit(space: &FeatureGraph, good: &[Codes], bad: &[(usize, Codes)]) -> Self {
+    pub(super) fn fit(space: &FeatureGraph, good: &[QuantizedFeatures], bad: &[(usize, QuantizedFeatures)]) -> Self {
         let goods: Vec<_> = good.iter().map(|v| pooled(space, v)).collect();
         Self::fit_pooled(&goods, &[bad.iter().map(|(b, v)| (*b, pooled(space, v))).collect()])
     }
@@ -248,7 +248,7 @@ mod tests {
             input: [32, 32],
         };
         let mut rng = ChaCha8Rng::seed_from_u64(6);
-        let mut views = |shade: u8, n: usize| -> Vec<Codes> {
+        let mut views = |shade: u8, n: usize| -> Vec<QuantizedFeatures> {
             let mut view = || (0..48).map(|i| rng.random_range(5..20u8) + if i % 3 == 1 { shade } else { 0 }).collect();
             (0..n).map(|_| view()).collect()
         };

@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::bounds::{Bounds, normality_mean};
-use super::features::Codes;
+use super::features::QuantizedFeatures;
 use super::fit::FittedModel;
 use super::fold::ScreenedFold;
 use super::head::top_cells;
@@ -95,11 +95,11 @@ fn rejected(
     let space = &trainer.space;
     let (far, top) = (distance_cells(space.cells()), top_cells(space.cells()));
     let view = &fitted.full;
-    let maps = |codes: &Codes| {
+    let maps = |codes: &QuantizedFeatures| {
         let known = view.known.as_ref().map(|k| k.map(space, codes));
         (view.normality.map(space, codes), known)
     };
-    let evidence = |codes: &Codes| {
+    let evidence = |codes: &QuantizedFeatures| {
         let (normality, known) = maps(codes);
         let raw = Evidence {
             normality: top_mean(&normality, far),

@@ -6,7 +6,7 @@ use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::features::Codes;
+use super::features::QuantizedFeatures;
 use super::fold::ScreenedFold;
 use super::location_stats::Layout;
 use super::template::Batches;
@@ -44,7 +44,7 @@ pub(super) fn fit_full(trainer: &Trainer<'_>, fold: &ScreenedFold, rng: &mut Cha
 pub(super) fn fit_crops(
     trainer: &Trainer<'_>,
     fold: &ScreenedFold,
-    goods: &[Codes],
+    goods: &[QuantizedFeatures],
     rng: &mut ChaCha8Rng,
 ) -> Result<Normality> {
     let Some(chart) = &trainer.chart else {
@@ -73,7 +73,7 @@ fn sweep(
     chart: &CropLattice,
     n: usize,
     views: std::ops::Range<usize>,
-) -> Result<Vec<Codes>> {
+) -> Result<Vec<QuantizedFeatures>> {
     let parts = &fold.fit[n * SWEPT..fold.fit.len().min((n + 1) * SWEPT)];
     let part = |(at, &i): (usize, &usize)| {
         let part = trainer.good.part(i)?;

@@ -10,7 +10,7 @@
 use rayon::prelude::*;
 
 use super::bounds::floor;
-use super::features::Codes;
+use super::features::QuantizedFeatures;
 use super::fit::FittedModel;
 use super::fold::ScreenedFold;
 use super::head::top_cells;
@@ -31,10 +31,11 @@ pub(super) fn unseen(trainer: &Trainer<'_>, fold: &ScreenedFold, fitted: &Fitted
     if fitted.halves.iter().any(Vec::is_empty) {
         return Ok(Vec::new());
     }
-    let goods: Vec<(usize, &Codes)> = fold.held.iter().copied().zip(&fold.probes).collect();
+    let goods: Vec<(usize, &QuantizedFeatures)> = fold.held.iter().copied().zip(&fold.probes).collect();
     let mut scores = vec![0.0; trainer.bad.len()];
     for half in 0..2 {
-        let bads: Vec<(usize, &Codes)> = fold.bad.iter().enumerate().filter(|(b, _)| b % 2 != half).collect();
+        let bads: Vec<(usize, &QuantizedFeatures)> =
+            fold.bad.iter().enumerate().filter(|(b, _)| b % 2 != half).collect();
         let mut of_goods = evidences(trainer, fitted, half, &trainer.good, &goods)?;
         let mut of_bads = evidences(trainer, fitted, half, &trainer.bad, &bads)?;
         if trainer.options.ablation.bounds {
@@ -52,7 +53,7 @@ fn evidences(
     fitted: &FittedModel,
     half: usize,
     images: &ImageCache<'_>,
-    pictures: &[(usize, &Codes)],
+    pictures: &[(usize, &QuantizedFeatures)],
 ) -> Result<Vec<Evidences>> {
     let space = &trainer.space;
     let (far, known) = (distance_cells(space.cells()), top_cells(space.cells()));

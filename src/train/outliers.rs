@@ -6,7 +6,7 @@
 
 use rayon::prelude::*;
 
-use super::features::Codes;
+use super::features::QuantizedFeatures;
 use super::fold::{Fold, ScreenedFold};
 use super::label_noise::{self, Look, Outliers};
 use super::template::{Batches, Template};
@@ -29,7 +29,7 @@ pub(super) fn screen(trainer: &Trainer<'_>, fold: Fold) -> Result<ScreenedFold> 
     let halves = halves(fold.fit.len(), |i| trainer.good.group(fold.fit[i]));
     let templates: Vec<Template> = (0..2)
         .map(|h| {
-            let of_half: Vec<Codes> =
+            let of_half: Vec<QuantizedFeatures> =
                 features.iter().zip(&halves).filter(|(_, half)| **half == h).map(|(c, _)| c.clone()).collect();
             let batch = |_: usize| Ok(of_half.clone());
             let all = Batches::whole(trainer.space.grid, &batch);
@@ -47,7 +47,8 @@ pub(super) fn screen(trainer: &Trainer<'_>, fold: Fold) -> Result<ScreenedFold> 
     for chunk in fold.held.chunks(PROBES) {
         let view = |i: usize| trainer.full_view(&trainer.good, chunk[i]).inspect(|_| trainer.progress.tick());
         let codes = trainer.extractor.codes(chunk.len(), view)?;
-        let look = |(&i, codes): (&usize, &Codes)| look_at(trainer, trainer.good.name(i), &templates, codes);
+        let look =
+            |(&i, codes): (&usize, &QuantizedFeatures)| look_at(trainer, trainer.good.name(i), &templates, codes);
         goods.par_extend(chunk.par_iter().zip(&codes).map(look));
         // Not all are kept: there may be thousands.
         probes.extend(codes.into_iter().take(2 * PROBES - probes.len()));
@@ -64,7 +65,7 @@ pub(super) fn screen(trainer: &Trainer<'_>, fold: Fold) -> Result<ScreenedFold> 
     Ok(ScreenedFold { fit, held, good, bad, probes, suspects, warnings })
 }
 
-fn look_at(trainer: &Trainer<'_>, name: &str, templates: &[Template], codes: &Codes) -> Look {
+fn look_at(trainer: &Trainer<'_>, name: &str, templates: &[Template], codes: &QuantizedFeatures) -> Look {
     let n = templates.len() as f32;
     let (mut peak, mut bulk) = (0.0, 0.0);
     for template in templates {

@@ -10,7 +10,7 @@
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::features::{Codes, FeatureGraph};
+use super::features::{FeatureGraph, QuantizedFeatures};
 use super::linear::{cholesky, inverse_lower, product};
 use super::location_stats::Layout;
 use crate::error::Result;
@@ -50,12 +50,12 @@ pub struct Batches<'a> {
     /// How many there are.
     pub count: usize,
     /// The `n`-th.
-    pub batch: &'a dyn Fn(usize) -> Result<Vec<Codes>>,
+    pub batch: &'a dyn Fn(usize) -> Result<Vec<QuantizedFeatures>>,
 }
 
 impl<'a> Batches<'a> {
     /// Whole views, all in one batch.
-    pub fn whole(grid: [usize; 2], batch: &'a dyn Fn(usize) -> Result<Vec<Codes>>) -> Self {
+    pub fn whole(grid: [usize; 2], batch: &'a dyn Fn(usize) -> Result<Vec<QuantizedFeatures>>) -> Self {
         Self { layout: Layout::fixed(grid), count: 1, batch }
     }
 }
@@ -71,7 +71,7 @@ impl Template {
     /// Those of the batches.
     pub fn fit(
         space: &FeatureGraph,
-        views: &[Codes],
+        views: &[QuantizedFeatures],
         batches: Option<&Batches<'_>>,
         rng: &mut ChaCha8Rng,
     ) -> Result<Self> {

@@ -3,7 +3,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::features::{Codes, Extractor, FeatureGraph, Seen};
+use super::features::{Extractor, FeatureGraph, QuantizedFeatures, Seen};
 use super::options::Options;
 use super::picture::ImageCache;
 use super::progress::Progress;
@@ -110,7 +110,7 @@ impl Trainer<'_> {
         name: &str,
         count: usize,
         view: impl Fn(usize) -> Result<Seen> + Sync,
-    ) -> Result<Vec<Codes>> {
+    ) -> Result<Vec<QuantizedFeatures>> {
         self.progress.stage(name, count as u64);
         self.extractor.codes(count, |i| view(i).inspect(|_| self.progress.tick()))
     }

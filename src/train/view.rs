@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::bank::Bank;
-use super::features::{Codes, FeatureGraph};
+use super::features::{FeatureGraph, QuantizedFeatures};
 use super::head::Head;
 use super::image_classifier::ImageClassifier;
 use super::location_stats::{Layout, LocationStats};
@@ -64,16 +64,16 @@ impl Normality {
     /// Those of the batches.
     pub fn fit(
         space: &FeatureGraph,
-        goods: &[Codes],
+        goods: &[QuantizedFeatures],
         batches: Option<&Batches<'_>>,
-        measured: &[Codes],
+        measured: &[QuantizedFeatures],
         prototypes: usize,
         rng: &mut ChaCha8Rng,
     ) -> Result<Self> {
         let template = Template::fit(space, goods, batches, rng)?;
         let bank = Bank::fit(&template.whiten(&space.sample(goods, rng)), space.channels, prototypes, rng);
         let alignment = batches.map_or(Alignment::Free, |batches| Alignment::Registered(batches.layout));
-        let both = |codes: &Codes| {
+        let both = |codes: &QuantizedFeatures| {
             let z = template.whitened(space, codes);
             ((bank.distances(&z), codes.at), (template.distances(&z, codes.at), codes.at))
         };
@@ -83,7 +83,7 @@ impl Normality {
     }
 
     /// The normality map of one view, `[cells]`, in standard deviations of what is usual at each place.
-    pub fn map(&self, space: &FeatureGraph, codes: &Codes) -> Vec<f32> {
+    pub fn map(&self, space: &FeatureGraph, codes: &QuantizedFeatures) -> Vec<f32> {
         let cells = self.template.whitened(space, codes);
         let mut map = self.bank.distances(&cells);
         self.bank_usual.standardise(&mut map, codes.at);
@@ -115,14 +115,14 @@ impl Known {
         space: &FeatureGraph,
         (head, overall): (Head, ImageClassifier),
         alignment: Alignment,
-        goods: &[Codes],
+        goods: &[QuantizedFeatures],
     ) -> Self {
         let maps: Vec<_> = goods.par_iter().map(|c| (head.map(space, c), c.at)).collect();
         Self { usual: alignment.usual(&maps, space), head, overall }
     }
 
     /// The standardised logits of one view, `[cells]`.
-    pub fn map(&self, space: &FeatureGraph, codes: &Codes) -> Vec<f32> {
+    pub fn map(&self, space: &FeatureGraph, codes: &QuantizedFeatures) -> Vec<f32> {
         let mut logits = self.head.map(space, codes);
         self.usual.standardise(&mut logits, codes.at);
         logits
@@ -142,7 +142,12 @@ pub fn top_mean(map: &[f32], count: usize) -> f32 {
 }
 
 /// Both evidences' maps added up, the head's with a weight: where the zoom looks.
-pub fn suspicion(space: &FeatureGraph, normality: &Normality, known: Option<(&Known, f32)>, codes: &Codes) -> Vec<f32> {
+pub fn suspicion(
+    space: &FeatureGraph,
+    normality: &Normality,
+    known: Option<(&Known, f32)>,
+    codes: &QuantizedFeatures,
+) -> Vec<f32> {
     let mut map = normality.map(space, codes);
     if let Some((known, weight)) = known {
         map.iter_mut().zip(known.map(space, codes)).for_each(|(m, l)| *m += weight * l);

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::inspect::recipe::Recipe;
 use crate::nn::onnx::Graph;
-use crate::train::features::Codes;
+use crate::train::features::QuantizedFeatures;
 use crate::train::head::{FitOptions, Head, Views};
 use crate::train::replay::ReplayMemory;
 use crate::train::trainer::Trainer;
@@ -29,7 +29,14 @@ pub(super) struct Adaptation<'a> {
 
 impl Adaptation<'_> {
     /// A view's head, fitted on `bads` from where it is, for a `share` of the steps.
-    pub(super) fn head(&self, name: &str, view: usize, bads: &[Codes], share: f64, rng: &mut ChaCha8Rng) -> Head {
+    pub(super) fn head(
+        &self,
+        name: &str,
+        view: usize,
+        bads: &[QuantizedFeatures],
+        share: f64,
+        rng: &mut ChaCha8Rng,
+    ) -> Head {
         let (space, goods) = (&self.trainer.space, &self.kept.goods[view]);
         let old = self.kept.heads.as_ref().map(|heads| &heads[view]);
         let steps = self.trainer.options.steps as f64 * share * if old.is_some() { AGAIN } else { FIRST };
@@ -43,7 +50,7 @@ impl Adaptation<'_> {
         match old {
             Some(head) => {
                 let old = self.kept.real[view].iter().chain(&self.kept.mixed[view]);
-                let remember: Vec<&Codes> = goods.iter().chain(old.map(|(_, codes)| codes)).collect();
+                let remember: Vec<&QuantizedFeatures> = goods.iter().chain(old.map(|(_, codes)| codes)).collect();
                 head.refit(space, &Views { good: goods, bad: bads, remember: &remember }, options, rng, tick)
             }
             None => Head::fit(space, goods, bads, options, rng, tick),
@@ -51,9 +58,9 @@ impl Adaptation<'_> {
     }
 
     /// Kept views of old defects and these `new` ones, of which at least every third is new.
-    pub(super) fn rehearsed(&self, view: usize, new: Vec<Codes>) -> Vec<Codes> {
+    pub(super) fn rehearsed(&self, view: usize, new: Vec<QuantizedFeatures>) -> Vec<QuantizedFeatures> {
         let old = real(&self.kept.real[view]).chain(real(&self.kept.real[view])).chain(real(&self.kept.mixed[view]));
-        let mut all: Vec<Codes> = old.cloned().collect();
+        let mut all: Vec<QuantizedFeatures> = old.cloned().collect();
         let times = (all.len() / 2).div_ceil(new.len()).max(1);
         all.extend(std::iter::repeat_n(new, times).flatten());
         all
@@ -61,6 +68,6 @@ impl Adaptation<'_> {
 }
 
 /// The codes without their bads' numbers.
-pub(super) fn real(views: &[(usize, Codes)]) -> impl Iterator<Item = &Codes> {
+pub(super) fn real(views: &[(usize, QuantizedFeatures)]) -> impl Iterator<Item = &QuantizedFeatures> {
     views.iter().map(|(_, codes)| codes)
 }

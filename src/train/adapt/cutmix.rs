@@ -4,7 +4,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::frame::geometry::{Roi, View};
-use crate::train::features::Codes;
+use crate::train::features::QuantizedFeatures;
 
 /// Cells `[left, top, right, bottom]`, right and bottom exclusive, all even: coarse features are repeated over 2x2 cells.
 pub type Cells = [usize; 4];
@@ -26,7 +26,13 @@ pub fn cells(defect: Roi, view: &View, grid: [usize; 2]) -> Cells {
 /// `good` with the cells `from` of `bad`, within a third of the view's size of where they were.
 ///
 /// Codes `[cells, channels]` on `grid`.
-pub fn paste(good: &Codes, bad: &Codes, from: Cells, grid: [usize; 2], rng: &mut ChaCha8Rng) -> Codes {
+pub fn paste(
+    good: &QuantizedFeatures,
+    bad: &QuantizedFeatures,
+    from: Cells,
+    grid: [usize; 2],
+    rng: &mut ChaCha8Rng,
+) -> QuantizedFeatures {
     let [rows, columns] = grid;
     let channels = good.len() / (rows * columns);
     let [left, top, right, bottom] = from;
@@ -43,7 +49,7 @@ pub fn paste(good: &Codes, bad: &Codes, from: Cells, grid: [usize; 2], rng: &mut
         let (source, to) = (((top + row) * columns + left) * channels, ((y + row) * columns + x) * channels);
         codes[to..to + width].copy_from_slice(&bad[source..source + width]);
     }
-    Codes::new(codes, good.at)
+    QuantizedFeatures::new(codes, good.at)
 }
 
 #[cfg(test)]
@@ -64,9 +70,9 @@ mod tests {
     #[test]
     fn the_cells_land_whole_and_on_even_places() {
         let (rows, columns, channels) = (6, 8, 3);
-        let good = Codes::new(vec![1; rows * columns * channels], [4, 2]);
+        let good = QuantizedFeatures::new(vec![1; rows * columns * channels], [4, 2]);
         let bad: Vec<u8> = (0..rows * columns * channels).map(|i| 100 + (i / channels) as u8).collect();
-        let bad = Codes::new(bad, [0, 0]);
+        let bad = QuantizedFeatures::new(bad, [0, 0]);
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut places = std::collections::BTreeSet::new();
         for _ in 0..100 {

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::frame::geometry::{Roi, View};
 use crate::inspect::crop::{self, CropPolicy, Map};
 use crate::inspect::recipe::Recipe;
-use crate::train::features::{Codes, planar};
+use crate::train::features::{QuantizedFeatures, planar};
 use crate::train::image_classifier::{ImageClassifier, Pooled, pooled};
 use crate::train::measure::{Measured, Passes};
 use crate::train::replay::{Place, rough};
@@ -33,11 +33,11 @@ const SAME_PLACE: f64 = 0.5;
 /// Examples of the new bads; of two views each, the full one first.
 pub(super) struct Fresh {
     /// With the new bad's number.
-    pub(super) real: [Vec<(usize, Codes)>; 2],
-    pub(super) mixed: [Vec<(usize, Codes)>; 2],
+    pub(super) real: [Vec<(usize, QuantizedFeatures)>; 2],
+    pub(super) mixed: [Vec<(usize, QuantizedFeatures)>; 2],
     /// Each part as it is, and its zoomed views, as the device's model will see them; the first of each as it would cut
     /// them.
-    pub(super) exact: [Vec<Codes>; 2],
+    pub(super) exact: [Vec<QuantizedFeatures>; 2],
     pub(super) pooled: [Pooled; 2],
 }
 
@@ -89,7 +89,7 @@ impl Fresh {
 }
 
 /// Where the defects are: by what is normal, and by a head that has seen them once.
-fn boxes(adaptation: &Adaptation<'_>, full: &[Codes], rng: &mut ChaCha8Rng) -> Result<Vec<Roi>> {
+fn boxes(adaptation: &Adaptation<'_>, full: &[QuantizedFeatures], rng: &mut ChaCha8Rng) -> Result<Vec<Roi>> {
     let (trainer, kept) = (&adaptation.trainer, &adaptation.kept);
     let space = &trainer.space;
     let bads = adaptation.rehearsed(0, full.iter().map(rough).collect());

@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::recipe::{KEEPSAKE_KEY, Recipe};
 use crate::inspect::register::Aligner;
 use crate::train::export::{date, guard, written};
-use crate::train::features::{Codes, planar};
+use crate::train::features::{QuantizedFeatures, planar};
 use crate::train::graph::{headless, rewrite};
 use crate::train::head::Head;
 use crate::train::image_classifier::ImageClassifier;
@@ -141,9 +141,9 @@ impl Adaptation<'_> {
 
         progress.stage("measuring kept good parts", 2 * self.kept.held.len() as u64);
         let held = &self.kept.held;
-        let view = |codes: &Codes| Ok(planar(codes, space.channels));
+        let view = |codes: &QuantizedFeatures| Ok(planar(codes, space.channels));
         let mut goods = measure(&tail.full, held.len(), |i| view(&held[i].full), *progress)?;
-        let crops: Vec<(usize, &Codes)> =
+        let crops: Vec<(usize, &QuantizedFeatures)> =
             held.iter().enumerate().flat_map(|(i, h)| h.zooms.iter().map(move |(codes, _)| (i, codes))).collect();
         let mut zooms = measure(&tail.zoom, crops.len(), |c| view(crops[c].1), *progress)?;
         let is_bounded = self.trainer.options.ablation.bounds;
@@ -258,7 +258,8 @@ impl Adaptation<'_> {
         kept.bad.extend(self.prints.iter().cloned());
         kept.heads = Some(heads);
         kept.effects = effects;
-        let number = |views: Vec<(usize, Codes)>| views.into_iter().map(move |(b, codes)| (first + b, codes));
+        let number =
+            |views: Vec<(usize, QuantizedFeatures)>| views.into_iter().map(move |(b, codes)| (first + b, codes));
         for (view, ((real, mixed), pooled)) in fresh.real.into_iter().zip(fresh.mixed).zip(fresh.pooled).enumerate() {
             kept.real[view].extend(number(real));
             kept.mixed[view].extend(number(mixed));

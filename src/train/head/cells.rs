@@ -3,7 +3,7 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::train::features::{Codes, FeatureGraph};
+use crate::train::features::{FeatureGraph, QuantizedFeatures};
 
 const REFERENCE_DRAWS: usize = 5000;
 
@@ -29,7 +29,7 @@ pub(super) fn centred(space: &FeatureGraph, codes: &[u8], mean: &[f32], x: &mut 
 }
 
 /// The mean of the good views' features: `[channels]`.
-pub(super) fn mean(space: &FeatureGraph, good: &[Codes]) -> Vec<f32> {
+pub(super) fn mean(space: &FeatureGraph, good: &[QuantizedFeatures]) -> Vec<f32> {
     let mut sums = vec![0u64; space.channels];
     for codes in good {
         for cell in codes.chunks(space.channels) {

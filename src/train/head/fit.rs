@@ -7,7 +7,7 @@ use super::cells::{Spoilt, mean, place, reference};
 use super::net::{Example, Fit, Net, Target};
 use super::parameters::Head;
 use crate::train::ablation::Ablation;
-use crate::train::features::{Codes, FeatureGraph};
+use crate::train::features::{FeatureGraph, QuantizedFeatures};
 
 /// Good, known bad and spoilt views a step; fewer where views have more cells than [`MANY_CELLS`], since a step learns
 /// from cells.
@@ -40,8 +40,8 @@ impl Head {
     /// If `good` is empty.
     pub fn fit(
         space: &FeatureGraph,
-        good: &[Codes],
-        bad: &[Codes],
+        good: &[QuantizedFeatures],
+        bad: &[QuantizedFeatures],
         options: FitOptions,
         rng: &mut ChaCha8Rng,
         mut tick: impl FnMut(),
@@ -69,26 +69,30 @@ impl Head {
 /// What one step learns from: views of good parts and known bads by the deviation loss, spoilt ones cell by cell.
 pub(super) fn draw<'a>(
     space: &FeatureGraph,
-    good: &'a [Codes],
-    bad: &'a [Codes],
+    good: &'a [QuantizedFeatures],
+    bad: &'a [QuantizedFeatures],
     ablation: Ablation,
     rng: &mut ChaCha8Rng,
 ) -> Vec<Example<'a>> {
     let [goods, bads, pseudos] = views_a_step(space.cells());
     let pseudos = if ablation.pseudo { pseudos } else { 0 };
-    let mut parts: Vec<(&Codes, bool)> = (0..goods).map(|_| (&good[rng.random_range(0..good.len())], false)).collect();
+    let mut parts: Vec<(&QuantizedFeatures, bool)> =
+        (0..goods).map(|_| (&good[rng.random_range(0..good.len())], false)).collect();
     if !bad.is_empty() {
         parts.extend((0..bads).map(|_| (&bad[rng.random_range(0..bad.len())], true)));
     }
-    let spoilt: Vec<&Codes> = (0..pseudos).map(|_| &good[rng.random_range(0..good.len())]).collect();
+    let spoilt: Vec<&QuantizedFeatures> = (0..pseudos).map(|_| &good[rng.random_range(0..good.len())]).collect();
     let spoilt: Vec<_> = spoilt.into_iter().map(|view| (view, Spoilt::draw(space.grid, space.channels, rng))).collect();
     let reference = reference(rng);
     if !ablation.deviation {
         parts.clear();
     }
     let weight = 1.0 / parts.len() as f32;
-    let part =
-        |(codes, is_bad): (&'a Codes, bool)| Example { codes, target: Target::Part { is_bad, reference }, weight };
+    let part = |(codes, is_bad): (&'a QuantizedFeatures, bool)| Example {
+        codes,
+        target: Target::Part { is_bad, reference },
+        weight,
+    };
     let weight = 1.0 / pseudos as f32;
     let spoilt = spoilt.into_iter().map(|(codes, spoilt)| Example { codes, target: Target::Spoilt(spoilt), weight });
     parts.into_iter().map(part).chain(spoilt).collect()
@@ -106,7 +110,7 @@ mod tests {
     const CHANNELS: usize = 8;
 
     /// A view of noise, with a patch of 2x2 cells where `odd` adds to a channel.
-    fn view(odd: impl Fn(usize, &mut ChaCha8Rng) -> i32, rng: &mut ChaCha8Rng) -> Codes {
+    fn view(odd: impl Fn(usize, &mut ChaCha8Rng) -> i32, rng: &mut ChaCha8Rng) -> QuantizedFeatures {
         let at = [rng.random_range(1..6), rng.random_range(1..6)];
         let mut value = |i: usize| {
             let (cell, c) = (i / CHANNELS, i % CHANNELS);
@@ -132,7 +136,8 @@ mod tests {
         let [with, without] = [all, all.without("pseudo").unwrap()].map(|ablation| {
             let options = FitOptions { steps: 500, rate: 3e-3, ablation };
             let head = Head::fit(&space, &good, &bad, options, &mut ChaCha8Rng::seed_from_u64(1), || ());
-            let scores = |v: &[Codes]| v.iter().map(|c| top_mean(&head.map(&space, c), 1)).collect::<Vec<_>>();
+            let scores =
+                |v: &[QuantizedFeatures]| v.iter().map(|c| top_mean(&head.map(&space, c), 1)).collect::<Vec<_>>();
             auroc(&scores(&tests), &scores(&unknown)).unwrap()
         });
         assert!(with > 0.9 && without < with - 0.1, "with {with}, without {without}");

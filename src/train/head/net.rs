@@ -295,14 +295,14 @@ mod tests {
     use super::*;
     use crate::nn::onnx::{Graph, QuantParams};
     use crate::train::ablation::Ablation;
-    use crate::train::features::Codes;
+    use crate::train::features::QuantizedFeatures;
 
     fn space(channels: usize) -> FeatureGraph {
         let quant = QuantParams { scale: 0.02, zero_point: 128 };
         FeatureGraph { graph: Graph::default(), grid: [4, 4], channels, quant, input: [32, 32] }
     }
 
-    fn view(space: &FeatureGraph, rng: &mut ChaCha8Rng) -> Codes {
+    fn view(space: &FeatureGraph, rng: &mut ChaCha8Rng) -> QuantizedFeatures {
         (0..space.cells() * space.channels).map(|_| rng.random()).collect()
     }
 
@@ -316,7 +316,7 @@ mod tests {
         }
         let gamma = net.layers.gamma();
         net.numbers[gamma] = 0.6;
-        let views: Vec<Codes> = (0..4).map(|_| view(&space, &mut rng)).collect();
+        let views: Vec<QuantizedFeatures> = (0..4).map(|_| view(&space, &mut rng)).collect();
         let was: Vec<f32> = (0..space.cells()).map(|_| rng.random_range(-1.0..1.0)).collect();
         let reference = [0.02, 1.1];
         let targets = [
@@ -348,7 +348,7 @@ mod tests {
     fn a_head_is_the_same_for_any_number_of_threads() {
         let space = space(16);
         let mut rng = ChaCha8Rng::seed_from_u64(6);
-        let [good, bad] = [8, 3].map(|n| (0..n).map(|_| view(&space, &mut rng)).collect::<Vec<Codes>>());
+        let [good, bad] = [8, 3].map(|n| (0..n).map(|_| view(&space, &mut rng)).collect::<Vec<QuantizedFeatures>>());
         let options = FitOptions { steps: 12, rate: 1e-3, ablation: Ablation::default() };
         let heads = [1, 2, 3].map(|threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");

@@ -8,7 +8,7 @@ use super::cells::mean;
 use super::fit::{FitOptions, draw};
 use super::net::{Example, Fit, Net, Target};
 use super::parameters::{Head, Linear};
-use crate::train::features::{Codes, FeatureGraph};
+use crate::train::features::{FeatureGraph, QuantizedFeatures};
 
 /// Views a step on which a head is held to what it said.
 const REMEMBERED: usize = 4;
@@ -18,11 +18,11 @@ const WEIGHT: f32 = 1.0;
 /// What a head goes on learning from.
 pub struct Views<'a> {
     /// Good views, at least one.
-    pub good: &'a [Codes],
+    pub good: &'a [QuantizedFeatures],
     /// Views of bad parts.
-    pub bad: &'a [Codes],
+    pub bad: &'a [QuantizedFeatures],
     /// Views of which it shall say what it said.
-    pub remember: &'a [&'a Codes],
+    pub remember: &'a [&'a QuantizedFeatures],
 }
 
 impl Head {
@@ -87,8 +87,8 @@ mod tests {
     use crate::nn::onnx::{Graph, QuantParams};
     use crate::train::ablation::Ablation;
 
-    fn views(rng: &mut ChaCha8Rng, bright: bool) -> Vec<Codes> {
-        let mut view = || -> Codes {
+    fn views(rng: &mut ChaCha8Rng, bright: bool) -> Vec<QuantizedFeatures> {
+        let mut view = || -> QuantizedFeatures {
             (0..16 * 4).map(|i| rng.random_range(90..110u8) + if bright && i < 16 { 60 } else { 0 }).collect()
         };
         (0..8).map(|_| view()).collect()
@@ -123,7 +123,7 @@ mod tests {
         assert!(far(&same, &head) < 1e-4, "{}", far(&same, &head));
         let more = head.refit(&space, &views, few(40), &mut rng, || ());
         assert!(far(&head.towards(&more, 0.0), &head) < 1e-6 && far(&head.towards(&more, 1.0), &more) < 1e-4);
-        let peak = |h: &Head, v: &Codes| h.map(&space, v).into_iter().fold(f32::MIN, f32::max);
+        let peak = |h: &Head, v: &QuantizedFeatures| h.map(&space, v).into_iter().fold(f32::MIN, f32::max);
         assert!(peak(&more, &bad[1]) - peak(&more, &good[1]) > peak(&head, &bad[1]) - peak(&head, &good[1]) + 0.5);
     }
 }

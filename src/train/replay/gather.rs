@@ -7,7 +7,7 @@ use super::memory::{Exemplar, ReplayMemory, pool, spread};
 use crate::error::Result;
 use crate::frame::geometry::View;
 use crate::inspect::aligned::AlignedImage;
-use crate::train::features::Codes;
+use crate::train::features::QuantizedFeatures;
 use crate::train::fit::FittedModel;
 use crate::train::fold::ScreenedFold;
 use crate::train::image_classifier::{Pooled, pooled};
@@ -50,11 +50,11 @@ pub(in crate::train) fn gather(
     });
     let [good, bad] = prints.clone();
     let heads = fitted.full.known.as_ref().zip(fitted.zoom.known.as_ref());
-    let chosen = |views: &[Codes]| -> Vec<Codes> {
+    let chosen = |views: &[QuantizedFeatures]| -> Vec<QuantizedFeatures> {
         spread(views.len()).into_iter().take(CANDIDATES).map(|i| views[i].clone()).collect()
     };
     let [full, zoom] = &fitted.examples;
-    let pooled_bad = |views: &[(usize, Codes)]| -> Vec<Pooled> {
+    let pooled_bad = |views: &[(usize, QuantizedFeatures)]| -> Vec<Pooled> {
         let rows = views.par_iter().take(2 * CANDIDATES).map(|(b, codes)| (*b, pooled(&trainer.space, codes)));
         if views.is_empty() { Vec::new() } else { vec![rows.collect()] }
     };

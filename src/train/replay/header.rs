@@ -28,7 +28,7 @@ pub(super) struct Entry {
     pub(super) kind: Kind,
     pub(super) view: usize,
     pub(super) bad: usize,
-    /// [`Codes::at`].
+    /// [`QuantizedFeatures::at`].
     #[serde(default)]
     pub(super) at: [usize; 2],
     pub(super) bytes: usize,

@@ -12,7 +12,7 @@ use super::header::{CANDIDATES, Entry, Header, Kind, POOLED, Place};
 use super::pack::{deflate, inflate, pack, unpack};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::recipe::KEEPSAKE_KEY;
-use crate::train::features::{Codes, FeatureGraph};
+use crate::train::features::{FeatureGraph, QuantizedFeatures};
 use crate::train::head::Head;
 use crate::train::image_classifier::{Pooled, pooled};
 use crate::train::weights::PER_VIEW;
@@ -27,9 +27,9 @@ const SCHEMA: u32 = 1;
 const DROPPED: u8 = 3;
 /// A held-out good part.
 pub(in crate::train) struct Exemplar {
-    pub(in crate::train) full: Codes,
+    pub(in crate::train) full: QuantizedFeatures,
     /// Its crops, most suspicious first.
-    pub(in crate::train) zooms: Vec<(Codes, Place)>,
+    pub(in crate::train) zooms: Vec<(QuantizedFeatures, Place)>,
 }
 
 /// What is kept; of two views each, the full one first.
@@ -48,11 +48,11 @@ pub(in crate::train) struct ReplayMemory {
     pub(in crate::train) pooled: [Vec<Vec<f32>>; 2],
     pub(in crate::train) pooled_bad: [Vec<Pooled>; 2],
     /// Good views that were fitted on, most useful first.
-    pub(in crate::train) goods: [Vec<Codes>; 2],
+    pub(in crate::train) goods: [Vec<QuantizedFeatures>; 2],
     pub(in crate::train) held: Vec<Exemplar>,
     /// Views of known bads, and their defects in good pictures, with the known bad's number.
-    pub(in crate::train) real: [Vec<(usize, Codes)>; 2],
-    pub(in crate::train) mixed: [Vec<(usize, Codes)>; 2],
+    pub(in crate::train) real: [Vec<(usize, QuantizedFeatures)>; 2],
+    pub(in crate::train) mixed: [Vec<(usize, QuantizedFeatures)>; 2],
 }
 
 /// `0..n`, so that any first few of them are spread over all.
@@ -63,7 +63,7 @@ pub(in crate::train) fn spread(n: usize) -> Vec<usize> {
 }
 
 /// Pooled features of at most [`POOLED`] of these views, spread over all.
-pub(in crate::train) fn pool(space: &FeatureGraph, views: &[Codes]) -> Vec<Vec<f32>> {
+pub(in crate::train) fn pool(space: &FeatureGraph, views: &[QuantizedFeatures]) -> Vec<Vec<f32>> {
     let chosen: Vec<usize> = spread(views.len()).into_iter().take(POOLED).collect();
     chosen.par_iter().map(|&i| pooled(space, &views[i])).collect()
 }
@@ -80,9 +80,9 @@ impl Kind {
 }
 
 /// Codes as they come back when heads are fitted on them, so that new views differ from kept ones by nothing else.
-pub(in crate::train) fn rough(codes: &Codes) -> Codes {
+pub(in crate::train) fn rough(codes: &QuantizedFeatures) -> QuantizedFeatures {
     let kept: Vec<u8> = codes.iter().map(|v| (v >> DROPPED << DROPPED) | ((1 << DROPPED) >> 1)).collect();
-    Codes::new(kept, codes.at)
+    QuantizedFeatures::new(kept, codes.at)
 }
 
 /// Views that are kept together or not at all.
@@ -158,8 +158,8 @@ impl ReplayMemory {
 
     /// Candidates in the order of [`SHARES`], packed.
     fn units(&self) -> [Vec<Unit>; 4] {
-        let packed = |kind: Kind, views: Vec<(usize, usize, &Codes)>| -> Vec<(Entry, Vec<u8>)> {
-            let one = |(view, bad, codes): (usize, usize, &Codes)| {
+        let packed = |kind: Kind, views: Vec<(usize, usize, &QuantizedFeatures)>| -> Vec<(Entry, Vec<u8>)> {
+            let one = |(view, bad, codes): (usize, usize, &QuantizedFeatures)| {
                 let bytes = pack(codes, self.channels, self.grid, kind.dropped());
                 (Entry { kind, view, bad, at: codes.at, bytes: bytes.len() }, bytes)
             };
@@ -167,7 +167,7 @@ impl ReplayMemory {
         };
         let alone = |packed: Vec<(Entry, Vec<u8>)>| packed.into_iter().map(|p| vec![p]).collect::<Vec<Unit>>();
         // Both views in turn, and of each bad one view before the second of any.
-        let in_turn = |views: &[Vec<(usize, Codes)>; 2]| -> Vec<Unit> {
+        let in_turn = |views: &[Vec<(usize, QuantizedFeatures)>; 2]| -> Vec<Unit> {
             let mut order = Vec::new();
             for (v, views) in views.iter().enumerate() {
                 let mut seen = vec![0usize; 1 + views.iter().map(|(b, _)| *b).max().unwrap_or(0)];
@@ -276,15 +276,15 @@ impl ReplayMemory {
         if !rest.is_empty() {
             return None;
         }
-        let unpacked: Vec<Codes> = cut
+        let unpacked: Vec<QuantizedFeatures> = cut
             .into_par_iter()
             .map(|(e, bytes)| {
                 let values = unpack(bytes, channels, grid, if e.kind == Kind::Held { 0 } else { dropped })?;
-                Some(Codes::new(values, e.at))
+                Some(QuantizedFeatures::new(values, e.at))
             })
             .collect::<Option<_>>()?;
         let mut kept = Self { grid, channels, good, bad, effects, heads, pooled, pooled_bad, ..Self::default() };
-        let mut held: [Vec<Codes>; 2] = Default::default();
+        let mut held: [Vec<QuantizedFeatures>; 2] = Default::default();
         for (entry, codes) in entries.iter().zip(unpacked) {
             match entry.kind {
                 Kind::Real => kept.real.get_mut(entry.view)?.push((entry.bad, codes)),
@@ -313,7 +313,7 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(8);
         let mut codes = || {
             let values: Vec<u8> = (0..grid[0] * grid[1] * channels).map(|_| rng.random()).collect();
-            Codes::new(values, [rng.random_range(0..9), 2])
+            QuantizedFeatures::new(values, [rng.random_range(0..9), 2])
         };
         let mut of_bads = || (0..views).map(|i| (i % 5, codes())).collect::<Vec<_>>();
         let (real, mixed) = ([of_bads(), of_bads()], [of_bads(), of_bads()]);
