@@ -130,6 +130,7 @@ impl File {
                 }
             }
         }
+        is_parent &= !children.is_empty();
         Self { paths, children, is_parent }
     }
 
