@@ -71,7 +71,7 @@ impl std::ops::Deref for QuantizedFeatures {
 }
 
 /// A view as the model takes it.
-pub struct Seen {
+pub struct RenderedView {
     /// `[3, H, W]` u8.
     pub pixels: Vec<u8>,
     /// As [`QuantizedFeatures::at`].
@@ -214,11 +214,19 @@ impl Extractor {
     ///
     /// # Errors
     /// The first error that rendering or running gave.
-    pub fn codes(&self, count: usize, view: impl Fn(usize) -> Result<Seen> + Sync) -> Result<Vec<QuantizedFeatures>> {
+    pub fn codes(
+        &self,
+        count: usize,
+        view: impl Fn(usize) -> Result<RenderedView> + Sync,
+    ) -> Result<Vec<QuantizedFeatures>> {
         (0..count).into_par_iter().map_init(|| self.plan.spawn(), |state, i| self.one(state, &view(i)?)).collect()
     }
 
-    fn one(&self, state: &mut Result<Running>, Seen { pixels, at }: &Seen) -> Result<QuantizedFeatures> {
+    fn one(
+        &self,
+        state: &mut Result<Running>,
+        RenderedView { pixels, at }: &RenderedView,
+    ) -> Result<QuantizedFeatures> {
         let state = state.as_mut().map_err(|e| Error::new(ErrorKind::Internal, e.message().to_owned()))?;
         let out = state.run(pixels)?;
         Ok(QuantizedFeatures::new(cell_major(out[0].u8(), self.channels), *at))
@@ -237,8 +245,8 @@ pub(super) fn cell_major(planar: &[u8], channels: usize) -> Vec<u8> {
 }
 
 /// A view's codes as the graph's `x.q` has them, channel-major, in the place of its pixels.
-pub(super) fn planar(codes: &QuantizedFeatures, channels: usize) -> Seen {
-    Seen { pixels: cell_major(codes, codes.len() / channels), at: codes.at }
+pub(super) fn planar(codes: &QuantizedFeatures, channels: usize) -> RenderedView {
+    RenderedView { pixels: cell_major(codes, codes.len() / channels), at: codes.at }
 }
 
 fn pool(graph: &mut Graph, f: &Feature) -> String {

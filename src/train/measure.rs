@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::bounds::{Bounds, normality_mean};
-use super::features::{FeatureGraph, Seen};
+use super::features::{FeatureGraph, RenderedView};
 use super::graph;
 use super::progress::Progress;
 use super::weights::PER_VIEW;
@@ -66,7 +66,7 @@ pub(super) fn score(plan: &ExecutionPlan, input: &[u8]) -> Result<Vec<f32>> {
 pub(super) fn measure(
     plan: &ExecutionPlan,
     count: usize,
-    view: impl Fn(usize) -> Result<Seen> + Sync,
+    view: impl Fn(usize) -> Result<RenderedView> + Sync,
     progress: &dyn Progress,
 ) -> Result<Measured> {
     let results: Vec<(Evidence, Vec<f32>)> = (0..count)
@@ -75,7 +75,7 @@ pub(super) fn measure(
             || plan.spawn(),
             |state, i| {
                 let state = state.as_mut().map_err(|e| Error::new(ErrorKind::Internal, e.message().to_owned()))?;
-                let Seen { pixels, at } = view(i)?;
+                let RenderedView { pixels, at } = view(i)?;
                 let out = state.run_at(&pixels, at)?;
                 progress.tick();
                 Ok((evidence(&out[1]), out[0].f32().to_vec()))

@@ -3,7 +3,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::features::{Extractor, FeatureGraph, QuantizedFeatures, Seen};
+use super::features::{Extractor, FeatureGraph, QuantizedFeatures, RenderedView};
 use super::options::Options;
 use super::picture::ImageCache;
 use super::progress::Progress;
@@ -109,20 +109,20 @@ impl Trainer<'_> {
         &self,
         name: &str,
         count: usize,
-        view: impl Fn(usize) -> Result<Seen> + Sync,
+        view: impl Fn(usize) -> Result<RenderedView> + Sync,
     ) -> Result<Vec<QuantizedFeatures>> {
         self.progress.stage(name, count as u64);
         self.extractor.codes(count, |i| view(i).inspect(|_| self.progress.tick()))
     }
 
     /// A view as the device's model will see it.
-    pub(super) fn render(&self, part: &AlignedImage, view: &View) -> Seen {
+    pub(super) fn render(&self, part: &AlignedImage, view: &View) -> RenderedView {
         let at = self.chart.map_or([0, 0], |chart| chart.at(view, &whole(part)));
-        Seen { pixels: render(part, view, self.size(), self.options.light()), at }
+        RenderedView { pixels: render(part, view, self.size(), self.options.light()), at }
     }
 
     /// The whole of a part as it might have lain as well, the `number`-th of such.
-    pub(super) fn varied(&self, part: &AlignedImage, number: usize, rng: &mut ChaCha8Rng) -> Seen {
+    pub(super) fn varied(&self, part: &AlignedImage, number: usize, rng: &mut ChaCha8Rng) -> RenderedView {
         let augmentation = &self.options.augmentation;
         let view = augmentation.view(whole(part), rng);
         self.render(&augmentation.placed(part, number, rng), &view)
@@ -165,7 +165,7 @@ impl Trainer<'_> {
         chart.around((x + off(side.width), y + off(side.height)), self.space.grid, &full)
     }
 
-    pub(super) fn full_view(&self, images: &ImageCache<'_>, i: usize) -> Result<Seen> {
+    pub(super) fn full_view(&self, images: &ImageCache<'_>, i: usize) -> Result<RenderedView> {
         let frame = images.part(i)?;
         Ok(self.render(&frame, &whole(&frame)))
     }
