@@ -4,7 +4,7 @@
 //! pictures ─► views ─► quantised features ─┬─► bank of good cells, template ────┐
 //!                                          └─► first head ─► located defects    │
 //! located defects ─► CutMix ─► full head ─► crops by the same policy            ├─► one graph
-//! crops ─► features ─► bank and head of the zoomed view ────────────────────────┘
+//! crops ─► features ─► bank and head of the crops ──────────────────────────────┘
 //! known bads through heads that have not seen them ─► weights
 //! held-out good parts through that graph ─► standardisation, threshold and its promise
 //! all of them again ─► expected escape, pictures to look at again
