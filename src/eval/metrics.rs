@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::stats;
+
 /// Area under the ROC curve: the chance that a defective part scores above a good one, ties counted as one half.
 ///
 /// `None` when either list is empty. O(n log n).
@@ -81,10 +83,9 @@ pub fn overkill(good: &[f32], threshold: f64) -> Option<f64> {
 /// what a score could do and not what it will. `None` when either list is empty.
 pub fn escape_at(good: &[f32], bad: &[f32], overkill: f64) -> Option<f64> {
     let mut sorted = good.to_vec();
-    sorted.sort_unstable_by(f32::total_cmp);
     let allowed = (overkill * good.len() as f64) as usize;
     // The highest good score that must pass; what ties with it passes, too.
-    let passing = sorted.len().checked_sub(allowed + 1).map(|last| f64::from(sorted[last]));
+    let passing = good.len().checked_sub(allowed + 1).and_then(|last| stats::nth(&mut sorted, last)).map(f64::from);
     let escape = share(bad, |s| passing.is_some_and(|passing| s <= passing));
     escape.filter(|_| !good.is_empty())
 }
@@ -210,14 +211,12 @@ fn bin(score: f32) -> usize {
 
 /// Arithmetic mean; `None` of nothing.
 pub fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    stats::mean(values.iter().copied())
 }
 
 /// Sample standard deviation, over n - 1; `None` of fewer than two.
 pub fn std(values: &[f64]) -> Option<f64> {
-    let centre = mean(values)?;
-    let squares: f64 = values.iter().map(|v| (v - centre).powi(2)).sum();
-    (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt())
+    stats::deviation(values.iter().copied())
 }
 
 #[cfg(test)]

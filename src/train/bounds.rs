@@ -24,6 +24,7 @@
 
 use crate::inspect::Evidence;
 use crate::inspect::recipe::{Standard, ViewConstants};
+use crate::stats::quantile;
 
 use super::weights::PER_VIEW;
 
@@ -174,13 +175,6 @@ fn sorted(values: &[f32]) -> Vec<f32> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f32::total_cmp);
     sorted
-}
-
-/// Between two neighbours where `share` falls between them.
-fn quantile(sorted: &[f32], share: f32) -> f32 {
-    let at = share * (sorted.len() - 1) as f32;
-    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-    below + (above - below) * at.fract()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use super::picture::ImageCache;
 use super::progress::Progress;
 use crate::error::{Error, ErrorKind, Result};
+use crate::stats;
 
 /// Names that a message lists at most.
 const NAMED: usize = 5;
@@ -50,8 +51,7 @@ impl Inventory {
     /// Model input rows and columns, from the median aspect of good pictures and the side of a square of that area.
     pub(super) fn input(&self, side: usize) -> [usize; 2] {
         let mut aspects: Vec<f64> = self.good.iter().map(|g| g.aspect).collect();
-        aspects.sort_by(f64::total_cmp);
-        let aspect = aspects[aspects.len() / 2].clamp(0.25, 4.0);
+        let aspect = stats::upper_median(&mut aspects).unwrap_or(1.0).clamp(0.25, 4.0);
         let sixteens = |v: f64| ((v / 16.0).round() as usize).max(4) * 16;
         let (w, h) = (side as f64 * aspect.sqrt(), side as f64 / aspect.sqrt());
         [sixteens(h), sixteens(w)]

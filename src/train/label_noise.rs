@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::inventory::listed;
 use crate::error::{Error, ErrorKind, Result};
+use crate::stats;
 
 /// A good picture whose most deviating cells are so many spreads above the others' is left out.
 const PEAK_MAX: f32 = 7.0;
@@ -212,8 +213,7 @@ fn above(usual: impl Iterator<Item = f32>, values: impl Iterator<Item = f32>) ->
 
 fn median(values: impl Iterator<Item = f32>) -> f32 {
     let mut values: Vec<f32> = values.collect();
-    values.sort_by(f32::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
+    stats::upper_median(&mut values).unwrap_or(0.0)
 }
 
 fn distance(a: &Look, b: &Look) -> f32 {

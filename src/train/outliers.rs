@@ -13,6 +13,7 @@ use super::template::{Batches, Template};
 use super::trainer::{PROBES, Trainer};
 use super::view::{distance_cells, top_mean};
 use crate::error::Result;
+use crate::stats;
 
 /// Blocks of the picture, in both directions, whose mean features say what product it shows.
 const BLOCKS: usize = 4;
@@ -71,8 +72,7 @@ fn look_at(trainer: &Trainer<'_>, name: &str, templates: &[Template], codes: &Qu
     for template in templates {
         let mut map = template.distances(&template.whitened(&trainer.space, codes), codes.at);
         peak += top_mean(&map, distance_cells(map.len())) / n;
-        let middle = map.len() / 2;
-        bulk += *map.select_nth_unstable_by(middle, f32::total_cmp).1 / n;
+        bulk += stats::upper_median(&mut map).unwrap_or(0.0) / n;
     }
     Look { name: name.to_owned(), peak, bulk, blocks: blocks(trainer, codes) }
 }

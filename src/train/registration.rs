@@ -10,6 +10,7 @@ use super::progress::Progress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::recipe::Standard;
 use crate::inspect::register::{self, Aligner, Grey, Registration, as_they_lie, mean_of};
+use crate::stats;
 
 /// Pictures that the mean good part is taken of, at most.
 const ALIGNED: usize = 64;
@@ -54,7 +55,8 @@ pub(super) fn registration(
         return if when == Register::Auto { Ok(None) } else { Err(unlike(0.0)) };
     };
     let Standard { mean: usual, std } = Standard::of(&correlations);
-    let [before, after] = [&lying, &correlations].map(|c| median(c));
+    let median = |of: &[f32]| stats::upper_median(&mut of.to_vec()).unwrap_or(0.0);
+    let (before, after) = (median(&lying), median(&correlations));
     log::debug!("median correlation with the mean good part {before:.4}, brought into line {after:.4}");
     match when {
         Register::Auto if after < ALIKE_MIN || 1.0 - after > (1.0 - GAIN) * (1.0 - before) => return Ok(None),
@@ -63,10 +65,4 @@ pub(super) fn registration(
     }
     let gate = (usual - GATE * std).max(LIKENESS_MIN / 2.0);
     Ok(Some(Arc::new(Aligner::new(Registration::new(&mean, gate)))))
-}
-
-fn median(values: &[f32]) -> f32 {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f32::total_cmp);
-    sorted[sorted.len() / 2]
 }

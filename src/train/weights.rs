@@ -5,6 +5,8 @@
 //! and the known bad ones; heads are asked about bads that they were not fitted on. Few bads say little, so the weights
 //! are shrunk towards what held on average on other products.
 
+use crate::stats;
+
 /// Normality, known and overall of one view; the full view's come before the zoomed one's.
 pub const PER_VIEW: usize = 3;
 
@@ -28,22 +30,15 @@ const EFFECT_MAX: f64 = 10.0;
 
 /// Each of `bads` in standard deviations of `goods` from their mean; none where it cannot be said.
 pub fn deviations(goods: &[f32], bads: &[f32]) -> Vec<f64> {
-    let n = goods.len() as f64;
-    let mean = goods.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
-    let var = goods.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    let z: Vec<f64> = bads.iter().map(|&b| (f64::from(b) - mean) / var.sqrt()).collect();
+    let goods = goods.iter().map(|&v| f64::from(v));
+    let Some((mean, std)) = stats::mean(goods.clone()).zip(stats::deviation(goods)) else { return Vec::new() };
+    let z: Vec<f64> = bads.iter().map(|&b| (f64::from(b) - mean) / std).collect();
     if z.iter().all(|v| v.is_finite()) { z } else { Vec::new() }
 }
 
 /// The effect of an evidence: the median of its [`deviations`]; `None` without any.
 pub fn effect(mut deviations: Vec<f64>) -> Option<f64> {
-    deviations.sort_by(f64::total_cmp);
-    let middle = deviations.len() / 2;
-    match deviations.len() {
-        0 => None,
-        n if n % 2 == 1 => Some(deviations[middle]),
-        _ => Some((deviations[middle - 1] + deviations[middle]) / 2.0),
-    }
+    stats::median(&mut deviations)
 }
 
 /// Weights from the effects over `bads` known bad parts, for evidences of unit variance taken as independent: in
