@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::{Offset, Timestamp};
-use crate::frame::Frame;
+use crate::frame::{Frame, grey};
 use crate::stats;
 
 /// Cells of the grid, at most, in each direction.
@@ -46,15 +46,14 @@ impl PartCentreTracker {
         if self.grids.len() == REMEMBERED {
             self.grids.pop_front();
         }
+        let (pixels, _) = frame.rgb.as_chunks();
         let cell = |row: usize, column: usize| {
             let (top, bottom) = (row * height / rows, (row + 1) * height / rows);
             let (left, right) = (column * width / columns, (column + 1) * width / columns);
             // Every second pixel both ways says enough of a cell.
-            let pixels = (top..bottom).step_by(2).flat_map(|y| (left..right).step_by(2).map(move |x| (x, y)));
-            let (sum, count) = pixels.fold((0_u32, 0_u32), |(sum, count), (x, y)| {
-                let p = &frame.rgb[3 * (y * width + x)..][..3];
-                (sum + (u32::from(p[0]) + 2 * u32::from(p[1]) + u32::from(p[2])) / 4, count + 1)
-            });
+            let places = (top..bottom).step_by(2).flat_map(|y| (left..right).step_by(2).map(move |x| (x, y)));
+            let (sum, count) = places
+                .fold((0_u32, 0_u32), |(sum, count), (x, y)| (sum + u32::from(grey(pixels[y * width + x])), count + 1));
             (sum / count.max(1)) as u8
         };
         let grid = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));

@@ -12,8 +12,8 @@
 //! occupied it stays, so that a part that stops in the strip does not become the belt.
 //! Two levels rather than one, because noise at a single one would start a part twice.
 
-use crate::frame::Frame;
 use crate::frame::geometry::Roi;
+use crate::frame::{Frame, grey};
 
 /// Frames from which the empty belt is learnt. Chosen: half a second at 30 Hz; odd, for the median.
 const LEARNING: usize = 15;
@@ -101,9 +101,8 @@ fn greys(frame: &Frame, strip: Roi) -> impl Iterator<Item = u8> {
     let rows = strip.y as usize..(strip.y + strip.height) as usize;
     rows.flat_map(move |row| {
         let start = 3 * (row * frame.width as usize + strip.x as usize);
-        let pixels = frame.rgb[start..start + 3 * strip.width as usize].chunks_exact(3);
-        // Green counts twice, as it does for the eye and in a Bayer pattern.
-        pixels.map(|p| ((u16::from(p[0]) + 2 * u16::from(p[1]) + u16::from(p[2])) / 4) as u8)
+        let (pixels, _) = frame.rgb[start..start + 3 * strip.width as usize].as_chunks();
+        pixels.iter().map(|&pixel| grey(pixel))
     })
 }
 

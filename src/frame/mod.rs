@@ -16,6 +16,11 @@ use crate::units::FrameId;
 pub use pool::Pool;
 pub use quality::Quality;
 
+/// The grey of a pixel, 0 to 255: green counts twice, as it does for the eye and in a Bayer pattern.
+pub const fn grey([red, green, blue]: [u8; 3]) -> u8 {
+    ((red as u16 + 2 * green as u16 + blue as u16) / 4) as u8
+}
+
 /// One picture from a camera, cheap to clone.
 ///
 /// Pixels are interleaved RGB, 8 bits a channel, row-major, no padding: `rgb.len() == width * height * 3`.

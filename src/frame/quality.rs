@@ -12,7 +12,7 @@
 //! It compares pictures of one scene: a part with more edges is "sharper", and so is noise. Find the peak by turning the
 //! lens to and fro; no absolute value is good.
 
-use super::Frame;
+use super::{Frame, grey};
 
 /// A channel at or above this is clipped: no camera's noise reaches from there to the end of the range and back.
 const BRIGHT: u8 = 254;
@@ -69,13 +69,14 @@ impl Quality {
         let (mut bright, mut dark) = (0_u32, 0_u32);
         let grey: Vec<u8> = frame
             .rgb
-            .chunks_exact(3)
-            .map(|p| {
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&p: &[u8; 3]| {
                 let most = p[0].max(p[1]).max(p[2]);
                 bright += u32::from(most >= BRIGHT);
                 dark += u32::from(most <= DARK);
-                // Green counts twice, as it does for the eye and in a Bayer pattern.
-                let grey = ((u16::from(p[0]) + 2 * u16::from(p[1]) + u16::from(p[2])) / 4) as u8;
+                let grey = grey(p);
                 histogram[usize::from(grey)] += 1;
                 grey
             })
