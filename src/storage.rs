@@ -9,7 +9,7 @@ pub mod record;
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -54,18 +54,33 @@ pub fn write_new(path: &Path, action: &str, bytes: &[u8]) -> Result<bool> {
     Ok(is_written)
 }
 
+/// What there is at `path` that is no plain file, in words; `None` for a plain file and for nothing. Opens nothing.
+pub fn not_plain(path: &Path) -> Option<&'static str> {
+    let kind = fs::metadata(path).ok()?.file_type();
+    (!kind.is_file()).then(|| match kind {
+        kind if kind.is_dir() => "a folder",
+        kind if kind.is_fifo() => "a named pipe",
+        kind if kind.is_socket() => "a socket",
+        _ => "a device",
+    })
+}
+
+/// `Refused` where there is something at `path` that is no plain file.
+fn refuse_special(path: &Path, action: &str) -> Result<()> {
+    let Some(what) = not_plain(path) else { return Ok(()) };
+    let message = format!("cannot {action} {}: it is {what}; choose a plain file", path.display());
+    Err(Error::new(ErrorKind::Refused, message))
+}
+
 /// All of a file of at most `most` bytes.
 ///
 /// `action` completes "cannot …" in the error. Never waits: a pipe or a device is refused before it is opened.
 ///
 /// # Errors
-/// `NotFound`, `Refused` for what is no regular file or larger, and what reading gives.
+/// `NotFound`, `Refused` for what is no plain file or larger, and what reading gives.
 pub fn read_bounded(path: &Path, action: &str, most: u64) -> Result<Vec<u8>> {
+    refuse_special(path, action)?;
     let found = fs::metadata(path).map_err(|e| Error::io(action, path, e))?;
-    if !found.is_file() {
-        let message = format!("cannot {action} {}: it is no regular file; check the path", path.display());
-        return Err(Error::new(ErrorKind::Refused, message));
-    }
     if found.len() > most {
         let message = format!(
             "cannot {action} {}: it has {} bytes, and {most} are the most; check the path",

@@ -9,7 +9,7 @@ use super::Problem;
 use super::keys::KEYS;
 use super::raw::{Raw, Value};
 use crate::decide::part::EARLY_FRAMES;
-use crate::storage::record;
+use crate::storage;
 
 /// The least time between a part's trigger and its deadline that leaves room to inspect it. Chosen: well below what
 /// any board needs, so that only a slip of the pen (metres for millimetres) is refused; `bench` gives the true figure.
@@ -44,7 +44,7 @@ const FILES: [&str; 5] = ["model.recipe", "gpio.edges", "gpio.inputs", "record.e
 pub(super) fn files(raw: &Raw, folder: &Path, problems: &mut Vec<Problem>) {
     for path in FILES.into_iter().filter(|path| *path != "status.socket") {
         if let Some(name) = used_name(raw, path)
-            && let Some(what) = record::not_plain(&folder.join(&name))
+            && let Some(what) = storage::not_plain(&folder.join(&name))
         {
             let value = raw.written(path).map(|written| written.text.clone());
             let message = format!("is {what}; name a plain file");

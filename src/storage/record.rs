@@ -5,21 +5,10 @@
 //! the configuration, which is only read, keeps a second daemon away.
 
 use std::fs::{self, File, TryLockError};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
-
-/// What there is at `path` that is no plain file, in words; `None` for a plain file and for nothing. Opens nothing.
-pub fn not_plain(path: &Path) -> Option<&'static str> {
-    let kind = fs::metadata(path).ok()?.file_type();
-    (!kind.is_file()).then(|| match kind {
-        kind if kind.is_dir() => "a folder",
-        kind if kind.is_fifo() => "a named pipe",
-        kind if kind.is_socket() => "a socket",
-        _ => "a device",
-    })
-}
 
 /// Opens a record that goes on where it ends; it and its folder are made where they are missing.
 ///
@@ -52,10 +41,7 @@ pub fn begin(path: &Path, action: &str) -> Result<File> {
 /// # Errors
 /// As [`append`].
 pub fn go_on(path: &Path, action: &str) -> Result<File> {
-    if let Some(what) = not_plain(path) {
-        let message = format!("cannot {action} {}: it is {what}; choose a plain file", path.display());
-        return Err(Error::new(ErrorKind::Refused, message));
-    }
+    super::refuse_special(path, action)?;
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|e| Error::io(&format!("{action}: make the folder"), folder, e))?;
     }
