@@ -131,7 +131,7 @@ const BIN_BITS: u32 = 20;
 ///
 /// Pixels are counted in 2^20 bins by the leading bits of their score, so scores that differ by less than 1 part in
 /// 2,048 may count as ties; no range has to be known beforehand. [`PixelAuroc::error_bound`] says what that can have
-/// cost. Partial sums of several threads add up with [`PixelAuroc::merge`].
+/// cost.
 #[derive(Clone)]
 pub struct PixelAuroc {
     good: Box<[u64]>,
@@ -155,25 +155,6 @@ impl PixelAuroc {
         for (&score, &is_bad) in map.iter().zip(is_bad) {
             let bins = if is_bad { &mut self.bad } else { &mut self.good };
             bins[bin(score)] += 1;
-        }
-    }
-
-    /// Counts one picture without any defect.
-    ///
-    /// # Panics
-    /// If a score is NaN.
-    pub fn add_good(&mut self, map: &[f32]) {
-        for &score in map {
-            self.good[bin(score)] += 1;
-        }
-    }
-
-    /// Adds what another counted.
-    pub fn merge(&mut self, other: &Self) {
-        for (ours, theirs) in [(&mut self.good, &other.good), (&mut self.bad, &other.bad)] {
-            for (a, b) in ours.iter_mut().zip(theirs) {
-                *a += b;
-            }
         }
     }
 
@@ -329,11 +310,8 @@ mod tests {
         assert_eq!(pixels.auroc(), Some(3.5 / 4.0));
         // The tie of 2 with 2 is one pair of four.
         assert_eq!(pixels.error_bound(), Some(0.5 / 4.0));
-        pixels.add_good(&[0.0, -1.0]);
+        pixels.add(&[0.0, -1.0], &[false, false]);
         assert_eq!(pixels.auroc(), Some(7.5 / 8.0));
-        let mut twice = pixels.clone();
-        twice.merge(&pixels);
-        assert_eq!(twice.auroc(), pixels.auroc());
     }
 
     #[test]

@@ -41,13 +41,6 @@ pub struct Mask {
     pub pixels: Vec<bool>,
 }
 
-impl Mask {
-    /// Whether no pixel is marked.
-    pub fn is_blank(&self) -> bool {
-        !self.pixels.contains(&true)
-    }
-}
-
 /// Whether `path` has one of [`EXTENSIONS`] and is not a hidden file.
 pub fn has_picture_name(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|n| n.as_encoded_bytes().starts_with(b"."));

@@ -43,12 +43,6 @@ impl MeanDifference {
         Self { threshold, ..fitted }
     }
 
-    /// The same mean with the worst score of held-out good frames as threshold.
-    #[must_use]
-    pub fn with_threshold_from(self, held_out: &[Frame]) -> Self {
-        Self { threshold: self.worst(held_out), ..self }
-    }
-
     /// A frame at or below this score passes.
     pub fn threshold(&self) -> f32 {
         self.threshold
@@ -135,8 +129,6 @@ mod tests {
         assert!((baseline.threshold() - 15.0).abs() < 1e-3, "{}", baseline.threshold());
         assert!(!baseline.rejects(&flat(110, None)));
         assert!(baseline.rejects(&flat(110, Some((12, 150)))));
-        let stricter = baseline.with_threshold_from(&[flat(112, None)]);
-        assert!((stricter.threshold() - 2.0).abs() < 1e-3);
     }
 
     #[test]
