@@ -10,7 +10,7 @@ use super::output::print_json;
 use crate::clock::{Clock, MonotonicClock, WakeToken};
 use crate::config::{self, Config};
 use crate::daemon::{self, setup};
-use crate::doctor::live::{self, Reading, Watched};
+use crate::doctor::live::{self, Pace, Reading, Watched};
 use crate::error::{Error, Result};
 use crate::inspect::model::Model;
 use crate::inspect::{Inspect, notes};
@@ -41,8 +41,14 @@ pub fn run(args: &Args) -> Result<()> {
         (false, true) => print(&format!("\r{}\x1b[K", line(reading))),
         (false, false) => print(&format!("{}\n", line(reading))),
     };
-    let outcome =
-        live::watch(Watched { camera: &mut *camera, inspect }, &*clock, &token, &stop, until, period, &mut say);
+    let outcome = live::watch(
+        Watched { camera: &mut *camera, inspect },
+        &*clock,
+        &token,
+        &stop,
+        Pace { until, period },
+        &mut say,
+    );
     if in_place {
         print("\n")?;
     }

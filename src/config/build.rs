@@ -18,47 +18,8 @@ use crate::{camera, gpio, reject};
 pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
     let file = |path: &str| raw.text(path).map(|written| folder.join(written));
     let whole = |path: &str| raw.whole(path);
-    let ms = |path: &str| raw.number(path).map(|ms| Duration::from_secs_f64(ms / 1000.0));
-    let [bin_full, reset, recipe] =
-        ["bin_full", "reset", "recipe"].map(|n| input_options(raw, &format!("inputs.{n}_")));
-    let (bin_full, reset, recipe) = (bin_full?, reset?, recipe?);
-    let input = |name: &str, options: gpio::InputOptions| {
-        raw.text(&format!("inputs.{name}")).map(|line| InputLine { line, options })
-    };
     Some(Config {
-        camera: camera::Settings {
-            source: match raw.text("camera.source")?.as_str() {
-                "folder" => camera::Source::Folder {
-                    path: file("camera.folder")?,
-                    shuffle_seed: whole("camera.shuffle_seed"),
-                    repeat: raw.flag("camera.loop")?,
-                },
-                "simulated" => camera::Source::Simulated {
-                    seed: whole("camera.seed")?,
-                    parts: whole("camera.parts")?,
-                    defect_rate: raw.number("camera.defect_rate")?,
-                },
-                "v4l2" => camera::Source::V4l2(camera::v4l2::Settings {
-                    device: file("camera.device")?,
-                    // "auto" is no format's name.
-                    format: camera::convert::PixelFormat::of_name(&raw.text("camera.format")?),
-                    controls: camera::v4l2::Controls {
-                        exposure_us: whole("camera.exposure_us"),
-                        gain: whole("camera.gain"),
-                        white_balance_k: whole("camera.white_balance_k"),
-                        focus: whole("camera.focus"),
-                        power_line_hz: whole("camera.power_line_hz"),
-                    },
-                    stall: Duration::from_millis(whole("camera.stall_ms")?),
-                    buffers: u32::try_from(whole("camera.buffers")?).ok()?,
-                    detect_frozen: raw.flag("camera.detect_frozen")?,
-                }),
-                _ => return None,
-            },
-            width: u32::try_from(whole("camera.width_px")?).ok()?,
-            height: u32::try_from(whole("camera.height_px")?).ok()?,
-            rate_hz: raw.number("camera.rate_hz")?,
-        },
+        camera: camera(raw, folder)?,
         trigger: trigger(raw)?,
         model: Model {
             recipe: file("model.recipe")?,
@@ -67,46 +28,10 @@ pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
         },
         zoom_always: raw.flag("zoom.always")?,
         decision: Decision { threshold: raw.number("decision.threshold").map(|t| t as f32) },
-        reject: reject::Settings {
-            enabled: raw.flag("reject.enabled")?,
-            line: raw.text("reject.line")?,
-            active_low: raw.flag("reject.active_low")?,
-            travel: Millimetres(raw.number("reject.travel_mm")?),
-            belt_speed: MmPerSecond(raw.number("reject.belt_speed_mm_s")?),
-            actuator_latency: ms("reject.actuator_latency_ms")?,
-            pulse_width: ms("reject.pulse_width_ms")?,
-            window: ms("reject.window_ms")?,
-            on_overlap: match raw.text("reject.on_overlap")?.as_str() {
-                "merge" => reject::OnOverlap::Merge,
-                "refuse" => reject::OnOverlap::Refuse,
-                _ => return None,
-            },
-        },
-        encoder: match raw.text("reject.belt")?.as_str() {
-            "encoder" => Some(reject::encoder::Settings {
-                line_a: raw.text("encoder.line")?,
-                line_b: raw.text("encoder.second_line"),
-                options: input_options(raw, "encoder.")?,
-                mm_per_pulse: Millimetres(raw.number("encoder.mm_per_pulse")?),
-                stopped: ms("encoder.stopped_ms")?,
-            }),
-            _ => None,
-        },
-        confirm: match raw.text("confirm.by")?.as_str() {
-            "eye" => Some(reject::confirm::Settings {
-                line: raw.text("confirm.line")?,
-                options: input_options(raw, "confirm.")?,
-                holdoff: ms("confirm.holdoff_ms")?,
-                travel: Millimetres(raw.number("confirm.travel_mm")?),
-                window: ms("confirm.window_ms")?,
-            }),
-            _ => None,
-        },
-        inputs: Inputs {
-            bin_full: input("bin_full", bin_full),
-            reset: input("reset", reset),
-            recipe: ["recipe_one", "recipe_two", "recipe_four", "recipe_eight"].map(|digit| input(digit, recipe)),
-        },
+        reject: rejector(raw)?,
+        encoder: encoder(raw)?,
+        confirm: confirm(raw)?,
+        inputs: inputs(raw)?,
         alarm: alarm::Settings {
             consecutive_rejects: whole("alarm.consecutive_rejects"),
             uninspected_rate: raw.number("alarm.uninspected_rate"),
@@ -114,26 +39,7 @@ pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
         },
         outputs: outputs(raw)?,
         gpio: backend(raw, folder)?,
-        safety: Safety {
-            on_uninspected: match raw.text("safety.on_uninspected")?.as_str() {
-                "reject" => OnUninspected::Reject,
-                "pass" => OnUninspected::Pass,
-                "stop_line" => OnUninspected::StopLine,
-                _ => return None,
-            },
-            on_missed_reject: match raw.text("safety.on_missed_reject")?.as_str() {
-                "alarm" => OnMissedReject::Alarm,
-                "stop_line" => OnMissedReject::StopLine,
-                _ => return None,
-            },
-            on_no_part: match raw.text("safety.on_no_part").as_deref() {
-                None => None,
-                Some("reject") => Some(OnUninspected::Reject),
-                Some("pass") => Some(OnUninspected::Pass),
-                Some("stop_line") => Some(OnUninspected::StopLine),
-                Some(_) => return None,
-            },
-        },
+        safety: safety(raw)?,
         record: Record { events: file("record.events") },
         realtime: Realtime {
             priority: u8::try_from(whole("realtime.priority")?).ok().filter(|&priority| priority > 0),
@@ -141,6 +47,134 @@ pub(super) fn build(raw: &Raw, folder: &Path) -> Option<Config> {
         },
         status: Status { socket: file("status.socket") },
         log_level: raw.text("log.level")?.parse().ok()?,
+    })
+}
+
+/// The camera of a file without problems.
+fn camera(raw: &Raw, folder: &Path) -> Option<camera::Settings> {
+    let file = |path: &str| raw.text(path).map(|written| folder.join(written));
+    let whole = |path: &str| raw.whole(path);
+    Some(camera::Settings {
+        source: match raw.text("camera.source")?.as_str() {
+            "folder" => camera::Source::Folder {
+                path: file("camera.folder")?,
+                shuffle_seed: whole("camera.shuffle_seed"),
+                repeat: raw.flag("camera.loop")?,
+            },
+            "simulated" => camera::Source::Simulated {
+                seed: whole("camera.seed")?,
+                parts: whole("camera.parts")?,
+                defect_rate: raw.number("camera.defect_rate")?,
+            },
+            "v4l2" => camera::Source::V4l2(camera::v4l2::Settings {
+                device: file("camera.device")?,
+                // "auto" is no format's name.
+                format: camera::convert::PixelFormat::of_name(&raw.text("camera.format")?),
+                controls: camera::v4l2::Controls {
+                    exposure_us: whole("camera.exposure_us"),
+                    gain: whole("camera.gain"),
+                    white_balance_k: whole("camera.white_balance_k"),
+                    focus: whole("camera.focus"),
+                    power_line_hz: whole("camera.power_line_hz"),
+                },
+                stall: Duration::from_millis(whole("camera.stall_ms")?),
+                buffers: u32::try_from(whole("camera.buffers")?).ok()?,
+                detect_frozen: raw.flag("camera.detect_frozen")?,
+            }),
+            _ => return None,
+        },
+        width: u32::try_from(whole("camera.width_px")?).ok()?,
+        height: u32::try_from(whole("camera.height_px")?).ok()?,
+        rate_hz: raw.number("camera.rate_hz")?,
+    })
+}
+
+/// The output that rejects, and the belt in front of it.
+fn rejector(raw: &Raw) -> Option<reject::Settings> {
+    let ms = |path: &str| raw.number(path).map(|ms| Duration::from_secs_f64(ms / 1000.0));
+    Some(reject::Settings {
+        enabled: raw.flag("reject.enabled")?,
+        line: raw.text("reject.line")?,
+        active_low: raw.flag("reject.active_low")?,
+        travel: Millimetres(raw.number("reject.travel_mm")?),
+        belt_speed: MmPerSecond(raw.number("reject.belt_speed_mm_s")?),
+        actuator_latency: ms("reject.actuator_latency_ms")?,
+        pulse_width: ms("reject.pulse_width_ms")?,
+        window: ms("reject.window_ms")?,
+        on_overlap: match raw.text("reject.on_overlap")?.as_str() {
+            "merge" => reject::OnOverlap::Merge,
+            "refuse" => reject::OnOverlap::Refuse,
+            _ => return None,
+        },
+    })
+}
+
+/// The encoder; `Some(None)` without one.
+fn encoder(raw: &Raw) -> Option<Option<reject::encoder::Settings>> {
+    let ms = |path: &str| raw.number(path).map(|ms| Duration::from_secs_f64(ms / 1000.0));
+    Some(match raw.text("reject.belt")?.as_str() {
+        "encoder" => Some(reject::encoder::Settings {
+            line_a: raw.text("encoder.line")?,
+            line_b: raw.text("encoder.second_line"),
+            options: input_options(raw, "encoder.")?,
+            mm_per_pulse: Millimetres(raw.number("encoder.mm_per_pulse")?),
+            stopped: ms("encoder.stopped_ms")?,
+        }),
+        _ => None,
+    })
+}
+
+/// The eye at the bin; `Some(None)` without one.
+fn confirm(raw: &Raw) -> Option<Option<reject::confirm::Settings>> {
+    let ms = |path: &str| raw.number(path).map(|ms| Duration::from_secs_f64(ms / 1000.0));
+    Some(match raw.text("confirm.by")?.as_str() {
+        "eye" => Some(reject::confirm::Settings {
+            line: raw.text("confirm.line")?,
+            options: input_options(raw, "confirm.")?,
+            holdoff: ms("confirm.holdoff_ms")?,
+            travel: Millimetres(raw.number("confirm.travel_mm")?),
+            window: ms("confirm.window_ms")?,
+        }),
+        _ => None,
+    })
+}
+
+/// The lines of `[inputs]`.
+fn inputs(raw: &Raw) -> Option<Inputs> {
+    let [bin_full, reset, recipe] =
+        ["bin_full", "reset", "recipe"].map(|n| input_options(raw, &format!("inputs.{n}_")));
+    let (bin_full, reset, recipe) = (bin_full?, reset?, recipe?);
+    let input = |name: &str, options: gpio::InputOptions| {
+        raw.text(&format!("inputs.{name}")).map(|line| InputLine { line, options })
+    };
+    Some(Inputs {
+        bin_full: input("bin_full", bin_full),
+        reset: input("reset", reset),
+        recipe: ["recipe_one", "recipe_two", "recipe_four", "recipe_eight"].map(|digit| input(digit, recipe)),
+    })
+}
+
+/// What happens where nothing can be judged.
+fn safety(raw: &Raw) -> Option<Safety> {
+    Some(Safety {
+        on_uninspected: match raw.text("safety.on_uninspected")?.as_str() {
+            "reject" => OnUninspected::Reject,
+            "pass" => OnUninspected::Pass,
+            "stop_line" => OnUninspected::StopLine,
+            _ => return None,
+        },
+        on_missed_reject: match raw.text("safety.on_missed_reject")?.as_str() {
+            "alarm" => OnMissedReject::Alarm,
+            "stop_line" => OnMissedReject::StopLine,
+            _ => return None,
+        },
+        on_no_part: match raw.text("safety.on_no_part").as_deref() {
+            None => None,
+            Some("reject") => Some(OnUninspected::Reject),
+            Some("pass") => Some(OnUninspected::Pass),
+            Some("stop_line") => Some(OnUninspected::StopLine),
+            Some(_) => return None,
+        },
     })
 }
 

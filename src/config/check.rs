@@ -46,21 +46,41 @@ pub(super) fn files(raw: &Raw, folder: &Path, problems: &mut Vec<Problem>) {
         if let Some(name) = used_name(raw, path)
             && let Some(what) = storage::not_plain(&folder.join(&name))
         {
-            let value = raw.written(path).map(|written| written.text.clone());
-            let message = format!("is {what}; name a plain file");
-            problems.push(Problem { value, ..Problem::at(raw.line(path), path, message) });
+            problems.push(at(raw, path, format!("is {what}; name a plain file")));
         }
     }
 }
 
+/// A problem or a warning about a key, with what is written there.
+fn at(raw: &Raw, path: &str, message: String) -> Problem {
+    let value = raw.written(path).map(|written| written.text.clone());
+    Problem { value, ..Problem::at(raw.line(path), path, message) }
+}
+
+/// Whether a key has this word, written or by default.
+fn is(raw: &Raw, path: &str, word: &str) -> bool {
+    raw.value(path) == Some(Value::Text(word.to_owned()))
+}
+
 /// Tries every rule between keys.
 pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
-    let at = |path: &str, message: String| Problem {
-        value: raw.written(path).map(|written| written.text.clone()),
-        ..Problem::at(raw.line(path), path, message)
-    };
-    let is = |path: &str, word: &str| raw.value(path) == Some(Value::Text(word.to_owned()));
+    camera_rules(raw, problems, warnings);
+    lines(raw, &mut |path, message| problems.push(at(raw, path, message)), &mut |path, message| {
+        warnings.push(at(raw, path, message));
+    });
+    output_rules(raw, problems);
+    names_twice(raw, problems);
+    belt_rules(raw, problems);
+    tripwire_rules(raw, problems);
+    missing_inputs(raw, warnings);
+    timing_rules(raw, problems, warnings);
+    without_effect(raw, warnings);
+}
 
+/// Rules about the camera, and the trigger that comes with it.
+fn camera_rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
+    let at = |path: &str, message: String| at(raw, path, message);
+    let is = |path: &str, word: &str| is(raw, path, word);
     if is("camera.source", "folder") && raw.text("camera.folder").is_none() && !raw.speaks_of("camera.folder") {
         problems.push(at("camera.folder", "is required with camera.source = \"folder\": the pictures' folder".into()));
     }
@@ -82,9 +102,12 @@ pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<P
         let message = "ignores the photo-eye of camera.source = \"simulated\"; \"simulated\" uses it";
         warnings.push(at("trigger.source", message.into()));
     }
-    lines(raw, &mut |path, message| problems.push(at(path, message)), &mut |path, message| {
-        warnings.push(at(path, message));
-    });
+}
+
+/// Rules about what needs an output.
+fn output_rules(raw: &Raw, problems: &mut Vec<Problem>) {
+    let at = |path: &str, message: String| at(raw, path, message);
+    let is = |path: &str, word: &str| is(raw, path, word);
     if is("gpio.backend", "none") && raw.flag("reject.enabled") == Some(true) {
         let message =
             "needs an output, and gpio.backend = \"none\" drives nothing; choose a backend or set it to false";
@@ -100,6 +123,11 @@ pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<P
             problems.push(at(policy, "cannot stop the belt: gpio.backend = \"none\" drives nothing".into()));
         }
     }
+}
+
+/// Two keys must not name one line or one file.
+fn names_twice(raw: &Raw, problems: &mut Vec<Problem>) {
+    let at = |path: &str, message: String| at(raw, path, message);
     let line_keys = [&OUTPUT_LINES[..], &INPUT_LINES[..]].concat();
     for (what, paths) in [("line", &line_keys[..]), ("file", &FILES[..])] {
         for (n, path) in paths.iter().enumerate() {
@@ -112,8 +140,12 @@ pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<P
             }
         }
     }
-    belt_rules(raw, problems);
-    tripwire_rules(raw, problems);
+}
+
+/// What needs an input line, where the backend has none.
+fn missing_inputs(raw: &Raw, warnings: &mut Vec<Problem>) {
+    let at = |path: &str, message: String| at(raw, path, message);
+    let is = |path: &str, word: &str| is(raw, path, word);
     let plays_nothing = is("gpio.backend", "recorded") && raw.text("gpio.inputs").is_none();
     if plays_nothing || is("gpio.backend", "none") {
         let wanted =
@@ -124,6 +156,12 @@ pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<P
             warnings.push(at(path, message.into()));
         }
     }
+}
+
+/// Rules between distances, speeds and times.
+fn timing_rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
+    let at = |path: &str, message: String| at(raw, path, message);
+    let is = |path: &str, word: &str| is(raw, path, word);
     if let (Some(travel), Some(speed), Some(latency)) =
         (raw.number("reject.travel_mm"), raw.number("reject.belt_speed_mm_s"), raw.number("reject.actuator_latency_ms"))
     {
@@ -152,6 +190,11 @@ pub(super) fn rules(raw: &Raw, problems: &mut Vec<Problem>, warnings: &mut Vec<P
             warnings.push(at("reject.pulse_width_ms", message));
         }
     }
+}
+
+/// Keys that are written and mean nothing.
+fn without_effect(raw: &Raw, warnings: &mut Vec<Problem>) {
+    let at = |path: &str, message: String| at(raw, path, message);
     for key in KEYS {
         if let Some(line) = further_input_of(key.path)
             && raw.written(key.path).is_some()
@@ -179,7 +222,7 @@ fn further_input_of(path: &str) -> Option<&'static [&'static str]> {
 
 /// Rules between the trigger, the lines and what is behind them.
 fn lines(raw: &Raw, problem: &mut dyn FnMut(&str, String), warn: &mut dyn FnMut(&str, String)) {
-    let is = |path: &str, word: &str| raw.value(path) == Some(Value::Text(word.to_owned()));
+    let is = |path: &str, word: &str| is(raw, path, word);
     let is_missing = |path: &str| raw.value(path).is_none() && !raw.speaks_of(path);
     let is_eye = is("trigger.source", "photo_eye");
     let frame_ms = raw.number("camera.rate_hz").map(|rate| 1000.0 / rate);
@@ -256,10 +299,9 @@ fn used_name(raw: &Raw, path: &str) -> Option<String> {
 
 /// Rules about the encoder and the eye at the bin.
 fn belt_rules(raw: &Raw, problems: &mut Vec<Problem>) {
-    let is = |path: &str, word: &str| raw.value(path) == Some(Value::Text(word.to_owned()));
+    let is = |path: &str, word: &str| is(raw, path, word);
     let mut problem = |path: &str, message: String| {
-        let value = raw.written(path).map(|written| written.text.clone());
-        problems.push(Problem { value, ..Problem::at(raw.line(path), path, message) });
+        problems.push(at(raw, path, message));
     };
     for (path, other, word, what) in [
         ("encoder.mm_per_pulse", "reject.belt", "encoder", "count the pulses over a metre of belt"),
@@ -310,13 +352,12 @@ fn belt_rules(raw: &Raw, problems: &mut Vec<Problem>) {
 
 /// Rules about the light barrier made of pixels.
 fn tripwire_rules(raw: &Raw, problems: &mut Vec<Problem>) {
-    let is = |path: &str, word: &str| raw.value(path) == Some(Value::Text(word.to_owned()));
+    let is = |path: &str, word: &str| is(raw, path, word);
     if !is("trigger.source", "tripwire") {
         return;
     }
     let mut problem = |path: &str, message: String| {
-        let value = raw.written(path).map(|written| written.text.clone());
-        problems.push(Problem { value, ..Problem::at(raw.line(path), path, message) });
+        problems.push(at(raw, path, message));
     };
     if is("camera.source", "simulated") {
         let message = "never sees an empty belt with camera.source = \"simulated\", which shows parts only";

@@ -66,10 +66,19 @@ pub struct Watched<'a> {
     pub inspect: Option<&'a mut dyn Inspect>,
 }
 
+/// How long, and how often there is a reading.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// The end, where there is one.
+    pub until: Option<Timestamp>,
+    /// From one reading to the next, [`LOOK`] at least.
+    pub period: Duration,
+}
+
 /// Told of each reading.
 pub type Say<'a> = &'a mut dyn FnMut(&Reading) -> Result<()>;
 
-/// Looks until `stop` is requested, `until` has come or the camera ends; tells `say` every `period`, [`LOOK`] at least.
+/// Looks until `stop` is requested, the pace's end has come or the camera ends; tells `say` every period.
 /// `inspect` is asked whether a frame could be judged.
 ///
 /// Returns the last reading.
@@ -81,8 +90,7 @@ pub fn watch(
     clock: &dyn Clock,
     token: &WakeToken,
     stop: &Stop,
-    until: Option<Timestamp>,
-    period: Duration,
+    Pace { until, period }: Pace,
     say: Say<'_>,
 ) -> Result<Reading> {
     let started_at = clock.now();
@@ -252,7 +260,7 @@ mod tests {
         let until = until_ms.map(|ms| Timestamp(ms * MS));
         let (mut recipe, token, stop) = (DarkBelow(140.0), WakeToken::new(), Stop::new());
         let watched = Watched { camera: &mut lens, inspect: Some(&mut recipe) };
-        let outcome = watch(watched, &*clock, &token, &stop, until, period, &mut |reading| {
+        let outcome = watch(watched, &*clock, &token, &stop, Pace { until, period }, &mut |reading| {
             readings.push(reading.clone());
             Ok(())
         });
