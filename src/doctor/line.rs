@@ -62,9 +62,15 @@ pub(super) fn outputs(subject: &Subject) -> Finding {
         )),
         Backend::None => Finding::ok("nothing is driven ([gpio] backend = \"none\")"),
         Backend::Gpiocdev => kernel_lines(config),
+        #[cfg(feature = "rppal")]
         Backend::Rppal => Finding::warn(
             "nothing owns the lines of [gpio] backend = \"rppal\": another program may drive them as well",
             "choose \"gpiocdev\", which holds its lines",
+        ),
+        #[cfg(not(feature = "rppal"))]
+        Backend::Rppal => Finding::fail(
+            "this build cannot drive the lines of [gpio] backend = \"rppal\"",
+            "choose \"gpiocdev\", or build zoomgate with the cargo feature rppal",
         ),
     }
 }
