@@ -25,7 +25,7 @@ fi
 # shellcheck source=cross/toolchain.sh
 . cross/toolchain.sh "$arch" "$link" || usage
 
-"${build[@]}" build --profile dist --features v4l2,rppal --bin zoomgate --target "$target" "$@"
+"${build[@]}" build --profile dist --features v4l2 --bin zoomgate --target "$target" "$@"
 
 out=target/dist/zoomgate-$arch
 mkdir -p target/dist

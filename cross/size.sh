@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 program=target/dist/zoomgate-aarch64
 most=20000000
 bytes=$(stat -c %s "$program")
-crates=$(cargo tree --edges normal --features v4l2,rppal --target aarch64-unknown-linux-gnu --prefix none --format '{p}' |
+crates=$(cargo tree --edges normal --features v4l2 --target aarch64-unknown-linux-gnu --prefix none --format '{p}' |
     sed 's/ (.*//' | sort -u | wc -l)
 record="bytes $bytes
 crates $crates"

@@ -11,10 +11,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-what=(--features v4l2,rppal --lib --tests)
+what=(--features v4l2 --lib --tests)
 case ${1:-} in
     --lib)
-        what=(--features v4l2,rppal --lib --test camera)
+        what=(--features v4l2 --lib --test camera)
         shift
         ;;
     --kernels)
@@ -46,7 +46,7 @@ tests=("${build[@]}" test --profile dist "${what[@]}" --target "$target")
 # What the virtual machines of tests/vm take along.
 for_machines() {
     local built=$1 suite executable
-    "${build[@]}" build --profile dist --features v4l2,rppal --example probe --target "$target"
+    "${build[@]}" build --profile dist --features v4l2 --example probe --target "$target"
     mkdir -p target/dist
     cp "$target_dir/$target/dist/examples/probe" "target/dist/probe-$arch"
     for suite in 'src/lib.rs:lib-tests' 'tests/camera.rs:camera-tests'; do

@@ -53,8 +53,7 @@
 //!
 //! # Features
 //!
-//! `teach` (default) trains and evaluates recipes, `v4l2` adds cameras of the kernel, `rppal` the registers of a
-//! Raspberry Pi.
+//! `teach` (default) trains and evaluates recipes, `v4l2` adds cameras of the kernel, `rppal` the registers of a Raspberry Pi.
 //!
 //! # Papers
 //!

@@ -16,7 +16,7 @@
 #   pi         backend "rppal" on QEMU's raspi3b: a reject pulse on GPIO17 read from outside the machine
 #
 # ZOOMGATE and PROBE name static aarch64 binaries (target/dist/zoomgate-aarch64, target/dist/probe-aarch64): the program
-# with the features v4l2 and rppal, and the example `probe`. TEACHER names a zoomgate of this machine (target/release/zoomgate).
+# with the feature v4l2, and the example `probe`. TEACHER names a zoomgate of this machine (target/release/zoomgate).
 # LAB is where the emulator is or is put (target/vm), see setup.sh; PARTS and PERIOD_MS change the belt.
 # Logs and records are left in $LAB/out/SCENARIO.
 #
