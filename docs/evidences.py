@@ -5,7 +5,7 @@
     target/docs-venv/bin/pip install numpy scipy scikit-learn pillow onnx onnxruntime
     target/docs-venv/bin/python docs/evidences.py --data DIR [--seeds 100 101] [--light none levels] [--fit box squash]
 
-DIR has a split.csv as `zoomgate trial` reads it. For every setting: the image AUROC of the full view's evidences by
+DIR has a split.csv as `zoomgate trial` reads it. For every setting: the image AUROC of the full image's evidences by
 themselves and added up, the mean over the seeds. 300 good training pictures, 30 % of them held out for the
 standardisation; 10 known bad ones, drawn at random, for `overall`. docs/EXPERIMENTS.md quotes what it printed.
 """

@@ -86,7 +86,7 @@ fn scores(inspections: &[Inspection]) -> Vec<f32> {
 #[test]
 fn a_new_kind_is_learnt_from_a_few_pictures_and_the_old_one_not_forgotten() {
     let (old, new) = &*BOTH;
-    // By the score, by the full view's head alone, and what passes and is rejected wrongly.
+    // By the score, by the full image's head alone, and what passes and is rejected wrongly.
     let figures = |taught: &TrainedModel| {
         let [good, a, b] = [Show::Good, Show::Old, Show::New].map(|show| inspected(&taught.bytes, show));
         let known = |all: &[Inspection]| all.iter().map(|i| i.full.known.unwrap()).collect::<Vec<f32>>();

@@ -107,7 +107,7 @@ fn no_gross_frame_passes_and_each_layer_alone_stops_nine_in_ten() {
     }
 }
 
-/// Castings, whose whole view vouches for an empty frame where nothing bounds what it says; `None` without the pictures.
+/// Castings, whose full image vouches for an empty frame where nothing bounds what it says; `None` without the pictures.
 fn castings(is_bounded: bool) -> Option<Model> {
     let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/casting");
     let pictures = |folder: &str, count: usize| -> Option<Vec<Picture>> {

@@ -88,7 +88,7 @@ fn a_zoom_that_knows_the_places_of_a_part_tells_more() {
     let defective = |i: u64| frame(i, Want::Defective(DefectKind::ALL[i as usize % DefectKind::ALL.len()]));
     let zoom_separates = |ablation: Ablation| -> f64 {
         let model = taught_at(224, &many(40, 0, |i| frame(i, Want::Good)), &[], ablation);
-        assert_eq!(model.recipe().crop.chart.is_some(), ablation.chart);
+        assert_eq!(model.recipe().crop.lattice.is_some(), ablation.lattice);
         let mut inspector = model.inspector().unwrap();
         let mut scores = |frames: Vec<Frame>| -> Vec<f32> {
             frames.iter().map(|f| inspector.inspect(f).unwrap().score_zoom.unwrap().0).collect()

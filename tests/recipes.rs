@@ -117,7 +117,7 @@ fn notes_of_another_graph_are_refused() {
     let error = inspected(&with_notes(&model, &lies.to_string())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(
-        error.to_string().contains("line3.onnx is damaged: its graph looks at the full view in another way"),
+        error.to_string().contains("line3.onnx is damaged: its graph looks at the full image in another way"),
         "{error}"
     );
 }

@@ -435,7 +435,7 @@ pub struct EvalArgs {
     /// Another threshold than the recipe's.
     #[arg(long, allow_negative_numbers = true)]
     pub threshold: Option<f32>,
-    /// Leave the zoom out where the full view is far below the threshold, as `[zoom] always = false` does.
+    /// Leave the zoom out where the full image is far below the threshold, as `[zoom] always = false` does.
     #[arg(long)]
     pub lazy_zoom: bool,
     /// Write a report for people: one HTML file with the verdict in words, curves, and the worst pictures.

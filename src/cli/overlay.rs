@@ -27,7 +27,7 @@ pub fn draw(inspector: &Inspector, frame: &Frame, found: &Inspection, threshold:
     let recipe = inspector.recipe();
     let known = found.zoom.and_then(|z| z.known).zip(recipe.zoom.known).map(|(known, c)| c.image.z(known));
     let evidence = [
-        Bar { name: "full view", value: Some(found.score_full.0), limit },
+        Bar { name: "full image", value: Some(found.score_full.0), limit },
         Bar { name: "zoom", value: found.score_zoom.map(|s| s.0), limit },
         Bar { name: "known, zoom", value: known, limit },
     ];

@@ -1,6 +1,6 @@
 //! Open set: what a recipe that was taught every kind of defect but one makes of that one.
 //!
-//! A head that knows some defects may look away from all others. Each kind is left out of the lesson in turn and is all
+//! A head that knows some defects may look away from all others. Each kind is left out of the training run in turn and is all
 //! that is tested, beside the good pictures; the same pictures are scored by a recipe of the same seed that knows no
 //! defect at all. A difference well below zero says that teaching known defects costs unknown ones.
 
@@ -75,7 +75,7 @@ pub fn trial_without(
     Ok(trial_run(&dataset.good, &draw.known, &draw.test, backbone, options, progress)?.tested.run)
 }
 
-/// One kind that was left out of one lesson.
+/// One kind that was left out of one training run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LeftOut {
     /// The run's seed.
@@ -120,7 +120,7 @@ impl LeftOut {
     }
 }
 
-/// Leaves out each kind in turn, for one seed: a lesson for each kind and one without any defect.
+/// Leaves out each kind in turn, for one seed: a training run for each kind and one without any defect.
 ///
 /// # Errors
 /// As [`trial_without`].
@@ -131,7 +131,7 @@ pub fn leave_each_out(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Vec<LeftOut>> {
-    // Every draw before the first lesson: a mistake in the command line must not cost minutes.
+    // Every draw before the first training run: a mistake in the command line must not cost minutes.
     let kinds = kinds(dataset);
     for kind in &kinds {
         leave_out(dataset, kind, known, options.seed)?;

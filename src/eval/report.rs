@@ -207,7 +207,7 @@ fn write_counts(f: &mut fmt::Formatter<'_>, s: &Summary) -> fmt::Result {
     }
     writeln!(
         f,
-        "escape where 1 in 100 of these good pictures is rejected {}, by the full view alone {}; first crop holds the defect {}",
+        "escape where 1 in 100 of these good pictures is rejected {}, by the full image alone {}; first crop holds the defect {}",
         decimals(s.escape_1pct, 3),
         decimals(s.escape_1pct_full, 3),
         decimals(s.crop_holds, 3)

@@ -21,9 +21,9 @@ pub struct Scored<'a> {
     pub score: f32,
     /// Normality evidence alone.
     pub normality: f32,
-    /// The full view alone.
+    /// The full image alone.
     pub full: f32,
-    /// The zoomed views alone; `None` when the zoom was skipped.
+    /// The crops alone; `None` when the zoom was skipped.
     pub zoom: Option<f32>,
     /// Whether a line would judge it at all.
     pub is_seen: bool,
@@ -52,9 +52,9 @@ pub struct RunMetrics {
     pub ap_image: Option<f64>,
     /// AUROC over pixels; null without masks.
     pub auroc_pixel: Option<f64>,
-    /// AUROC over pictures of the full view alone.
+    /// AUROC over pictures of the full image alone.
     pub auroc_full: Option<f64>,
-    /// AUROC over pictures of the zoomed views alone; null unless every picture was zoomed.
+    /// AUROC over pictures of the crops alone; null unless every picture was zoomed.
     pub auroc_zoom: Option<f64>,
     /// Share of the pictures that were looked at closer.
     pub zoomed: Option<f64>,
@@ -62,7 +62,7 @@ pub struct RunMetrics {
     pub escape: Option<f64>,
     /// The same at the threshold at which 1 in 100 of these good pictures is rejected, whatever the recipe's own is.
     pub escape_1pct: Option<f64>,
-    /// As `escape_1pct`, of the full view alone.
+    /// As `escape_1pct`, of the full image alone.
     pub escape_1pct_full: Option<f64>,
     /// Share of the defective pictures with a mask whose first crop holds half of the defect or more; null without masks.
     pub crop_holds: Option<f64>,

@@ -1,4 +1,4 @@
-//! How parts and their pictures may differ from one to the next: what a plant says and lessons show.
+//! How parts and their pictures may differ from one to the next: what a plant says and training runs show.
 
 /// The most by which a picture of the same part may differ.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,7 +3,7 @@
 //! Turning every pixel of a frame costs more than both looks at it (1.3 million at 1280x1024, of which the full image
 //! averages twenty for each of its own and a crop shows an eighth). So views that shrink it by more than
 //! 2 (`OVERVIEW_ABOVE`) are taken from an overview: the whole frame as it lies, shrunk to twice the model's input and then
-//! turned; others from the frame, of which the rectangle that they read is turned. Lessons look through the same two.
+//! turned; others from the frame, of which the rectangle that they read is turned. Training runs look through the same two.
 
 use super::preprocess::{self, sample};
 use super::register::{self, Aligner};

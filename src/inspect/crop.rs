@@ -25,8 +25,8 @@ pub struct CropPolicy {
     pub aim: bool,
     /// The frame in cells of the crop, where crops are of one size and lie on its cells; `None` where they are of
     /// any size and lie anywhere.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub chart: Option<CropLattice>,
+    #[serde(rename = "chart", default, skip_serializing_if = "Option::is_none")]
+    pub lattice: Option<CropLattice>,
 }
 
 fn is_aimed() -> bool {
@@ -35,17 +35,17 @@ fn is_aimed() -> bool {
 
 impl Default for CropPolicy {
     fn default() -> Self {
-        Self { count: 1, theta: 0.6, pad: 0.15, side_min: 0.35, aim: true, chart: None }
+        Self { count: 1, theta: 0.6, pad: 0.15, side_min: 0.35, aim: true, lattice: None }
     }
 }
 
 impl CropPolicy {
     /// One box close around what is suspicious: for finding a known defect, not for looking at it.
-    pub const TIGHT: Self = Self { count: 1, theta: 0.5, pad: 0.15, side_min: 0.12, aim: true, chart: None };
+    pub const TIGHT: Self = Self { count: 1, theta: 0.5, pad: 0.15, side_min: 0.12, aim: true, lattice: None };
 }
 
 /// The whole frame laid out in cells of the crop, and a margin around it. Crops are of one size and begin on even
-/// cells, so that the same place of every part falls into the same cell of the chart, and what is usual there can be
+/// cells, so that the same place of every part falls into the same cell of the lattice, and what is usual there can be
 /// learnt: a crop that lies anywhere can only be compared with all of the part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CropLattice {
@@ -54,7 +54,7 @@ pub struct CropLattice {
     /// Columns, even.
     pub columns: usize,
     /// Cells along each edge of a crop that are not compared, even: what a network sees there depends on where the picture
-    /// ends, and that is another place of the part in each crop. The chart goes so far beyond the frame.
+    /// ends, and that is another place of the part in each crop. The lattice goes so far beyond the frame.
     pub margin: usize,
 }
 
@@ -117,7 +117,7 @@ impl CropLattice {
         }
     }
 
-    /// The crop around a place of the frame: as near as it lies on even cells of the chart.
+    /// The crop around a place of the frame: as near as it lies on even cells of the lattice.
     pub fn around(&self, centre: (f64, f64), grid: [usize; 2], full: &View) -> View {
         let [height, width] = self.cell(full);
         let begin = |at: f64, cell: f64, all: usize, cells: usize| {
@@ -176,13 +176,13 @@ impl CropPolicy {
                 _ if out.is_empty() => [map.width / 2, map.height / 2, map.width / 2 + 1, map.height / 2 + 1],
                 _ => break,
             };
-            if let (Some(peak), Some(chart)) = (peak, &self.chart) {
+            if let (Some(peak), Some(lattice)) = (peak, &self.lattice) {
                 // Too large for what a crop compares: where it is worst.
                 let is_too_large = |from: usize, to: usize, cells: usize, all: usize| {
-                    (to - from) * (all - 2 * chart.margin) > (cells - 2 * chart.margin) * cells
+                    (to - from) * (all - 2 * lattice.margin) > (cells - 2 * lattice.margin) * cells
                 };
-                if is_too_large(region[0], region[2], map.width, chart.columns)
-                    || is_too_large(region[1], region[3], map.height, chart.rows)
+                if is_too_large(region[0], region[2], map.width, lattice.columns)
+                    || is_too_large(region[1], region[3], map.height, lattice.rows)
                 {
                     let (x, y) = (peak % map.width, peak / map.width);
                     region = [x, y, x + 1, y + 1];
@@ -199,8 +199,8 @@ impl CropPolicy {
         let (x0, y0) = (full.x + region[0] as f64 * cw, full.y + region[1] as f64 * ch);
         let (x1, y1) = (full.x + region[2] as f64 * cw, full.y + region[3] as f64 * ch);
         let centre = ((x0 + x1) / 2.0, (y0 + y1) / 2.0);
-        if let Some(chart) = &self.chart {
-            return chart.around(centre, [map.height, map.width], full);
+        if let Some(lattice) = &self.lattice {
+            return lattice.around(centre, [map.height, map.width], full);
         }
         // One factor for both sides keeps the full image's aspect, so that what is squashed is squashed alike.
         let grown = 1.0 + 2.0 * self.pad;
@@ -220,8 +220,8 @@ impl CropPolicy {
             along(full.x, full.width, view.width, unit(hash >> 16)),
             along(full.y, full.height, view.height, unit(hash >> 40)),
         );
-        match &self.chart {
-            Some(chart) => chart.around(centre, [map.height, map.width], full),
+        match &self.lattice {
+            Some(lattice) => lattice.around(centre, [map.height, map.width], full),
             None => around(centre, view.width / full.width, full, frame),
         }
     }
@@ -342,9 +342,9 @@ mod tests {
     fn on_a_chart_crops_are_of_one_size_on_even_cells_and_hold_the_peak() {
         let full = View { x: 0.0, y: 0.0, width: 1280.0, height: 1024.0 };
         let (rows, columns) = (28, 36);
-        let chart = CropLattice::new([rows, columns], 0.35).unwrap();
-        assert_eq!(chart, CropLattice { rows: 88, columns: 110, margin: 4 });
-        let policy = CropPolicy { count: 3, chart: Some(chart), ..CropPolicy::default() };
+        let lattice = CropLattice::new([rows, columns], 0.35).unwrap();
+        assert_eq!(lattice, CropLattice { rows: 88, columns: 110, margin: 4 });
+        let policy = CropPolicy { count: 3, lattice: Some(lattice), ..CropPolicy::default() };
         let mut scratch = Scratch::default();
         for peak in 0..rows * columns {
             let mut values = vec![0.0; rows * columns];
@@ -355,9 +355,9 @@ mod tests {
             let map = Map { values: &values, width: columns, height: rows };
             policy.crops(map, &full, (1280, 1024), &mut out, &mut scratch);
             for view in &out {
-                let at = chart.at(view, &full);
+                let at = lattice.at(view, &full);
                 assert!(at.iter().all(|at| at % 2 == 0) && at[0] <= 60 && at[1] <= 74, "{at:?}");
-                assert_eq!(chart.crop(at, [rows, columns], &full), *view);
+                assert_eq!(lattice.crop(at, [rows, columns], &full), *view);
             }
             let (x, y) = ((peak % columns) as f64 + 0.5, (peak / columns) as f64 + 0.5);
             let (x, y) = (x / columns as f64 * 1280.0, y / rows as f64 * 1024.0);
@@ -367,7 +367,7 @@ mod tests {
             assert!(v.x + cell_x <= x && x <= v.x + v.width - cell_x, "{x} in {v:?}");
             assert!(v.y + cell_y <= y && y <= v.y + v.height - cell_y, "{y} in {v:?}");
         }
-        assert!(chart.holds([rows, columns]) && !chart.holds([rows, 112]) && !chart.holds([8, 8]));
+        assert!(lattice.holds([rows, columns]) && !lattice.holds([rows, 112]) && !lattice.holds([8, 8]));
         assert!(CropLattice::new([20, 32], 1.0).unwrap().holds([20, 32]), "as large as the frame");
         assert_eq!(CropLattice::new([18, 40], 0.35), None, "too few cells");
     }

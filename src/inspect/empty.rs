@@ -130,7 +130,7 @@ impl Empty {
         is_lit.then(|| buffers.cells.iter().zip(&self.belt).map(far).fold(0.0, f32::max))
     }
 
-    /// Whether the numbers are ones that a lesson writes.
+    /// Whether the numbers are ones that a training run writes.
     pub fn is_sound(&self) -> bool {
         let most = CELLS as usize;
         (1..=most).contains(&self.columns)

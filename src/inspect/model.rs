@@ -88,8 +88,8 @@ impl Model {
             );
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
-        if recipe.crop.chart.is_some_and(|chart| !has(&model, &chart)) {
-            return Err(other_chart(origin));
+        if recipe.crop.lattice.is_some_and(|lattice| !has(&model, &lattice)) {
+            return Err(other_lattice(origin));
         }
         let full = plan(&["full_map", "full_score", "full_attention"])?;
         let zoom = plan(&["zoom_map", "zoom_score"])?;
@@ -108,10 +108,10 @@ impl Model {
                 shapes::check_outputs(&self.recipe, &full, &zoom, origin)?;
             }
             for (out, want) in [(full, &test.full), (zoom, &test.zoom)] {
-                if let (Some(chart), &[_, _, rows, columns]) = (&self.recipe.crop.chart, out[0].shape())
-                    && !chart.holds([rows, columns])
+                if let (Some(lattice), &[_, _, rows, columns]) = (&self.recipe.crop.lattice, out[0].shape())
+                    && !lattice.holds([rows, columns])
                 {
-                    return Err(other_chart(origin));
+                    return Err(other_lattice(origin));
                 }
                 let got = out[1].f32();
                 let close = |(&g, &w): (&f32, &f32)| (g - w).abs() <= SELF_TEST_TOLERANCE * w.abs().max(1.0);
@@ -180,15 +180,15 @@ impl Model {
     }
 }
 
-/// Whether a recipe's graph has the tables of this chart.
-fn has(model: &ModelProto, chart: &CropLattice) -> bool {
+/// Whether a recipe's graph has the tables of this lattice.
+fn has(model: &ModelProto, lattice: &CropLattice) -> bool {
     let places = surgery::constant(model, "zoom.distance.usual.all").map(|t| t.dims.clone());
     let steps = surgery::constant(model, "zoom.places.steps").map(|t| t.raw_data.clone());
-    let expected = [chart.columns as i64, 1].map(i64::to_le_bytes).concat();
-    places == Some(vec![(chart.rows * chart.columns) as i64]) && steps == Some(expected)
+    let expected = [lattice.columns as i64, 1].map(i64::to_le_bytes).concat();
+    places == Some(vec![(lattice.rows * lattice.columns) as i64]) && steps == Some(expected)
 }
 
-/// SHA-256 over a recipe's constants but for what it keeps of its lesson, hex. Cost: 3 ms a megabyte without instructions
+/// SHA-256 over a recipe's constants but for what it keeps of its training run, hex. Cost: 3 ms a megabyte without instructions
 /// for it.
 pub fn digest(model: &ModelProto) -> String {
     let constants = model.graph.iter().flat_map(|g| &g.initializer).filter(|t| t.name != KEEPSAKE_KEY);
@@ -196,7 +196,7 @@ pub fn digest(model: &ModelProto) -> String {
     const_hex::encode(digest.finalize())
 }
 
-fn other_chart(origin: &str) -> Error {
+fn other_lattice(origin: &str) -> Error {
     let message = format!(
         "the notes in {origin} speak of another chart than its graph has: the file is damaged; teach again or restore it"
     );
@@ -258,7 +258,7 @@ impl Inspector {
     }
 
     /// Inspects and hands every model input to `dump` (`"full"`, `"zoom0"`…) before it is run, with the row and the column
-    /// at which it begins on the recipe's chart.
+    /// at which it begins on the recipe's lattice.
     ///
     /// # Errors
     /// As [`Inspect::inspect`].
@@ -296,7 +296,7 @@ impl Inspector {
         for (i, view) in self.views.iter().enumerate() {
             self.image_aligner.sample(frame, view, &mut self.input);
             norm.apply(&mut self.input);
-            let at = self.recipe.crop.chart.map_or([0, 0], |chart| chart.at(view, &whole));
+            let at = self.recipe.crop.lattice.map_or([0, 0], |lattice| lattice.at(view, &whole));
             dump(["zoom0", "zoom1", "zoom2", "zoom3"][i], &self.input, at);
             let ready = Instant::now();
             let out = self.zoom.run_at(&self.input, at)?;

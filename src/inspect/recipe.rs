@@ -15,7 +15,7 @@ use super::sight::Sight;
 use crate::error::{Error, ErrorKind, Result};
 use crate::stats;
 
-/// The newest schema that this build reads; it writes it where parts are brought into line or crops lie on a chart, which
+/// The newest schema that this build reads; it writes it where parts are brought into line or crops lie on a lattice, which
 /// an older build would leave undone.
 pub const SCHEMA: u32 = 3;
 /// The schema of recipes that take parts as they lie, and crops anywhere.
@@ -238,7 +238,7 @@ impl Recipe {
     /// Reads the metadata of a recipe file.
     ///
     /// # Errors
-    /// `Corrupt` when it is damaged or says what no lesson writes, `Refused` when a newer zoomgate wrote it; `origin` names
+    /// `Corrupt` when it is damaged or says what no training run writes, `Refused` when a newer zoomgate wrote it; `origin` names
     /// the file.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
         #[derive(Deserialize)]

@@ -83,7 +83,7 @@ impl Sight {
         self.good.blindness(scene).map(Unseen::Blind)
     }
 
-    /// Whether the numbers are ones that a lesson writes.
+    /// Whether the numbers are ones that a training run writes.
     pub fn is_sound(&self) -> bool {
         self.good.is_sound() && self.empty.as_ref().is_none_or(|empty| empty.ranges.is_sound() && empty.is_sound())
     }

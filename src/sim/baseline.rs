@@ -10,7 +10,7 @@ const WIDTH_MAX: usize = 320;
 
 /// The plain difference from the mean good picture.
 ///
-/// Holds two grey pictures of at most 320 pixels across; not a pixel of the lessons is kept.
+/// Holds two grey pictures of at most 320 pixels across; not a pixel of the training runs is kept.
 #[derive(Clone, Debug)]
 pub struct MeanDifference {
     width: usize,

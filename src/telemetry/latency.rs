@@ -21,9 +21,9 @@ pub enum Stage {
     Queue,
     /// Frame to the model's input.
     Convert,
-    /// The full view through the model.
+    /// The full image through the model.
     Full,
-    /// Crops and zoomed views.
+    /// The crops through the model.
     Zoom,
     /// The whole inspection as its own clock measured it.
     Inspect,

@@ -1,9 +1,9 @@
-//! Parts of the method that a lesson can leave out, so that what each is worth can be measured.
+//! Parts of the method that a training run can leave out, so that what each is worth can be measured.
 
-/// What a lesson is made of; everything by default.
+/// What a training run is made of; everything by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ablation {
-    /// The zoomed view counts.
+    /// The crop counts.
     pub zoom: bool,
     /// Heads learn whole views by the deviation loss.
     pub deviation: bool,
@@ -18,7 +18,7 @@ pub struct Ablation {
     /// The zoom looks where it is suspicious, and not anywhere.
     pub aim: bool,
     /// The zoom knows what each place of a part looks like.
-    pub chart: bool,
+    pub lattice: bool,
     /// The recipe calculates in int8, and not in floats.
     pub int8: bool,
     /// Evidences acquit only a little, and what is unlike all good parts is rejected whatever they say.
@@ -37,7 +37,7 @@ impl Default for Ablation {
             overall: true,
             light: true,
             aim: true,
-            chart: true,
+            lattice: true,
             int8: true,
             bounds: true,
             sight: true,
@@ -61,7 +61,7 @@ impl Ablation {
             "overall" => &mut self.overall,
             "light" => &mut self.light,
             "aim" => &mut self.aim,
-            "chart" => &mut self.chart,
+            "chart" => &mut self.lattice,
             "int8" => &mut self.int8,
             "bounds" => &mut self.bounds,
             "sight" => &mut self.sight,

@@ -2,7 +2,7 @@
 //! configuration).
 //!
 //! Pure. Everything is drawn evenly from nothing to the most on either side; which way a part is mirrored goes round.
-//! Noise and compression vary in every lesson: without, what tells a known bad from good parts may rest on differences so
+//! Noise and compression vary in every training run: without, what tells a known bad from good parts may rest on differences so
 //! small that another camera's noise hides or makes them (`docs/EXPERIMENTS.md`).
 
 use std::path::Path;
@@ -43,7 +43,7 @@ fn flipped(frame: &Frame, [across, down]: [bool; 2]) -> Frame {
 }
 
 impl Augmentation {
-    /// Whether more is asked for than every lesson does: then what is normal is learnt from varied parts, too. A shift and a
+    /// Whether more is asked for than every training run does: then what is normal is learnt from varied parts, too. A shift and a
     /// scale alone ask for no more.
     pub fn is_wide(&self) -> bool {
         let Self { shift, scale, .. } = *self;
@@ -57,7 +57,7 @@ impl Augmentation {
         down.iter().flat_map(|&down| across.iter().map(move |&across| [across, down])).collect()
     }
 
-    /// How many varied views a lesson has of each known bad part: as many as show every way.
+    /// How many varied views a training run has of each known bad part: as many as show every way.
     pub fn copies(&self) -> usize {
         COPIES.max(self.ways().len() - 1)
     }

@@ -6,7 +6,7 @@
 //! * each evidence is bounded from below near what is usual of good parts;
 //! * a view that is further from usual than any held-out good part by far is rejected, whatever the sum says. Two
 //!   measures of normality are asked: the evidence itself, a mean of the largest cells, which a small defect reaches,
-//!   and of the full view the mean over all cells, which only a view that is unusual everywhere reaches (a defect may
+//!   and of the full image the mean over all cells, which only a view that is unusual everywhere reaches (a defect may
 //!   fill a crop).
 //!
 //! ```text
@@ -15,7 +15,7 @@
 //! score  >= threshold                              where u > 1
 //! ```
 //!
-//! `c` is 1 for the full view's evidence and 2 for the zoomed view's, whose crops are chosen for what is suspicious in
+//! `c` is 1 for the full image's evidence and 2 for the crop's, whose crops are chosen for what is suspicious in
 //! them. It is larger where fewer than 60 parts were held out, as the expected extremes of a normal distribution ask for:
 //! the highest of a few is nearer to the usual than the highest of many. The mean's cells are in deviations of what is
 //! usual at their places, so that a few of those over all cells are an exception however little the held-out parts spread.
@@ -66,7 +66,7 @@ impl Bounds {
         spared: [0.0; PER_VIEW - 1],
     };
 
-    /// From the raw evidences of a full view's held-out good parts and the means over their normality maps; without a
+    /// From the raw evidences of a full image's held-out good parts and the means over their normality maps; without a
     /// [guard](Self::guarded).
     pub(super) fn of_full(goods: &[Evidence], means: &[f32]) -> Self {
         let (usual, inverse) = limited(means, 1.0, MEAN_RISE);
@@ -74,7 +74,7 @@ impl Bounds {
         Self { usual: [bounds.usual[0], usual], inverse: [bounds.inverse[0], inverse], ..bounds }
     }
 
-    /// The same of zoomed views.
+    /// The same of crops.
     pub(super) fn of_zoom(goods: &[Evidence]) -> Self {
         Self::of(goods, 2.0)
     }

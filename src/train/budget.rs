@@ -1,6 +1,6 @@
 //! The largest model that inspects a part in a given time on the board at hand.
 //!
-//! Candidates are tried from the largest down: each is taught for a moment on a few of the lesson's own pictures, loaded
+//! Candidates are tried from the largest down: each is taught for a moment on a few of the training run's own pictures, loaded
 //! as the device loads it, and timed on whole inspections, with sampling and both views. What is timed is what will run;
 //! a model's time does not depend on what it learns.
 
@@ -16,7 +16,7 @@ use crate::inspect::Inspect as _;
 use crate::inspect::model::Model;
 use crate::nn::backbone::Backbone;
 
-/// Good pictures of a candidate's lesson.
+/// Good pictures of a candidate's training run.
 const GOODS: usize = 16;
 /// Inspections that are timed; the middle one counts.
 const TIMED: usize = 7;
@@ -29,7 +29,7 @@ const FEW_PROTOTYPES: usize = 128;
 /// What fits.
 #[derive(Clone, Debug)]
 pub struct Affordable {
-    /// The lesson's options, with what the budget left of input size, prototypes and crops.
+    /// The training run's options, with what the budget left of input size, prototypes and crops.
     pub options: Options,
     /// How long an inspection takes with them.
     pub takes: Duration,

@@ -21,7 +21,7 @@ pub(super) struct Calibrated {
     pub(super) goods: Measured,
     pub(super) full: ViewConstants,
     pub(super) zoom: ViewConstants,
-    /// Of the full and of the zoomed view, without their guards: those follow from the threshold.
+    /// Of the full image and of the crop, without their guards: those follow from the threshold.
     pub(super) bounds: [Bounds; 2],
     pub(super) fused: Standard,
     /// Of held-out good parts, in their own standard deviations.

@@ -85,7 +85,7 @@ fn notes(
     let Provenance { backbone, digest, sight, aligner, .. } = provenance;
     let [height, width] = trainer.size();
     Recipe {
-        schema: if aligner.is_some() || trainer.chart.is_some() { SCHEMA } else { SCHEMA_PLAIN },
+        schema: if aligner.is_some() || trainer.lattice.is_some() { SCHEMA } else { SCHEMA_PLAIN },
         version: env!("CARGO_PKG_VERSION").into(),
         input: Input { height, width },
         backbone: BackboneNote {

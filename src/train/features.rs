@@ -44,7 +44,7 @@ pub struct FeatureGraph {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct QuantizedFeatures {
     values: Arc<[u8]>,
-    /// Row and column at which a zoomed view begins on the [lattice](crate::inspect::crop::CropLattice); zeros for others.
+    /// Row and column at which a crop begins on the [lattice](crate::inspect::crop::CropLattice); zeros for others.
     pub at: [usize; 2],
 }
 
@@ -55,7 +55,7 @@ impl QuantizedFeatures {
     }
 }
 
-/// Of a whole view.
+/// Of a full image.
 impl FromIterator<u8> for QuantizedFeatures {
     fn from_iter<I: IntoIterator<Item = u8>>(values: I) -> Self {
         Self::new(values.into_iter().collect::<Vec<u8>>(), [0, 0])

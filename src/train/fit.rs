@@ -53,13 +53,13 @@ pub(super) struct FittedModel {
 pub(super) fn fit(trainer: &Trainer<'_>, fold: &ScreenedFold, rng: &mut ChaCha8Rng) -> Result<FittedModel> {
     let space = &trainer.space;
     let aim = trainer.options.ablation.aim;
-    let policy = CropPolicy { count: trainer.options.crops, aim, chart: trainer.chart, ..CropPolicy::default() };
+    let policy = CropPolicy { count: trainer.options.crops, aim, lattice: trainer.lattice, ..CropPolicy::default() };
     let alignment = Alignment::fixed(space.grid);
     let normality = normality::fit_full(trainer, fold, rng)?;
     let mined = if fold.bad.is_empty() { None } else { Some(mine(trainer, fold, &normality, rng)?) };
     let examples = mined.as_ref().map(|m| full_examples(trainer, fold, m)).transpose()?;
     let steps = trainer.options.steps;
-    let head = examples.as_ref().map(|e| fit_known(trainer, "teaching the full view", steps, e, |_| true, rng));
+    let head = examples.as_ref().map(|e| fit_known(trainer, "teaching the full image", steps, e, |_| true, rng));
     let known = head.map(|head| Known::measure(space, head, alignment, &fold.good));
     let full_sizes = examples.as_ref().map(|examples| {
         let bads: Vec<_> = fold.bad.iter().cloned().enumerate().collect();
@@ -83,14 +83,14 @@ pub(super) fn fit(trainer: &Trainer<'_>, fold: &ScreenedFold, rng: &mut ChaCha8R
     let crops = Crops::cut(trainer, fold, &centres, mined.as_ref())?;
     let normality = normality::fit_crops(trainer, fold, &crops.good, rng)?;
     let crop_examples = mined.as_ref().map(|m| crops.examples(m));
-    let head = crop_examples.as_ref().map(|e| fit_known(trainer, "teaching the zoomed view", steps, e, |_| true, rng));
+    let head = crop_examples.as_ref().map(|e| fit_known(trainer, "teaching the crop", steps, e, |_| true, rng));
     let crop_sizes = crop_examples.as_ref().map(|examples| -> Result<EffectSizes> {
         let goods = trainer.codes("zooming into held-out parts", fold.probes.len(), |i| {
             let frame = trainer.good.part(fold.held[i])?;
             Ok(trainer.render(&frame, &trainer.locate(&look(&fold.probes[i]), &frame, &policy)))
         })?;
-        // Only what lies on the chart is compared with it.
-        let step = if trainer.chart.is_some() { ZOOMS } else { 1 };
+        // Only what lies on the lattice is compared with it.
+        let step = if trainer.lattice.is_some() { ZOOMS } else { 1 };
         let bads: Vec<_> = crops.bad.iter().step_by(step).cloned().collect();
         let alignment = Alignment::Free;
         let question = Question { alignment, normality: &normality, examples, goods: &goods, bads: &bads };
@@ -210,7 +210,7 @@ fn calibration(
     Ok([full, crops])
 }
 
-/// The weights of what counts in this lesson.
+/// The weights of what counts in this training run.
 fn counting(trainer: &Trainer<'_>, mut weights: [[f32; PER_VIEW]; 2]) -> [[f32; PER_VIEW]; 2] {
     let Ablation { zoom, overall, .. } = trainer.options.ablation;
     if !zoom {

@@ -2,12 +2,12 @@
 //!
 //! Outputs for `view` in `full`, `zoom`: `{view}_map` `[1, M, h, w]` f32 (channel 0 the normality map, channel 1 the
 //! head's logits where there is one, both in standard deviations of what is usual at that place), `{view}_score` `[1, E]`
-//! f32 (the evidences: means of each map's largest cells, then the whole view's log odds, all within their
+//! f32 (the evidences: means of each map's largest cells, then the full image's log odds, all within their
 //! bounds, `src/teach/bounds.rs`), `{view}_attention` `[1, 1, h/2, w/2]` f32 (how much each cell is attended to, on average over all
 //! cells; the distance map without a head). The two views share everything up to `x`.
 //!
-//! Where crops lie on a chart, the zoomed view has a second input, `zoom_at` `[2]` i64: the row and the column of the chart
-//! at which its picture begins. What is usual there is gathered from tables of the whole chart.
+//! Where crops lie on a lattice, the crop has a second input, `zoom_at` `[2]` i64: the row and the column of the lattice
+//! at which its picture begins. What is usual there is gathered from tables of the whole lattice.
 
 use super::bank::Bank;
 use super::bounds::Bounds;
@@ -444,7 +444,7 @@ fn write_head(g: &mut Graph, space: &FeatureGraph, v: &str, head: &Head, ranges:
     conv(g, &b, &head.last, &name("logits"))
 }
 
-/// The log odds of the whole view, `[1, 1]`.
+/// The log odds of the full image, `[1, 1]`.
 fn write_overall(g: &mut Graph, space: &FeatureGraph, v: &str, overall: &ImageClassifier) -> String {
     let name = |n: &str| format!("{v}.overall.{n}");
     let axes = [Attr::Ints("axes", &[2, 3]), Attr::Int("keepdims", 0)];
@@ -459,11 +459,11 @@ fn write_overall(g: &mut Graph, space: &FeatureGraph, v: &str, overall: &ImageCl
     let z = g.node("Mul", &[&centred, &gain], &name("standard"), &[]);
     let (near, far) = (g.f32(&name("near"), &[], &[-FAR]), g.f32(&name("far"), &[], &[FAR]));
     let z = g.node("Clip", &[&z, &near, &far], &name("clipped"), &[]);
-    let lessons = overall.odds.len();
+    let runs = overall.odds.len();
     let weights: Vec<f32> = (0..features).flat_map(|i| overall.odds.iter().map(move |o| o.weight[i])).collect();
     let biases: Vec<f32> = overall.odds.iter().map(|o| o.bias).collect();
-    let weight = g.f32(&name("weight"), &[features, lessons], &weights);
-    let bias = g.f32(&name("bias"), &[1, lessons], &biases);
+    let weight = g.f32(&name("weight"), &[features, runs], &weights);
+    let bias = g.f32(&name("bias"), &[1, runs], &biases);
     let sum = g.node("MatMul", &[&z, &weight], &name("sum"), &[]);
     let odds = g.node("Add", &[&sum, &bias], &name("odds"), &[]);
     g.node("ReduceMax", &[&odds], &name("score"), &[Attr::Ints("axes", &[1]), Attr::Int("keepdims", 1)])

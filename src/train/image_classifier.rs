@@ -1,12 +1,12 @@
-//! What the whole view looks like: known defects that are nowhere in particular, a shade, a blur, a wrong finish, and
+//! What the full image looks like: known defects that are nowhere in particular, a shade, a blur, a wrong finish, and
 //! small ones by what they do to the features' means.
 //!
 //! Means and mean squares of every feature channel over the view, and for each known bad one linear function of them, of
 //! which the largest counts. Two things are added up in it, each in deviations of good parts. One is what all bads of the
-//! lesson have in common, by logistic regression against the good ones (a handful of bads and hundreds of channels: the
+//! training run have in common, by logistic regression against the good ones (a handful of bads and hundreds of channels: the
 //! penalty is strong, and both classes weigh the same). The other is what this bad has, by its linear discriminant against
 //! the good parts' covariance (exemplar LDA: Hariharan, Malik and Ramanan 2012): good parts are many and say in which
-//! directions parts differ anyway, one bad part says which way it lies. Ten known bads, added to the full view's
+//! directions parts differ anyway, one bad part says which way it lies. Ten known bads, added to the full image's
 //! normality, float features: magnetic tiles .868 with neither, .895 with the first, .917 with both; castings .958,
 //! .987, .996 (`docs/EXPERIMENTS.md`).
 
@@ -59,14 +59,14 @@ impl ImageClassifier {
         Self::fit_pooled(&goods, &[bad.iter().map(|(b, v)| (*b, pooled(space, v))).collect()])
     }
 
-    /// As [`ImageClassifier::fit`], of views that are [`pooled`] already, for the bads of each lesson by themselves: what all have in
-    /// common is less of the old ones. Two blotches, four pictures of the second (`tests/adapt.rs`, the zoomed view's
+    /// As [`ImageClassifier::fit`], of views that are [`pooled`] already, for the bads of each training run by themselves: what all have in
+    /// common is less of the old ones. Two blotches, four pictures of the second (`tests/adapt.rs`, the crop's
     /// AUROC of the first): .81 before, .69 with one function of all.
     ///
     /// # Panics
-    /// If there are no goods, or no bads in a lesson.
-    pub(super) fn fit_pooled(goods: &[Vec<f32>], lessons: &[Pooled]) -> Self {
-        assert!(!goods.is_empty() && lessons.iter().all(|bads| !bads.is_empty()), "two classes are needed");
+    /// If there are no goods, or no bads in a training run.
+    pub(super) fn fit_pooled(goods: &[Vec<f32>], runs: &[Pooled]) -> Self {
+        assert!(!goods.is_empty() && runs.iter().all(|bads| !bads.is_empty()), "two classes are needed");
         let n = goods.len() as f64;
         let moments = |i: usize| {
             let mean = goods.iter().map(|g| f64::from(g[i])).sum::<f64>() / n;
@@ -77,7 +77,7 @@ impl ImageClassifier {
         let mut overall = Self { mean, gain, odds: Vec::new() };
         let goods: Vec<_> = goods.iter().map(|view| overall.standardised(view)).collect();
         let factor = cholesky(&covariance(&goods), goods[0].len());
-        for bads in lessons {
+        for bads in runs {
             let bads: Vec<_> = bads.iter().map(|(b, view)| (*b, overall.standardised(view))).collect();
             overall.odds.extend(odds(&goods, &factor, &bads));
         }
@@ -130,7 +130,7 @@ fn covariance(rows: &[Vec<f64>]) -> Vec<f64> {
     covariance
 }
 
-/// A lesson's functions: what its bads have in common, and what each has, in deviations of good parts; each bad's views
+/// A training run's functions: what its bads have in common, and what each has, in deviations of good parts; each bad's views
 /// count as their mean. `factor` is the Cholesky factor of the goods' [`covariance`].
 fn odds(goods: &[Vec<f64>], factor: &[f64], bads: &[(usize, Vec<f64>)]) -> Vec<Odds> {
     let views: Vec<_> = bads.iter().map(|(_, view)| view.clone()).collect();

@@ -1,4 +1,4 @@
-//! The first look at every picture of a lesson: its size and its pixels' fingerprint, and which of them are the same.
+//! The first look at every picture of a training run: its size and its pixels' fingerprint, and which of them are the same.
 
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
@@ -17,7 +17,7 @@ pub(super) struct Fingerprint {
     pixels: [u8; 32],
 }
 
-/// Every picture of a lesson, looked at once.
+/// Every picture of a training run, looked at once.
 pub(super) struct Inventory {
     pub(super) good: Vec<Fingerprint>,
     pub(super) bad: Vec<Fingerprint>,

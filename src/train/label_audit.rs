@@ -28,7 +28,7 @@ use crate::nn::plan::ExecutionPlan;
 const LIKE_GOOD: f32 = 1.0;
 /// A good part that was taught as such and still scores so high, and is rejected, looks like a bad one.
 const LIKE_BAD: f32 = 4.0;
-/// Good parts fitted on whose crops are looked at, too: those with the highest scores of the full view.
+/// Good parts fitted on whose crops are looked at, too: those with the highest scores of the full image.
 const ZOOMED: f64 = 0.05;
 const ZOOMED_MIN: usize = 8;
 
@@ -44,7 +44,7 @@ pub(super) struct LabelAudit {
 }
 
 /// Asks the finished recipe about the pictures it was made of; `held` are the scores of held-out good parts, `zoom` is its
-/// zoomed pass and `bounds` are its full view's.
+/// crop's pass and `bounds` are its full image's.
 ///
 /// Cost: that of [`unseen`], a bank's distances for each good part fitted on, a pass for one in twenty.
 pub(super) fn audit(

@@ -55,7 +55,7 @@ pub struct SuspectedLabel {
     pub file: String,
     /// Why it should be looked at again.
     pub why: Why,
-    /// Whether the lesson left it out.
+    /// Whether the training run left it out.
     pub left_out: bool,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Look {
     pub(super) blocks: Vec<f32>,
 }
 
-/// What stands out among the pictures of a lesson.
+/// What stands out among the pictures of a training run.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Outliers {
     /// Good pictures to leave out, by their place.

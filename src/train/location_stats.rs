@@ -4,7 +4,7 @@
 //! those of the whole map, as far as parts are few; where parts lie anywhere, every place looks the same and the
 //! standardisation is that of the whole map.
 //!
-//! The places of full views are their cells. Those of zoomed views are the cells of a [lattice](CropLattice) of the whole frame,
+//! The places of full images are their cells. Those of crops are the cells of a [lattice](CropLattice) of the whole frame,
 //! of which each view shows some.
 
 use crate::inspect::crop::CropLattice;
@@ -29,9 +29,9 @@ impl Layout {
         Self { grid, extent: grid, margin: 0 }
     }
 
-    /// Views begin anywhere on a chart.
-    pub fn on(chart: &CropLattice, grid: [usize; 2]) -> Self {
-        Self { grid, extent: [chart.rows, chart.columns], margin: chart.margin }
+    /// Views begin anywhere on a lattice.
+    pub fn on(lattice: &CropLattice, grid: [usize; 2]) -> Self {
+        Self { grid, extent: [lattice.rows, lattice.columns], margin: lattice.margin }
     }
 
     /// All places.

@@ -143,7 +143,7 @@ impl Measured {
 }
 
 /// Standardisation of the sum of both views' evidences over (good) parts, and their scores; `parts` says whose each of
-/// the zoomed views is.
+/// the crops is.
 pub(super) fn fuse(
     [full, zoom]: [&ViewConstants; 2],
     [goods, zooms]: [&Measured; 2],

@@ -39,7 +39,7 @@ pub(super) fn fit_full(trainer: &Trainer<'_>, fold: &ScreenedFold, rng: &mut Cha
     Normality::fit(&trainer.space, &goods, Some(&all), &goods, trainer.options.prototypes, rng)
 }
 
-/// What is normal in zoomed views: in those of what is suspicious in good parts, or, where crops lie on a chart, at all
+/// What is normal in crops: in those of what is suspicious in good parts, or, where crops lie on a lattice, at all
 /// places of them.
 pub(super) fn fit_crops(
     trainer: &Trainer<'_>,
@@ -47,7 +47,7 @@ pub(super) fn fit_crops(
     goods: &[QuantizedFeatures],
     rng: &mut ChaCha8Rng,
 ) -> Result<Normality> {
-    let Some(chart) = &trainer.chart else {
+    let Some(lattice) = &trainer.lattice else {
         trainer.progress.stage("learning what is normal", 1);
         let measured = &goods[..fold.fit.len().min(PROBES)];
         return Normality::fit(&trainer.space, goods, None, measured, trainer.options.prototypes, rng);
@@ -59,10 +59,10 @@ pub(super) fn fit_crops(
     trainer.progress.stage("zooming all over good parts", (fold.fit.len() * (first + again)) as u64);
     let mut measured = Vec::new();
     for n in 0..count {
-        measured.extend(sweep(trainer, fold, chart, n, first..first + again)?);
+        measured.extend(sweep(trainer, fold, lattice, n, first..first + again)?);
     }
-    let batch = |n: usize| sweep(trainer, fold, chart, n, 0..first);
-    let all = Batches { layout: Layout::on(chart, trainer.space.grid), count, batch: &batch };
+    let batch = |n: usize| sweep(trainer, fold, lattice, n, 0..first);
+    let all = Batches { layout: Layout::on(lattice, trainer.space.grid), count, batch: &batch };
     Normality::fit(&trainer.space, &measured, Some(&all), &measured, trainer.options.prototypes, rng)
 }
 
@@ -70,7 +70,7 @@ pub(super) fn fit_crops(
 fn sweep(
     trainer: &Trainer<'_>,
     fold: &ScreenedFold,
-    chart: &CropLattice,
+    lattice: &CropLattice,
     n: usize,
     views: std::ops::Range<usize>,
 ) -> Result<Vec<QuantizedFeatures>> {
@@ -92,6 +92,6 @@ fn sweep(
         // Beyond the edges as well: fewer views begin there than in the middle, and as many should show them.
         let centre = (full.width * rng.random_range(-0.1..1.1), full.height * rng.random_range(-0.1..1.1));
         trainer.progress.tick();
-        Ok(trainer.render(frame, &chart.around(centre, trainer.space.grid, &full)))
+        Ok(trainer.render(frame, &lattice.around(centre, trainer.space.grid, &full)))
     })
 }

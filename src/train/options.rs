@@ -1,4 +1,4 @@
-//! What a lesson is told: how large, how long, with what held out.
+//! What a training run is told: how large, how long, with what held out.
 
 use super::ablation::Ablation;
 use super::bank::PROTOTYPES;
@@ -16,13 +16,13 @@ pub const GOOD_MIN: usize = 8;
 pub enum Register {
     /// Where good pictures say that it makes them more alike.
     Auto,
-    /// Always; a lesson of parts that are not alike is refused.
+    /// Always; a training run of parts that are not alike is refused.
     Always,
     /// Never.
     Never,
 }
 
-/// How a lesson is run.
+/// How a training run is run.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Side of a square model input with the same area, pixels.
@@ -35,7 +35,7 @@ pub struct Options {
     pub steps: usize,
     /// Share of the good pictures held out for standardisation and threshold.
     pub held_out: f64,
-    /// Lessons, each of which holds out other good pictures: the first gives the recipe, all give scores that its threshold
+    /// Training runs, each of which holds out other good pictures: the first gives the recipe, all give scores that its threshold
     /// promises by. As many as there are good pictures for, 3 at `held_out` of .3.
     pub folds: usize,
     /// N of the promise that at most 1 good part in N is rejected.

@@ -47,7 +47,7 @@ pub(super) fn unseen(trainer: &Trainer<'_>, fold: &ScreenedFold, fitted: &Fitted
     Ok(scores)
 }
 
-/// The evidences of `pictures` of a shelf, with their full views' features, by the heads of one half.
+/// The evidences of `pictures` of a shelf, with their full images' features, by the heads of one half.
 fn evidences(
     trainer: &Trainer<'_>,
     fitted: &FittedModel,

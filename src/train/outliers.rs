@@ -18,7 +18,7 @@ use crate::stats;
 /// Blocks of the picture, in both directions, whose mean features say what product it shows.
 const BLOCKS: usize = 4;
 
-/// Looks at every picture; good ones that cannot be meant are taken out of the lesson.
+/// Looks at every picture; good ones that cannot be meant are taken out of the training run.
 ///
 /// Draws from no generator but its own.
 /// Cost: a pass for each picture, which the fit is spared, and two templates.

@@ -1,4 +1,4 @@
-//! The pictures of one lesson: from files or already in memory, loaded once if they fit.
+//! The pictures of one training run: from files or already in memory, loaded once if they fit.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,7 +54,7 @@ impl Picture {
     }
 }
 
-/// A lesson's pictures, each decoded once while they fit in memory.
+/// A training run's pictures, each decoded once while they fit in memory.
 pub struct ImageCache<'a> {
     pictures: &'a [Picture],
     kept: Vec<OnceLock<AlignedImage>>,

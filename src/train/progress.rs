@@ -1,6 +1,6 @@
-//! What a lesson tells while it runs.
+//! What a training run tells while it runs.
 
-/// Hears how far a lesson is.
+/// Hears how far a training run is.
 pub trait Progress: Sync {
     /// A stage with `total` steps begins.
     fn stage(&self, name: &str, total: u64);

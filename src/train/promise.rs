@@ -15,7 +15,7 @@ pub const ONE_IN: u32 = 100;
 /// How sure a promise is.
 pub const CONFIDENCE: f64 = 0.95;
 /// A threshold that a few scores hold so many times further away is theirs alone. Among 50 good parts whose scores fall
-/// off exponentially there are such ones in 2 % of the lessons; at twice, in 17 %.
+/// off exponentially there are such ones in 2 % of the training runs; at twice, in 17 %.
 const RAISED: f32 = 3.0;
 
 /// A threshold and what it promises.

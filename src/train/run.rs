@@ -24,7 +24,7 @@ use crate::inspect::crop::{CropLattice, CropPolicy};
 use crate::inspect::recipe::Recipe;
 use crate::nn::backbone::Backbone;
 
-/// What a lesson gave.
+/// What a training run gave.
 pub struct TrainedModel {
     /// The recipe file.
     pub bytes: Vec<u8>,
@@ -87,9 +87,9 @@ pub fn train(
     let floats = (!options.ablation.int8).then(|| backbone.clone().in_floats());
     let space = FeatureGraph::fit(floats.as_ref().unwrap_or(backbone), size[0], size[1], &views)?;
     let extractor = space.extractor()?;
-    let chart =
-        if options.ablation.chart { CropLattice::new(space.grid, CropPolicy::default().side_min) } else { None };
-    let trainer = Trainer { good, bad, space, extractor, chart, options, progress };
+    let lattice =
+        if options.ablation.lattice { CropLattice::new(space.grid, CropPolicy::default().side_min) } else { None };
+    let trainer = Trainer { good, bad, space, extractor, lattice, options, progress };
     let fold = screen(&trainer, fold)?;
     warnings.extend(fold.warnings.iter().cloned());
     let fitted = fit(&trainer, &fold, &mut rng)?;

@@ -1,4 +1,4 @@
-//! What a frame must show to be judged, measured on the pictures of a lesson ([`crate::inspect::sight`]).
+//! What a frame must show to be judged, measured on the pictures of a training run ([`crate::inspect::sight`]).
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -20,7 +20,7 @@ use crate::inspect::sight::{Ranges, Sight};
 
 /// Good pictures that are measured as they might have been recorded as well, evenly taken: each costs a compression.
 const VARIED: usize = 64;
-/// The same where `[teach]` asks for more than every lesson does.
+/// The same where `[teach]` asks for more than every training run does.
 const VARIED_WIDELY: usize = 256;
 /// Pictures of the empty belt, at least: fewer do not say how belts differ.
 pub const EMPTY_MIN: usize = 5;
@@ -114,7 +114,7 @@ fn belt(pictures: &[Picture]) -> Result<(Empty, Vec<String>)> {
     Ok((Empty::of(&frames, Ranges::of(&scenes)), warnings))
 }
 
-/// Refuses an empty belt that looks like a part of the lesson.
+/// Refuses an empty belt that looks like a part of the training run.
 fn refuse_parts(empty: &Empty, caches: [&ImageCache<'_>; 2]) -> Result<()> {
     let mut alike = Vec::new();
     for images in caches {

@@ -28,7 +28,7 @@ pub(super) struct Trainer<'a> {
     pub(super) space: FeatureGraph,
     pub(super) extractor: Extractor,
     /// On which crops lie.
-    pub(super) chart: Option<CropLattice>,
+    pub(super) lattice: Option<CropLattice>,
     pub(super) options: &'a Options,
     pub(super) progress: &'a dyn Progress,
 }
@@ -57,7 +57,7 @@ fn middle(defect: Roi) -> (f64, f64) {
     (along(defect.x, defect.width), along(defect.y, defect.height))
 }
 
-/// A random crop around `centre`, 0.3 to 0.5 of the full view's size.
+/// A random crop around `centre`, 0.3 to 0.5 of the full image's size.
 pub(super) fn loose_crop(centre: (f64, f64), least: f64, frame: &Frame, rng: &mut ChaCha8Rng) -> View {
     let full = whole(frame);
     let share: f64 = rng.random_range(0.3..0.5f64).max(least).min(1.0);
@@ -117,7 +117,7 @@ impl Trainer<'_> {
 
     /// A view as the device's model will see it.
     pub(super) fn render(&self, part: &AlignedImage, view: &View) -> RenderedView {
-        let at = self.chart.map_or([0, 0], |chart| chart.at(view, &whole(part)));
+        let at = self.lattice.map_or([0, 0], |lattice| lattice.at(view, &whole(part)));
         RenderedView { pixels: render(part, view, self.size(), self.options.light()), at }
     }
 
@@ -155,14 +155,14 @@ impl Trainer<'_> {
         loose_crop(middle(defect), least, frame, rng)
     }
 
-    /// The same as the device would cut it: on the chart, where there is one.
+    /// The same as the device would cut it: on the lattice, where there is one.
     pub(super) fn cut_on(&self, defect: Roi, frame: &Frame, rng: &mut ChaCha8Rng) -> View {
-        let Some(chart) = &self.chart else { return self.zoom_on(defect, frame, rng) };
+        let Some(lattice) = &self.lattice else { return self.zoom_on(defect, frame, rng) };
         let full = whole(frame);
-        let side = chart.crop([0, 0], self.space.grid, &full);
+        let side = lattice.crop([0, 0], self.space.grid, &full);
         let mut off = |side: f64| side * rng.random_range(-0.15..0.15);
         let (x, y) = middle(defect);
-        chart.around((x + off(side.width), y + off(side.height)), self.space.grid, &full)
+        lattice.around((x + off(side.width), y + off(side.height)), self.space.grid, &full)
     }
 
     pub(super) fn full_view(&self, images: &ImageCache<'_>, i: usize) -> Result<RenderedView> {

@@ -24,7 +24,7 @@ pub const TEMPLATE_SHARE: f32 = 0.65;
 /// Whether views show the same place of every part in the same cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alignment {
-    /// As parts lie in front of the camera, or as a chart knows them.
+    /// As parts lie in front of the camera, or as a lattice knows them.
     Registered(Layout),
     /// The view moves over the part: no place of it is like itself.
     Free,

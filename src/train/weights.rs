@@ -7,11 +7,11 @@
 
 use crate::stats;
 
-/// Normality, known and overall of one view; the full view's come before the zoomed one's.
+/// Normality, known and overall of one view; the full image's come before the zoomed one's.
 pub const PER_VIEW: usize = 3;
 
 /// What the weights are without any known bad part. Chosen: where the zoom or a head helps, the known bads say so; without
-/// them the full view's normality is the one to trust.
+/// them the full image's normality is the one to trust.
 pub const PRIOR: [[f64; PER_VIEW]; 2] = [[1.0, 0.5, 0.25], [0.5, 0.5, 0.25]];
 
 /// So few known bads that no half of them can be asked about the other ([`DIVIDED_MIN`]) count the zoom half as much:

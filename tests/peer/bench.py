@@ -87,7 +87,7 @@ def timed(run, runs):
 
 
 def value(rank, picture):
-    """What an input of this rank gets: a picture, or where a zoomed view begins, which is anywhere."""
+    """What an input of this rank gets: a picture, or where a crop begins, which is anywhere."""
     return picture if rank == 4 else numpy.array([4, 6])
 
 

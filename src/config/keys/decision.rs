@@ -38,7 +38,7 @@ pub(super) const KEYS: &[Key] = &[
         absent: Absent::Default("true"),
         active: None,
         only_with: None,
-        doc: "With false the zoom is left out where the whole view is 3 deviations and more below the threshold: faster, and \
+        doc: "With false the zoom is left out where the full image is 3 deviations and more below the threshold: faster, and \
               measured with `zoomgate eval --lazy-zoom`.",
         hint: "",
     },

@@ -107,7 +107,7 @@ fn the_table_is_aligned_and_complete() {
         "mean    0.875      0.125  0.500  0.875  0.917      -   0.250     0.500       2.00        -",
         "std     0.177      0.177  0.000  0.177  0.118      -   0.354     0.000       0.00        -",
         "good pictures taught 40, tested 2; defective tested 2",
-        "escape where 1 in 100 of these good pictures is rejected 0.250, by the full view alone 1.000; first crop holds the \
+        "escape where 1 in 100 of these good pictures is rejected 0.250, by the full image alone 1.000; first crop holds the \
          defect -",
         "",
         "kind   tested  AUROC  escape",

@@ -38,10 +38,10 @@ pub(super) fn check_outputs(recipe: &Recipe, full: &[Output], zoom: &[Output], o
     let grid = |out: &Output| out.shape()[2..].to_vec();
     let is_attention = |out: &Output| matches!(out.shape(), &[1, 1, rows, columns] if rows * columns > 0);
     if !is_view(full, &recipe.full) || !is_attention(&full[2]) {
-        return Err(damaged(origin, "its graph looks at the full view in another way than its notes say"));
+        return Err(damaged(origin, "its graph looks at the full image in another way than its notes say"));
     }
     if !is_view(zoom, &recipe.zoom) || grid(&zoom[0]) != grid(&full[0]) {
-        return Err(damaged(origin, "its graph looks at the zoomed view in another way than its notes say"));
+        return Err(damaged(origin, "its graph looks at the crop in another way than its notes say"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What a recipe's notes may say: a file from elsewhere is held to what a lesson can have written before anything is
+//! What a recipe's notes may say: a file from elsewhere is held to what a training run can have written before anything is
 //! allocated, divided or cut by it.
 
 use super::{EvidenceConstants, ImageClassifierConstants, Promise, Recipe, SelfTest, Standard, ViewConstants};
@@ -9,15 +9,15 @@ use crate::inspect::sight::Sight;
 /// Sides and area of the model's input, in pixels: those of `--size 1024` in any aspect.
 const SIDE_MAX: usize = 1 << 15;
 const PIXELS_MAX: usize = 1 << 24;
-/// Rows and columns of a chart.
-const CHART_MAX: usize = 1 << 14;
+/// Rows and columns of a lattice.
+const LATTICE_MAX: usize = 1 << 14;
 /// Self-tests; each costs two passes.
 const TESTS_MAX: usize = 64;
-/// Pictures that a lesson was given.
+/// Pictures that a training run was given.
 const PICTURES_MAX: usize = 1 << 30;
 
 impl Recipe {
-    /// The first of its notes that no lesson writes, as it is called there; `None` for a sound recipe.
+    /// The first of its notes that no training run writes, as it is called there; `None` for a sound recipe.
     pub(super) fn unsound(&self) -> Option<&'static str> {
         let Self { input, crop, promise, teaching, .. } = self;
         let is_input = [input.height, input.width].iter().all(|side| (1..=SIDE_MAX).contains(side))
@@ -35,7 +35,7 @@ impl Recipe {
             ("sight", self.sight.as_ref().is_none_or(Sight::is_sound)),
             ("registration", self.registration.as_ref().is_none_or(|r| r.correlation_min.is_finite())),
             ("crop", is_crop(crop)),
-            ("crop.chart", crop.chart.is_none_or(|chart| is_chart(&chart))),
+            ("crop.chart", crop.lattice.is_none_or(|lattice| is_lattice(&lattice))),
             ("full", is_view(&self.full)),
             ("zoom", is_view(&self.zoom)),
             ("fused", is_standard(&self.fused)),
@@ -83,9 +83,9 @@ fn is_crop(crop: &CropPolicy) -> bool {
 }
 
 /// Whether something is left of it without its margin.
-fn is_chart(chart: &CropLattice) -> bool {
-    let is_side = |cells: usize| cells <= CHART_MAX && cells > 2 * chart.margin;
-    chart.margin <= CHART_MAX && is_side(chart.rows) && is_side(chart.columns)
+fn is_lattice(lattice: &CropLattice) -> bool {
+    let is_side = |cells: usize| cells <= LATTICE_MAX && cells > 2 * lattice.margin;
+    lattice.margin <= LATTICE_MAX && is_side(lattice.rows) && is_side(lattice.columns)
 }
 
 fn is_promise(promise: &Promise) -> bool {

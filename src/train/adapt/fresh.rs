@@ -35,7 +35,7 @@ pub(super) struct Fresh {
     /// With the new bad's number.
     pub(super) real: [Vec<(usize, QuantizedFeatures)>; 2],
     pub(super) mixed: [Vec<(usize, QuantizedFeatures)>; 2],
-    /// Each part as it is, and its zoomed views, as the device's model will see them; the first of each as it would cut
+    /// Each part as it is, and its crops, as the device's model will see them; the first of each as it would cut
     /// them.
     pub(super) exact: [Vec<QuantizedFeatures>; 2],
     pub(super) pooled: [Pooled; 2],

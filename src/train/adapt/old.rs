@@ -35,7 +35,7 @@ impl Old {
         })?;
         let graph = surgery::graph(model);
         let space = Self::space(&graph, &recipe, origin)?;
-        let features = Features { grid: space.grid, channels: space.channels, chart: recipe.crop.chart };
+        let features = Features { grid: space.grid, channels: space.channels, lattice: recipe.crop.lattice };
         let kept = ReplayMemory::decode(&kept, origin, &features)?;
         if kept.held.len() < HELD_MIN || kept.goods.iter().any(|views| views.len() < GOODS_MIN) {
             let message = format!(

@@ -1,4 +1,4 @@
-//! A new kind of defect for a recipe that exists, from a few pictures and what the recipe keeps of its lesson.
+//! A new kind of defect for a recipe that exists, from a few pictures and what the recipe keeps of its training run.
 //!
 //! ```text
 //! recipe ─► keepsake: good views, held-out parts, known bads, heads
@@ -99,7 +99,7 @@ pub fn adapt(
         bad: ImageCache::new(&pictures).aligned(aligner, space.input),
         space,
         extractor,
-        chart: recipe.crop.chart,
+        lattice: recipe.crop.lattice,
         options,
         progress,
     };
@@ -128,8 +128,8 @@ impl Adaptation<'_> {
     fn run(mut self, adapted_from: &str, digest: &str) -> Result<(Recipe, Vec<u8>, Vec<String>)> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.trainer.options.seed);
         let fresh = Fresh::of(&self, &mut rng)?;
-        let full = self.known("teaching the full view", 0, &fresh, &mut rng);
-        let zoom = self.known("teaching the zoomed view", 1, &fresh, &mut rng);
+        let full = self.known("teaching the full image", 0, &fresh, &mut rng);
+        let zoom = self.known("teaching the crop", 1, &fresh, &mut rng);
         let Trainer { space, progress, .. } = &self.trainer;
         progress.stage("quantising the heads", 1);
         let calibration = [0, 1].map(|v| {

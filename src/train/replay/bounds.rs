@@ -21,7 +21,7 @@ const FAR: f64 = 1e6;
 pub(in crate::train) struct Features {
     pub(in crate::train) grid: [usize; 2],
     pub(in crate::train) channels: usize,
-    pub(in crate::train) chart: Option<CropLattice>,
+    pub(in crate::train) lattice: Option<CropLattice>,
 }
 
 impl Features {
@@ -39,8 +39,8 @@ impl Features {
 
     /// Whether a view of kind `view` (0 full, 1 zoomed) may begin there.
     fn holds(&self, view: usize, [row, column]: [usize; 2]) -> bool {
-        let [rows, columns] = match self.chart {
-            Some(chart) if view == 1 => [chart.rows, chart.columns],
+        let [rows, columns] = match self.lattice {
+            Some(lattice) if view == 1 => [lattice.rows, lattice.columns],
             _ => return view <= 1 && row <= BADS_MAX && column <= BADS_MAX,
         };
         let fits = |at: usize, cells: usize, all: usize| at.checked_add(cells).is_some_and(|end| end <= all);
@@ -49,7 +49,7 @@ impl Features {
 }
 
 impl Header {
-    /// Bytes of the heads and pooled features that it speaks of, inflated; `None` where a lesson could not have kept
+    /// Bytes of the heads and pooled features that it speaks of, inflated; `None` where a training run could not have kept
     /// what it claims of views with these `features`.
     pub(super) fn numbers_of(&self, features: &Features) -> Option<usize> {
         let Self { grid, channels, effects, dropped, head, pooled, pooled_bad, pooled_of, .. } = self;

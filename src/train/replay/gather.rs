@@ -1,4 +1,4 @@
-//! From a finished lesson to what its recipe keeps.
+//! From a finished training run to what its recipe keeps.
 
 use rayon::prelude::*;
 
@@ -67,7 +67,7 @@ pub(in crate::train) fn gather(
         heads: heads.map(|(f, z)| [f.head.clone(), z.head.clone()]),
         pooled: [pool(&trainer.space, &full.good), pool(&trainer.space, &zoom.good)],
         pooled_bad: [pooled_bad(&full.real), pooled_bad(&zoom.real)],
-        // The full view's varied good views come last: what is usual at a place is learnt from parts as they lie.
+        // The full image's varied good views come last: what is usual at a place is learnt from parts as they lie.
         goods: [chosen(&fold.good), chosen(&zoom.good)],
         held: held.collect(),
         real: [full.real.clone(), zoom.real.clone()],

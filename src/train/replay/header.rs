@@ -9,7 +9,7 @@ pub(super) const POOLED: usize = 256;
 /// Candidates of each kind, from which as many are kept as fit.
 pub(super) const CANDIDATES: usize = 96;
 
-/// Where the zoom looked in a held-out part: left, top, width and height as shares of the full view.
+/// Where the zoom looked in a held-out part: left, top, width and height as shares of the full image.
 pub(in crate::train) type Place = [f64; 4];
 
 /// What a view is kept for.

@@ -1,4 +1,4 @@
-//! What a recipe keeps of its lesson, so that a new kind of defect can be taught without the old pictures.
+//! What a recipe keeps of its training run, so that a new kind of defect can be taught without the old pictures.
 //!
 //! Features of a bounded sample of views, deflated, in a constant of the recipe's graph that no node reads: the device
 //! drops it as soon as it has read the file. Held-out good parts are kept exactly, since the threshold rests on them
@@ -43,7 +43,7 @@ pub(in crate::train) struct ReplayMemory {
     /// What the evidences' weights were made of.
     pub(in crate::train) effects: [[Option<f64>; PER_VIEW]; 2],
     pub(in crate::train) heads: Option<[Head; 2]>,
-    /// Pooled features of good views, and of the known bads' own for each lesson: exact ones, or what was dropped of the codes would tell
+    /// Pooled features of good views, and of the known bads' own for each training run: exact ones, or what was dropped of the codes would tell
     /// kept bads from good ones.
     pub(in crate::train) pooled: [Vec<Vec<f32>>; 2],
     pub(in crate::train) pooled_bad: [Vec<Pooled>; 2],
@@ -105,7 +105,7 @@ impl ReplayMemory {
         let units = self.units();
         let mut taken = [0; 4];
         let mut left = room;
-        let mut views_left = Features { grid: self.grid, channels: self.channels, chart: None }.views_max();
+        let mut views_left = Features { grid: self.grid, channels: self.channels, lattice: None }.views_max();
         let mut take = |of: usize, most: usize| {
             let mut used = 0;
             while let Some(unit) = units[of].get(taken[of]) {
@@ -336,7 +336,7 @@ mod tests {
     }
 
     fn features(grid: [usize; 2], channels: usize) -> Features {
-        Features { grid, channels, chart: None }
+        Features { grid, channels, lattice: None }
     }
 
     #[test]
@@ -441,9 +441,9 @@ mod tests {
                 assert!(text.contains(word), "{at} = {lie}: {word:?} is missing in: {text}");
             }
         }
-        // Crops begin where the chart ends.
-        let chart = Some(crate::inspect::crop::CropLattice { rows: 8, columns: 10, margin: 0 });
-        let at = Features { chart, ..features(grid, channels) };
+        // Crops begin where the lattice ends.
+        let lattice = Some(crate::inspect::crop::CropLattice { rows: 8, columns: 10, margin: 0 });
+        let at = Features { lattice, ..features(grid, channels) };
         assert!(ReplayMemory::decode(&together(&whole, &rest), "r.onnx", &at).is_err());
         // Another graph's.
         for other in [features([6, 4], channels), features(grid, 4), features([0, 0], 0), features([usize::MAX; 2], 9)]
