@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the test suite on an emulated board's processor, one after another:
 #
-#   cross/test.sh [--lib|--kernels] aarch64|armv7 CPU[:TESTS]…  for instance: cross/test.sh aarch64 cortex-a72 max:nn::
+#   cross/test.sh [--lib|--kernels] aarch64|armv7 [CPU[:TESTS]]…  for instance: cross/test.sh aarch64 cortex-a72 max:nn::
 #
 # With --lib only unit tests are built and run, and what tests/vm takes along; with --kernels those of the SIMD kernels
 # alone, from the package cross/kernels, which compiles in seconds; with TESTS only those whose names contain it are run;
@@ -22,8 +22,8 @@ case ${1:-} in
         shift
         ;;
 esac
-[[ $# -ge 2 ]] || {
-    echo "usage: cross/test.sh [--lib|--kernels] aarch64|armv7 CPU[:TESTS]…" >&2
+[[ $# -ge 1 ]] || {
+    echo "usage: cross/test.sh [--lib|--kernels] aarch64|armv7 [CPU[:TESTS]]…" >&2
     exit 2
 }
 arch=$1
